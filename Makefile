@@ -1,0 +1,59 @@
+# Everything runs from a fresh clone with Python >= 3.11 and make: each target makes the environment that it needs, once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+AIRFLOW_3 := 3.3
+AIRFLOW_2 := 2.11
+VENV := .venv
+VENV_2 := .venv-2.11
+BIN := $(VENV)/bin
+BIN_2 := $(VENV_2)/bin
+STAMP := $(VENV)/.installed
+STAMP_2 := $(VENV_2)/.installed
+
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system lint bench constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## one run of the main DAG in a real Airflow; KLING_API_KEY=... uses CometAPI in place of the emulator
+	@$(BIN)/python -m demo run
+
+up: $(STAMP) ## Airflow with its UI on the same DAGs, until Ctrl-C
+	@exec $(BIN)/python -m demo up
+
+test: test-airflow-3 test-system $(if $(SKIP_AIRFLOW_2),,test-airflow-2) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
+	@echo "Airflow $(AIRFLOW_3): passed. Airflow $(AIRFLOW_2): $(if $(SKIP_AIRFLOW_2),NOT RUN,passed)."
+
+test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch coverage >= 95 %
+	$(BIN)/python -m pytest --ignore=tests/system --cov --cov-report=term
+
+test-system: $(STAMP) ## real scheduler, triggerer and workers on Airflow 3.3
+	$(BIN)/python -m pytest tests/system
+
+test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11
+	$(BIN_2)/python -m pytest --ignore=tests/system
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: ## benchmarks
+	@echo "There are no benchmarks yet." >&2; exit 1
+
+constraints: $(STAMP) ## resolve the pinned environments anew
+	PATH=$(BIN):$$PATH constraints/compile.sh
+
+clean: ## remove the environments and everything that runs have written
+	rm -rf $(VENV) $(VENV_2) .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(STAMP): pyproject.toml constraints/airflow-$(AIRFLOW_3).txt constraints/install.sh
+	@constraints/install.sh $(AIRFLOW_3) $(VENV) "$(PYTHON)"
+	@touch $@
+
+$(STAMP_2): pyproject.toml constraints/airflow-$(AIRFLOW_2).txt constraints/install.sh
+	@constraints/install.sh $(AIRFLOW_2) $(VENV_2) "$(PYTHON)"
+	@touch $@

@@ -1,0 +1,70 @@
+"""What Airflow reads about this provider at start-up; imports nothing, so that reading it costs nothing."""
+
+from __future__ import annotations
+
+
+def get_provider_info() -> dict[str, object]:
+    """Return the provider's metadata, in the shape of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-kling",
+        "name": "Kling",
+        "description": "`Kling <https://klingai.com/>`__ image generation: submit once, wait deferred, archive every image.",
+        "versions": ["0.1.0"],
+        "integrations": [
+            {
+                "integration-name": "Kling",
+                "external-doc-url": "https://klingai.com/",
+                "tags": ["service", "ai"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Kling",
+                "python-modules": ["airflow_kling.operators.generate", "airflow_kling.operators.archive"],
+            }
+        ],
+        "sensors": [{"integration-name": "Kling", "python-modules": ["airflow_kling.sensors.task"]}],
+        "hooks": [{"integration-name": "Kling", "python-modules": ["airflow_kling.hooks.kling"]}],
+        "triggers": [{"integration-name": "Kling", "python-modules": ["airflow_kling.triggers.task"]}],
+        "connection-types": [_CONNECTION_TYPE],
+    }
+
+
+# Airflow 3.3 draws the connection form from this; up to 3.1 it calls KlingHook's classmethods. A test keeps them equal.
+_CONNECTION_TYPE = {
+    "connection-type": "kling",
+    "hook-class-name": "airflow_kling.hooks.kling.KlingHook",
+    "hook-name": "Kling",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login", "port", "extra"],
+        "relabeling": {"host": "Base URL", "password": "API key"},
+        "placeholders": {"host": "https://api.cometapi.com"},
+    },
+    "conn-fields": {
+        "gateway": {
+            "label": "Gateway",
+            "description": "Whose spelling of the API: cometapi, cometapi-v2 or official.",
+            "schema": {"type": "string", "default": "cometapi", "enum": ["cometapi", "cometapi-v2", "official"]},
+        },
+        "access_key": {
+            "label": "Access key",
+            "description": "Official gateway only, in place of an API key.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "secret_key": {
+            "label": "Secret key",
+            "description": "Official gateway only; signs a token for each half hour.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "timeout": {
+            "label": "Timeout (seconds)",
+            "description": "How long one HTTP request may take.",
+            "schema": {"type": ["number", "null"]},
+        },
+        "allow_private_hosts": {
+            "label": "Allow private hosts",
+            "description": "Allow image URLs on private addresses: for the local emulator, never in production.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+    },
+}
