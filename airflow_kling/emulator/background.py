@@ -1,0 +1,138 @@
+"""What happens without a request: fetching references and sending callbacks. Other tasks cost nothing here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import heapq
+import logging
+from collections import OrderedDict
+from collections.abc import Coroutine
+from typing import Any
+
+import httpx
+
+from airflow_kling.emulator.answers import Answers
+from airflow_kling.emulator.references import MAX_BYTES, NotAnImage, Reference, ReferenceStore
+from airflow_kling.emulator.state import PROCESSING, SUBMITTED, Task, TaskStore
+
+log = logging.getLogger(__name__)
+
+_PARALLEL = 8
+_TIMEOUT = 10.0
+"""Seconds for a reference or a callback."""
+_KEPT_FETCHES = 256
+_KEPT_CALLBACKS = 10_000
+_TICK = 0.02
+"""Seconds between looks at the clock while callbacks are due; the clock may be one that a test moves."""
+
+
+class Background:
+    """Fetches references and posts callbacks, on the event loop that serves the requests."""
+
+    def __init__(self, store: TaskStore, references: ReferenceStore, answers: Answers) -> None:
+        self._store = store
+        self._references = references
+        self._answers = answers
+        self._running: set[asyncio.Task[Any]] = set()
+        self._fetches: OrderedDict[str, asyncio.Task[Reference]] = OrderedDict()
+        self._due: list[tuple[float, str, Task, str]] = []
+        self._ticking = False
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> Any:
+        """Have an HTTP client while the server runs; afterwards stop everything."""
+        self._slots = asyncio.Semaphore(_PARALLEL)
+        # No proxies of the environment: references and callbacks of a local API are local.
+        async with httpx.AsyncClient(
+            timeout=_TIMEOUT, follow_redirects=True, max_redirects=5, trust_env=False
+        ) as self._client:
+            try:
+                yield
+            finally:
+                for job in self._running:
+                    job.cancel()
+                await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        job = asyncio.get_running_loop().create_task(work)
+        self._running.add(job)
+        job.add_done_callback(self._running.discard)
+        return job
+
+    def watch(self, task: Task) -> None:
+        """Take care of a new task: its references, its callbacks."""
+        if task.ends_at is None:
+            self._spawn(self._fetch_all(task))
+        if task.creation.callback_url and len(self._due) < _KEPT_CALLBACKS:
+            self._spawn(self._post(task))
+            heapq.heappush(self._due, (task.starts_at, task.task_id, task, SUBMITTED))
+            if not self._ticking:
+                self._ticking = True
+                self._spawn(self._tick())
+
+    async def _fetch_all(self, task: Task) -> None:
+        urls = {reference.url for reference in task.creation.references if reference.url}
+        failure, pictures = None, {}
+        for url in urls:
+            try:
+                reference = await asyncio.shield(self._fetch_once(url))
+            except (httpx.HTTPError, httpx.InvalidURL, NotAnImage) as error:
+                reason = str(error) or type(error).__name__
+                failure = failure or f"Failed to download the reference image: {reason}"
+            else:
+                pictures[url] = reference.sha256
+                failure = failure or reference.problem
+        task.pictures = pictures
+        self._store.references_fetched(task, failure)
+
+    def _fetch_once(self, url: str) -> asyncio.Task[Reference]:
+        fetch = self._fetches.get(url)
+        if fetch is None:
+            fetch = self._fetches[url] = self._spawn(self._fetch(url))
+            fetch.add_done_callback(functools.partial(self._forget_failed, url))
+            if len(self._fetches) > _KEPT_FETCHES:
+                self._fetches.popitem(last=False)
+        return fetch
+
+    def _forget_failed(self, url: str, fetch: asyncio.Task[Reference]) -> None:
+        if fetch.cancelled() or fetch.exception():
+            self._fetches.pop(url, None)
+
+    async def _fetch(self, url: str) -> Reference:
+        async with self._slots, self._client.stream("GET", url) as response:
+            response.raise_for_status()
+            data = bytearray()
+            async for part in response.aiter_bytes():
+                data += part
+                if len(data) > MAX_BYTES:
+                    raise NotAnImage("File size exceeds the limit of 10MB")
+        return await asyncio.to_thread(self._references.admit, bytes(data))
+
+    async def _tick(self) -> None:
+        while self._due:
+            await asyncio.sleep(_TICK)
+            now = self._store.clock()
+            while self._due and self._due[0][0] <= now:
+                _, _, task, told = heapq.heappop(self._due)
+                self._tell(task, told, now)
+        self._ticking = False
+
+    def _tell(self, task: Task, told: str, now: float) -> None:
+        status = task.status(now)
+        if status != told:
+            self._spawn(self._post(task))
+        if status in (SUBMITTED, PROCESSING):
+            # While references are being fetched nobody knows the end: look again soon.
+            when = now + _TICK if task.ends_at is None else task.ends_at
+            heapq.heappush(self._due, (when, task.task_id, task, status))
+
+    async def _post(self, task: Task) -> None:
+        url = task.creation.callback_url or ""
+        body = self._answers.task(task, task.base_url)
+        try:
+            async with self._slots:
+                await self._client.post(url, json=body, follow_redirects=False)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            log.info("callback for task %s to %s failed: %r", task.task_id, url, error)

@@ -1,0 +1,220 @@
+"""Faults to inject: what goes wrong, for which requests, how often."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["create", "query", "list", "image"]
+Action = Literal[
+    "error",
+    "error_after",
+    "drop",
+    "drop_after",
+    "delay",
+    "delay_after",
+    "hold",
+    "html",
+    "redirect",
+    "wrapped",
+    "fail_task",
+    "unknown_status",
+    "expire_urls",
+    "truncate",
+    "endless",
+    "bomb",
+    "not_an_image",
+    "slow",
+]
+_ONLY: dict[str, frozenset[str]] = {
+    "error_after": frozenset({"create"}),
+    "drop_after": frozenset({"create", "query", "list"}),
+    "wrapped": frozenset({"create", "query"}),
+    "fail_task": frozenset({"create"}),
+    "unknown_status": frozenset({"query", "list"}),
+    **dict.fromkeys(
+        ("expire_urls", "truncate", "endless", "bomb", "not_an_image", "slow"),
+        frozenset({"image"}),
+    ),
+}
+
+
+class Fault(BaseModel):
+    """One fault.
+
+    :param on: the kind of request it is for
+    :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway`` and
+        for images ``index`` exactly, ``prompt`` as a part of the prompt
+    :param action: what happens, see ``docs/emulator.md``
+    :param times: how many requests it strikes, None for all
+    :param after: how many matching requests it lets pass first
+    :param status: HTTP status of ``error``, ``error_after``, ``html`` and ``redirect``
+    :param code: service code of ``error`` and ``error_after``: a number for Kling's body, a text for CometAPI's
+    :param message: message of an error; reason of ``fail_task``
+    :param body: any JSON to answer in place of the error body
+    :param retry_after: ``Retry-After`` header of an error: seconds or an HTTP date
+    :param location: target of ``redirect``
+    :param seconds: length of ``delay`` and ``delay_after``, and of the whole answer with ``slow``
+    :param point: where ``hold`` stops: ``before`` anything is done, or ``after`` all is done but the answer
+    :param task_status: status told by ``unknown_status``
+    :param depth: 2 or 3 levels of ``data`` with ``wrapped``
+    :param size: side of the ``bomb`` in pixels; bytes that ``truncate`` sends (default: half)
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    on: Literal["create", "query", "list", "image", "any"] = "any"
+    match: dict[str, str | int] = Field(default_factory=dict)
+    action: Action
+    times: int | None = Field(default=None, ge=1)
+    after: int = Field(default=0, ge=0)
+    status: int | None = Field(default=None, ge=200, le=599)
+    code: int | str | None = None
+    message: str | None = None
+    body: Any = None
+    retry_after: int | str | None = None
+    location: str = "https://example.com/"
+    seconds: float = Field(default=1.0, ge=0)
+    point: Literal["before", "after"] = "after"
+    task_status: str = "reviewing"
+    depth: Literal[2, 3] = 2
+    size: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _check_action(self) -> Fault:
+        only = _ONLY.get(self.action)
+        if only and self.on != "any" and self.on not in only:
+            raise ValueError(f"action {self.action!r} works on {', '.join(sorted(only))}, not on {self.on!r}")
+        return self
+
+    def strikes(self, kind: Kind, facts: Mapping[str, Any]) -> bool:
+        """Whether a request is one that this fault is for."""
+        if self.on not in ("any", kind) or kind not in _ONLY.get(self.action, {kind}):
+            return False
+        for name, wanted in self.match.items():
+            actual = facts.get(name)
+            if name == "prompt":
+                if str(wanted) not in str(actual or ""):
+                    return False
+            elif actual is None or str(actual) != str(wanted):
+                return False
+        return True
+
+
+class _Entry:
+    def __init__(self, fault_id: str, fault: Fault) -> None:
+        self.fault_id = fault_id
+        self.fault = fault
+        self.seen = 0
+        self.hits = 0
+        self.held: set[Future[None]] = set()
+
+
+class FaultBook:
+    """The faults in force. Safe to use from several threads."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._serial = itertools.count(1)
+        self._changed = threading.Condition()
+
+    def add(self, fault: Fault | Mapping[str, Any] | None = None, /, **fields: Any) -> str:
+        """Put a fault in force, given as an object, a dict or keyword arguments.
+
+        :returns: its id
+        :raises pydantic.ValidationError: not a fault
+        """
+        if not isinstance(fault, Fault):
+            fault = Fault.model_validate({**(fault or {}), **fields})
+        with self._changed:
+            fault_id = f"fault-{next(self._serial)}"
+            self._entries[fault_id] = _Entry(fault_id, fault)
+        return fault_id
+
+    def remove(self, fault_id: str) -> bool:
+        """Take a fault away and let go what it holds; False if there is none with this id."""
+        with self._changed:
+            entry = self._entries.pop(fault_id, None)
+        if entry is None:
+            return False
+        _let_go(entry)
+        return True
+
+    def clear(self) -> None:
+        """Take all faults away."""
+        for fault_id in list(self._entries):
+            self.remove(fault_id)
+
+    def release(self, fault_id: str) -> int:
+        """Let the requests go that a ``hold`` has stopped, and stop no more; answers how many they were."""
+        with self._changed:
+            entry = self._entries[fault_id]
+            entry.fault = entry.fault.model_copy(update={"times": max(1, entry.hits)})
+            entry.hits = max(1, entry.hits)
+        return _let_go(entry)
+
+    def wait_until_held(self, fault_id: str, timeout: float = 5.0, count: int = 1) -> None:
+        """Wait until a ``hold`` has stopped ``count`` requests.
+
+        :raises TimeoutError: not within ``timeout`` seconds
+        """
+        with self._changed:
+            entry = self._entries[fault_id]
+            if not self._changed.wait_for(lambda: len(entry.held) >= count, timeout):
+                raise TimeoutError(f"{fault_id} held {len(entry.held)} requests after {timeout} s, not {count}")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every fault with its id, how many requests it has struck and how many it holds."""
+        with self._changed:
+            return [
+                {
+                    "id": entry.fault_id,
+                    "hits": entry.hits,
+                    "held": len(entry.held),
+                    **entry.fault.model_dump(exclude_unset=True),
+                }
+                for entry in self._entries.values()
+            ]
+
+    def take(self, kind: Kind, facts: Mapping[str, Any]) -> tuple[str, Fault] | None:
+        """The fault that strikes a request, the oldest first, with its id."""
+        with self._changed:
+            for entry in self._entries.values():
+                fault = entry.fault
+                if not fault.strikes(kind, facts) or (fault.times is not None and entry.hits >= fault.times):
+                    continue
+                entry.seen += 1
+                if entry.seen > fault.after:
+                    entry.hits += 1
+                    return entry.fault_id, fault
+        return None
+
+    def hold(self, fault_id: str) -> Future[None]:
+        """Note that a request waits; the future is done when it may go on."""
+        gate: Future[None] = Future()
+        with self._changed:
+            entry = self._entries.get(fault_id)
+            if entry is None:
+                gate.set_result(None)
+            else:
+                entry.held.add(gate)
+                self._changed.notify_all()
+        return gate
+
+
+def _let_go(entry: _Entry) -> int:
+    gates = list(entry.held)
+    entry.held.clear()
+    for gate in gates:
+        # A waiter that was cancelled, at shutdown, has cancelled its future too.
+        if gate.set_running_or_notify_cancel():
+            gate.set_result(None)
+    return len(gates)

@@ -1,0 +1,101 @@
+"""Reference images: what of them is refused at once, what makes the task fail later, and the ones kept for drawing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from PIL import Image
+
+from airflow_kling.emulator.errors import BAD_PIXELS
+
+MAX_BYTES = 10 * 1024 * 1024
+MIN_SIDE = 300
+"""Pixels."""
+MAX_STRETCH = 2.5
+"""The longer side over the shorter one."""
+MAX_PIXELS = 100_000_000
+_KEPT_SIDE = 768
+_KEPT_COUNT = 512
+
+
+class NotAnImage(ValueError):
+    """Bytes that Kling does not take for a reference image."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference image of a request.
+
+    :param url: where to fetch it; None for an inline one
+    :param sha256: hash of an inline image's bytes, its key in the :class:`ReferenceStore`
+    :param problem: why the task will fail, for an image that is accepted first
+    """
+
+    url: str | None = None
+    sha256: str | None = None
+    problem: str | None = None
+
+
+def size_problem(width: int, height: int) -> str | None:
+    """Why Kling fails a task with a reference of this size in pixels, None for a good one."""
+    short, long = sorted((width, height))
+    return BAD_PIXELS if short < MIN_SIDE or long > MAX_STRETCH * short else None
+
+
+class ReferenceStore:
+    """Scaled-down copies of the last reference images seen, by the hash of their bytes.
+
+    Bounded in number and in size, so that ten thousand tasks with the same pictures hold each picture once.
+    """
+
+    def __init__(self, kept: int = _KEPT_COUNT) -> None:
+        self._kept = kept
+        self._images: OrderedDict[str, tuple[Image.Image, str | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def admit(self, data: bytes) -> Reference:
+        """Check the bytes of an image and keep a copy to draw with.
+
+        :raises NotAnImage: too many bytes, or neither JPEG nor PNG
+        """
+        if len(data) > MAX_BYTES:
+            raise NotAnImage("File size exceeds the limit of 10MB")
+        key = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            known = self._images.get(key)
+            if known is not None:
+                self._images.move_to_end(key)
+        if known is None:
+            known = _decode(data)
+            with self._lock:
+                self._images[key] = known
+                while len(self._images) > self._kept:
+                    self._images.popitem(last=False)
+        return Reference(sha256=key, problem=known[1])
+
+    def image(self, key: str | None) -> Image.Image | None:
+        """The kept copy, None if it has been pushed out."""
+        with self._lock:
+            known = self._images.get(key or "")
+        return known[0] if known else None
+
+
+def _decode(data: bytes) -> tuple[Image.Image, str | None]:
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise NotAnImage("Image has too many pixels")
+            image.load()
+            transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            small = image.convert("RGBA" if transparent else "RGB")
+    except NotAnImage:
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged file; all mean the same here
+        raise NotAnImage("File is not a valid image, only JPEG and PNG are supported") from error
+    small.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
+    return small, size_problem(width, height)
