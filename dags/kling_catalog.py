@@ -1,0 +1,135 @@
+"""
+### Kling: product images for a whole catalogue
+
+Every run reads the catalogue file and makes images for each row: what is in the file is generated **and paid for**, so
+the file lists what to make today, not everything that ever was.
+
+The file is CSV (with a header) or JSON (an array of objects), local or in object storage:
+
+| column | |
+|---|---|
+| `sku` | names the row's folder in the archive; required |
+| `subject_images` | URLs or files; in CSV separated by `|`; required |
+| `prompt`, `scene_image`, `style_image`, `aspect_ratio` | optional |
+
+A file name without a folder or scheme is looked up beside the catalogue.
+
+Rows are independent: a row that fails (a refused prompt, an unreadable image) fails alone, and the run is marked failed
+once the others are archived. Clear the failed row's tasks to run it anew.
+
+**The pool `kling` mirrors Kling's concurrency.** An image task holds `n` of the account's parallel slots from
+submission to its end, so `generate` submits *and* waits, holding `pool_slots = n` for the whole time; two separate
+tasks would let go of the slots in between. Make the pool as large as the account's limit and count deferred tasks:
+
+    airflow pools set kling 9 "parallel Kling images" --include-deferred
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import DAG, Asset, ObjectStoragePath, Param, task, task_group
+
+from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+
+IMAGES_PER_ROW = 2
+
+
+def parse_catalog(text: str, name: str) -> list[dict[str, Any]]:
+    """Return the rows of a catalogue, every value as the file has it."""
+    if name.lower().endswith(".json"):
+        return json.loads(text)
+    rows = list(csv.DictReader(text.splitlines()))
+    for row in rows:
+        row["subject_images"] = [image.strip() for image in row["subject_images"].split("|") if image.strip()]
+    return rows
+
+
+def beside(catalog: ObjectStoragePath, image: str | None) -> str | None:
+    """Return a reference to ``image``; a bare file name is one beside the catalogue."""
+    if not image or "://" in image or "/" in image:
+        return image or None
+    return str(catalog.parent / image)
+
+
+def to_task_arguments(catalog: ObjectStoragePath, destination: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Turn one row into the arguments of the mapped task group; what the API allows is the operator's to check."""
+    return {
+        "subject_images": [beside(catalog, image) for image in row["subject_images"]],
+        "prompt": row.get("prompt") or None,
+        "scene_image": beside(catalog, row.get("scene_image")),
+        "style_image": beside(catalog, row.get("style_image")),
+        "aspect_ratio": row.get("aspect_ratio") or "1:1",
+        "destination": f"{destination.rstrip('/')}/{quote(row['sku'], safe='')}",
+    }
+
+
+with DAG(
+    dag_id="kling_catalog",
+    description="Make images for every row of a catalogue file, each row on its own.",
+    doc_md=__doc__,
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "catalog": Param(
+            os.environ.get("KLING_CATALOG", "file:///opt/airflow/catalog.csv"),
+            type="string",
+            title="Catalogue",
+            description="A .csv or .json file; see the documentation of the DAG.",
+        ),
+        "destination": Param(
+            os.environ.get("KLING_ARCHIVE", "file:///tmp/kling-archive"),
+            type="string",
+            title="Destination",
+            description="s3://bucket/prefix or another object storage URL; each row gets a folder in it.",
+        ),
+    },
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    tags=["kling", "images"],
+) as dag:
+
+    @task
+    def read_catalog(catalog: str, destination: str) -> list[dict[str, Any]]:
+        """Return the arguments of the mapped task group, one set for each row."""
+        path = ObjectStoragePath(catalog)
+        return [to_task_arguments(path, destination, row) for row in parse_catalog(path.read_text(), path.name)]
+
+    @task_group
+    def product(
+        subject_images: list[str],
+        prompt: str | None,
+        scene_image: str | None,
+        style_image: str | None,
+        aspect_ratio: str,
+        destination: str,
+    ) -> None:
+        """Generate and archive the images of one row."""
+        generate = KlingMultiImageToImageOperator(
+            task_id="generate",
+            subject_images=subject_images,
+            prompt=prompt,
+            scene_image=scene_image,
+            style_image=style_image,
+            aspect_ratio=aspect_ratio,
+            n=IMAGES_PER_ROW,
+            wait_for_completion=True,
+            deferrable=True,
+            pool="kling",
+            pool_slots=IMAGES_PER_ROW,
+        )
+        KlingArchiveImagesOperator(
+            task_id="archive",
+            task=generate.output,
+            destination=destination,
+            outlets=[Asset("kling_catalog_images")],
+        )
+
+    product.expand_kwargs(read_catalog(dag.param("catalog"), dag.param("destination")))

@@ -1,0 +1,106 @@
+"""
+### Kling: several reference images become one new image
+
+Fill in the form and trigger. Three tasks run:
+
+1. **submit** sends the references and the prompt, once, and pushes the Kling task id. A retry of this task adopts what
+   is already there; it never pays twice.
+2. **wait** defers until Kling says `succeed` or `failed`; it holds no worker meanwhile.
+3. **archive** downloads every image, verifies it and stores it under `destination/<Kling task id>/`. The manifest is
+   written last: where it is, the archive is complete.
+
+Needs the connection `kling_default`. References are URLs that Kling's servers can reach, or files that the workers can
+read (a local path or an object storage URL); files are checked before anything is sent. `destination` is
+`s3://bucket/prefix` or any other object storage URL. With more than one worker machine, use storage that they share.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG, Asset, Param
+
+from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.sensors.task import KlingTaskSensor
+
+ASPECT_RATIOS = ["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]
+
+PARAMS = {
+    "subject_images": Param(
+        type="array",
+        items={"type": "string"},
+        minItems=1,
+        maxItems=4,
+        title="Subject images",
+        description="URLs or files, one a line. CometAPI's default gateway takes 2 to 4.",
+    ),
+    "prompt": Param(
+        None,
+        type=["null", "string"],
+        maxLength=2500,
+        format="multiline",
+        title="Prompt",
+        description="What to make of the subjects.",
+    ),
+    "model_name": Param(
+        "kling-v2",
+        type=["null", "string"],
+        examples=["kling-v2", "kling-v2-1"],
+        title="Model",
+        description="kling-v2-1 is not offered by CometAPI's default gateway.",
+    ),
+    "aspect_ratio": Param("16:9", type="string", enum=ASPECT_RATIOS, title="Aspect ratio"),
+    "n": Param(1, type="integer", minimum=1, maximum=9, title="Number of images", description="Each one is paid for."),
+    "negative_prompt": Param(
+        None,
+        type=["null", "string"],
+        maxLength=2500,
+        title="Negative prompt",
+        description="What to leave out. Not known to CometAPI's default gateway.",
+    ),
+    "scene_image": Param(None, type=["null", "string"], title="Scene image", description="A URL or a file."),
+    "style_image": Param(None, type=["null", "string"], title="Style image", description="A URL or a file."),
+    "callback_url": Param(
+        None, type=["null", "string"], title="Callback URL", description="Kling posts each change of status to it."
+    ),
+    "external_task_id": Param(
+        None,
+        type=["null", "string"],
+        title="External task id",
+        description="Yours, unique per Kling account. Leave it empty and the operator makes one for each run.",
+    ),
+    "destination": Param(
+        os.environ.get("KLING_ARCHIVE", "file:///tmp/kling-archive"),
+        type="string",
+        minLength=1,
+        title="Destination",
+        description="s3://bucket/prefix or another object storage URL.",
+    ),
+}
+
+with DAG(
+    dag_id="kling_multi_image_to_image",
+    description="Submit references to Kling once, wait deferred, archive every image.",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    params=PARAMS,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    tags=["kling", "images"],
+) as dag:
+    # dag.param() hands a parameter over as the value it is; a Jinja template would turn the array into text.
+    submit = KlingMultiImageToImageOperator(
+        task_id="submit",
+        **{name: dag.param(name) for name in PARAMS if name != "destination"},
+    )
+
+    wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, timeout=timedelta(hours=1).total_seconds())
+
+    archive = KlingArchiveImagesOperator(
+        task_id="archive",
+        task=wait.output,
+        destination=dag.param("destination"),
+        outlets=[Asset("kling_images")],
+    )

@@ -1,0 +1,196 @@
+"""`python -m demo run`: one run of the main DAG, shown as it goes. `python -m demo up`: Airflow with its UI.
+
+With ``KLING_API_KEY`` in the environment both use CometAPI, which costs money; without it, the emulator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from demo.airflow_api import AirflowApi, label
+from demo.contact_sheet import write_contact_sheet
+from demo.processes import ServerDied
+from demo.samples import draw_samples
+from demo.stack import (
+    CHECKOUT,
+    POOL,
+    USER,
+    Airflow,
+    AlreadyRunning,
+    airflow,
+    cometapi_connection,
+    emulator,
+    emulator_connection,
+)
+
+DAG_ID = "kling_multi_image_to_image"
+CATALOG_DAG_ID = "kling_catalog"
+HOME = CHECKOUT / ".airflow"
+OUTPUT = CHECKOUT / ".demo"
+PROMPT = "A quiet breakfast table: the mug and the plant in front, the lamp behind them, soft morning light"
+RUN_TIMEOUT = 900.0
+
+
+def main() -> int:
+    """Run a command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("command", choices=("run", "up"))
+    command: Callable[[str | None], int] = {"run": run, "up": up}[parser.parse_args().command]
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    # Taken out of the environment, so that only Airflow's connection carries it to the servers.
+    api_key = os.environ.pop("KLING_API_KEY", None) or None
+    try:
+        return command(api_key)
+    except (ServerDied, AlreadyRunning, TimeoutError) as error:
+        say(f"\n{error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 130
+
+
+def run(api_key: str | None) -> int:
+    """Run the main DAG once on sample references and show what it archived."""
+    samples = draw_samples(OUTPUT / "samples")
+    with stack(api_key) as running:
+        api = running.api
+        say(f"Airflow {api.get('version')['version']} is up; running the DAG {DAG_ID}.")
+        wait_for_dag(api, DAG_ID)
+        api.unpause(DAG_ID)
+        # With a real account every image is paid for.
+        run_id = api.trigger(DAG_ID, run_parameters(samples, n=1 if api_key else 2))
+        started = time.monotonic()
+        state = api.wait_for_run(
+            DAG_ID,
+            run_id,
+            timeout=RUN_TIMEOUT,
+            on_change=lambda name, state: say(f"  {time.monotonic() - started:5.1f} s  {name:<8} {state}"),
+        )
+        if state != "success":
+            show_failures(api, run_id)
+            return 1
+        show_archive(api.xcom(DAG_ID, run_id, "archive"), samples)
+    return 0
+
+
+def up(api_key: str | None) -> int:
+    """Keep Airflow running for its UI until SIGINT or SIGTERM."""
+    samples = draw_samples(OUTPUT / "samples")
+    try:
+        with stack(api_key) as running:
+            prepare_dags(running.api, is_free=api_key is None)
+            say(f"\nAirflow: {running.url}   user: {USER}   password: {running.password}")
+            say("References to try in the form of the main DAG:")
+            for path in samples.values():
+                say(f"  {path}")
+            say("Ctrl-C ends everything.")
+            running.process.wait()
+    except (KeyboardInterrupt, SystemExit):
+        say("\nEverything has ended.")
+        return 0
+    say("Airflow ended by itself; its log is .airflow/standalone.log")
+    return 1
+
+
+@contextmanager
+def stack(api_key: str | None) -> Iterator[Airflow]:
+    """Run Airflow and, without an API key, the emulator."""
+    env = {
+        "KLING_ARCHIVE": (OUTPUT / "archive").as_uri(),
+        "KLING_CATALOG": (OUTPUT / "samples" / "catalog.csv").as_uri(),
+    }
+    HOME.mkdir(exist_ok=True)
+    if api_key:
+        say("Using CometAPI with KLING_API_KEY: generated images are paid for.")
+        say("Starting Airflow (some 20 s) ...")
+        with airflow(HOME, cometapi_connection(api_key), env) as running:
+            yield running
+        return
+    with emulator(HOME / "emulator.log") as url:
+        say(f"Using the Kling emulator at {url}; set KLING_API_KEY to use CometAPI.")
+        say("Starting Airflow (some 20 s) ...")
+        with airflow(HOME, emulator_connection(url), env) as running:
+            yield running
+
+
+def run_parameters(samples: dict[str, Path], n: int) -> dict[str, Any]:
+    """Return the parameters of the demonstration's run; the references are local files, so they are sent as base64."""
+    return {
+        "subject_images": [str(samples[name]) for name in ("mug", "lamp", "plant")],
+        "scene_image": str(samples["scene"]),
+        "prompt": PROMPT,
+        "aspect_ratio": "4:3",
+        "n": n,
+    }
+
+
+def prepare_dags(api: AirflowApi, *, is_free: bool) -> None:
+    """Make the pool and unpause the DAGs; the scheduled one stays paused where its runs would cost money."""
+    api.ensure_pool(POOL, slots=4)
+    for dag_id in (DAG_ID, CATALOG_DAG_ID):
+        wait_for_dag(api, dag_id)
+        if dag_id == DAG_ID or is_free:
+            api.unpause(dag_id)
+        else:
+            say(f"{dag_id} stays paused: its scheduled runs would be paid for.")
+
+
+def wait_for_dag(api: AirflowApi, dag_id: str, timeout: float = 120.0) -> None:
+    """Wait until the DAG processor has read a DAG."""
+    deadline = time.monotonic() + timeout
+    while not api.has_dag(dag_id):
+        if time.monotonic() > deadline:
+            errors = [error["stack_trace"] for error in api.get("importErrors")["import_errors"]]
+            raise TimeoutError(
+                f"Airflow has not read {dag_id} after {timeout:.0f} s. Import errors: {errors or 'none'}"
+            )
+        time.sleep(0.5)
+
+
+def show_failures(api: AirflowApi, run_id: str) -> None:
+    """Print the log of each task that failed by itself."""
+    for instance in api.task_instances(DAG_ID, run_id):
+        if instance["state"] == "failed":
+            say(f"\nThe task {label(instance)} failed. Its log:\n{api.log(DAG_ID, run_id, instance)}")
+
+
+def show_archive(summary: dict[str, Any], samples: dict[str, Path]) -> None:
+    """Print the archived files and draw the contact sheet."""
+    files = {image["uri"]: local_path(image["uri"]) for image in summary["images"]}
+    sheet = OUTPUT / "contact-sheet.png"
+    outputs = [(f"{path.name}, {path.stat().st_size:,} bytes", path) for path in files.values()]
+    write_contact_sheet(sheet, PROMPT, list(samples.items()), outputs)
+    say(f"\nArchived by Kling task {summary['kling_task_id']}:")
+    for image in summary["images"]:
+        say(f"  {files[image['uri']]}  {image['width']}x{image['height']}, {image['bytes']:,} bytes")
+    say(f"  {local_path(summary['manifest'])}")
+    say(f"Inputs and outputs in one picture:\n  {sheet}")
+
+
+def local_path(uri: str) -> Path:
+    """Return the path of a ``file://`` URI."""
+    return Path(url2pathname(urlsplit(uri).path))
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def _exit_on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Start a server as a child process, wait until it says that it is ready, and leave nothing of it behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+
+class ServerDied(RuntimeError):
+    """A server ended, or did not get ready in time."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ``count`` different TCP ports of 127.0.0.1 that nobody listens on."""
+    with ExitStack() as sockets:
+        ports = []
+        for _ in range(count):
+            probe = sockets.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+        return ports
+
+
+@contextmanager
+def server(
+    command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path, grace: float = 30.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` in its own session, with its output in ``log``, and end it and its descendants on the way out.
+
+    Its own session keeps the terminal's Ctrl-C away from it: it is ended here, once, and in order.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        with ended_by_nothing():
+            stop(process, grace)
+
+
+@contextmanager
+def ended_by_nothing() -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM: an impatient second Ctrl-C must not leave servers running."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def stop(process: subprocess.Popen[bytes], grace: float) -> None:
+    """End a server and everything it started.
+
+    ``airflow standalone`` ends its children on SIGINT and orphans them on SIGTERM; what outlives its parent (a worker
+    that is being forked while the scheduler goes) is ended by its process id.
+    """
+    family = _family(process)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + grace
+    while process.poll() is None and time.monotonic() < deadline:
+        family |= _family(process)
+        time.sleep(0.1)
+    _end(family, grace=5.0)
+    process.wait()
+
+
+def _family(process: subprocess.Popen[bytes]) -> set[psutil.Process]:
+    try:
+        root = psutil.Process(process.pid)
+        return {root, *root.children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _end(processes: set[psutil.Process], grace: float) -> None:
+    for send in (psutil.Process.terminate, psutil.Process.kill):
+        alive = [p for p in processes if p.is_running()]
+        for one in alive:
+            try:
+                send(one)
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(alive, timeout=grace)
+
+
+def wait_until(
+    ready: Callable[[], T | None], *, process: subprocess.Popen[bytes], log: Path, timeout: float, what: str
+) -> T:
+    """Call ``ready`` until it answers something; fail with the end of the log when the server dies or hangs."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerDied(f"{what} ended with exit code {process.returncode}:\n{tail(log)}")
+        if (answer := ready()) is not None:
+            return answer
+        time.sleep(0.25)
+    raise ServerDied(f"{what} was not ready after {timeout:.0f} s:\n{tail(log)}")
+
+
+def tail(log: Path, lines: int = 30) -> str:
+    """Return the last lines of a log file."""
+    return os.linesep.join(log.read_text(errors="replace").splitlines()[-lines:])
