@@ -1,0 +1,224 @@
+"""From a finished task to images and a manifest in a store; doing it again repairs what is broken, and no more."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from airflow_kling.api.redact import redact_url
+from airflow_kling.archive.download import EXPIRED_STATUSES, Download, DownloadLimits
+from airflow_kling.archive.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
+from airflow_kling.archive.manifest import (
+    MAX_BYTES,
+    Manifest,
+    ManifestImage,
+    build_manifest,
+    dump_manifest,
+    parse_manifest,
+    summarize,
+)
+from airflow_kling.archive.store import Store
+from airflow_kling.archive.verify import verify_image
+from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError
+
+log = logging.getLogger(__name__)
+
+#: Fetches a URL into a file: :func:`airflow_kling.archive.download.download_image` with its options bound.
+DownloadImage = Callable[[str, BinaryIO], Download]
+#: Asks the API for the finished task again, whose URLs are fresh.
+Refresh = Callable[[], Mapping[str, Any]]
+
+
+def archive_task(
+    task: Mapping[str, Any],
+    *,
+    store: Store,
+    download: DownloadImage,
+    refresh: Refresh,
+    max_pixels: int = DownloadLimits.max_pixels,
+    request: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Archive every image of a finished task.
+
+    :param task: finished task: ``kling_task_id``, ``status``, ``images: [{"index", "url"}]``, ...
+    :param refresh: called at most once per image, when its URL has expired.
+    :param max_pixels: limit for an image that is found in the store without a manifest.
+    :param request: what was asked, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
+    :param run: the Airflow run, for the manifest.
+    :return: ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
+        "content_type"}]}``.
+    :raises KlingError: the task is not finished, has no images, or its indexes make no sense.
+    :raises KlingDownloadError: an image could not be fetched; those before it stay in the store for the next try.
+    """
+    kling_task_id = check_task_id(task.get("kling_task_id"))
+    urls = image_urls(task)
+    store.sweep(kling_task_id)
+    previous = _read_manifest(store, kling_task_id)
+    kept = {} if previous is None else {i.index: i for i in previous.images if i.index in urls and _is_there(store, i)}
+    uri = store.uri(manifest_key(kling_task_id))
+    if previous is not None and len(kept) == len(urls) == len(previous.images):
+        log.info("Kling task %s is archived already: %s", kling_task_id, uri)
+        return summarize(previous, uri)
+    one = _OneImage(kling_task_id, store, download, refresh, urls, max_pixels)
+    known = {} if previous is None else {image.index: image for image in previous.images}
+    images = [kept.get(index) or one.archive(index, adopt=index not in known) for index in sorted(urls)]
+    for image in images:
+        _remove_variants(store, kling_task_id, image)
+    manifest = build_manifest(task, images, request=request or {}, run=run or {})
+    _write_manifest(store, manifest)
+    log.info("Archived %d images of Kling task %s: %s", len(images), kling_task_id, uri)
+    return summarize(manifest, uri)
+
+
+def image_urls(task: Mapping[str, Any]) -> dict[int, str]:
+    """Read ``{index: url}`` from a finished task; the position stands in for a missing index.
+
+    :raises KlingError: not succeeded, no images, an image without a URL, or an index that is used twice, no number or
+        out of range.
+    """
+    task_id = task.get("kling_task_id")
+    if task.get("status") not in ("succeed", "succeeded"):
+        raise KlingError(f"Kling task {task_id} is {task.get('status')!r}, not succeeded.", kling_task_id=task_id)
+    urls: dict[int, str] = {}
+    for position, image in enumerate(task.get("images") or ()):
+        index = position if image.get("index") is None else image["index"]
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MAX_INDEX or index in urls:
+            raise KlingError(
+                f"Kling task {task_id} has the image index {index!r}, used twice or not within 0 to {MAX_INDEX}.",
+                kling_task_id=task_id,
+            )
+        if not isinstance(image.get("url"), str) or not image["url"]:
+            raise KlingError(f"Image {index} of Kling task {task_id} has no URL.", kling_task_id=task_id)
+        urls[index] = image["url"]
+    if not urls:
+        raise KlingError(f"Kling task {task_id} has succeeded without any image.", kling_task_id=task_id)
+    return urls
+
+
+class _OneImage:
+    """Gets one image after another into the store; fresh URLs serve the images that follow too."""
+
+    def __init__(
+        self,
+        kling_task_id: str,
+        store: Store,
+        download: DownloadImage,
+        refresh: Refresh,
+        urls: Mapping[int, str],
+        max_pixels: int,
+    ) -> None:
+        self._kling_task_id = kling_task_id
+        self._store = store
+        self._download = download
+        self._refresh = refresh
+        self._urls = dict(urls)
+        self._max_pixels = max_pixels
+
+    def archive(self, index: int, *, adopt: bool) -> ManifestImage:
+        """Fetch an image and store it.
+
+        :param adopt: take a whole image that is in the store already: a run was killed before its manifest.
+        """
+        with tempfile.TemporaryFile(prefix="kling-") as file:
+            found = self._adopt(index, file) if adopt else None
+            if found is not None:
+                return found
+            got = self._fetch(index, file)
+            key = image_key(self._kling_task_id, index, got.ext)
+            self._store.write_file(key, file, content_type=got.content_type, sha256=got.sha256)
+        return self._entry(index, got)
+
+    def _adopt(self, index: int, file: BinaryIO) -> ManifestImage | None:
+        for ext in EXTENSIONS:
+            key = image_key(self._kling_task_id, index, ext)
+            file.seek(0)
+            file.truncate()
+            if not self._store.read_into(key, file):
+                continue
+            got = self._inspect(key, file)
+            if got is not None and got.ext == ext:
+                log.info("Took image %d of Kling task %s from the store", index, self._kling_task_id)
+                return self._entry(index, got)
+        return None
+
+    def _inspect(self, key: str, file: BinaryIO) -> Download | None:
+        size = file.tell()
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        stored = self._store.stat(key)
+        if stored is None or stored.bytes != size or stored.sha256 not in (None, sha256):
+            return None
+        try:
+            info = verify_image(file, url=self._store.uri(key), max_pixels=self._max_pixels)
+        except KlingImageError:
+            return None
+        return Download(size, sha256, info.content_type, info.ext, info.width, info.height)
+
+    def _fetch(self, index: int, file: BinaryIO) -> Download:
+        try:
+            try:
+                return self._download(self._urls[index], file)
+            except KlingDownloadError as error:
+                if error.http_status not in EXPIRED_STATUSES:
+                    raise
+                log.info("The URL of image %d of Kling task %s has expired", index, self._kling_task_id)
+            fresh = image_urls(self._refresh())
+            if index not in fresh:
+                raise KlingError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
+            self._urls.update(fresh)
+            return self._download(self._urls[index], file)
+        except KlingError as error:
+            error.kling_task_id = self._kling_task_id
+            raise
+
+    def _entry(self, index: int, got: Download) -> ManifestImage:
+        key = image_key(self._kling_task_id, index, got.ext)
+        return ManifestImage(
+            index=index,
+            uri=self._store.uri(key),
+            key=key,
+            sha256=got.sha256,
+            bytes=got.bytes,
+            width=got.width,
+            height=got.height,
+            content_type=got.content_type,
+            source_url=redact_url(self._urls[index]),
+        )
+
+
+def _read_manifest(store: Store, kling_task_id: str) -> Manifest | None:
+    key = manifest_key(kling_task_id)
+    stored = store.stat(key)
+    if stored is None or stored.bytes > MAX_BYTES:
+        return None
+    data = BytesIO()
+    manifest = parse_manifest(data.getvalue()) if store.read_into(key, data) else None
+    if manifest is None or manifest.kling_task_id != kling_task_id:
+        log.warning("%s is not a manifest of Kling task %s; it is written anew", store.uri(key), kling_task_id)
+        return None
+    return manifest
+
+
+def _write_manifest(store: Store, manifest: Manifest) -> None:
+    data = dump_manifest(manifest)
+    sha256 = hashlib.sha256(data).hexdigest()
+    key = manifest_key(manifest.kling_task_id)
+    store.write_file(key, BytesIO(data), content_type="application/json", sha256=sha256)
+
+
+def _is_there(store: Store, image: ManifestImage) -> bool:
+    stored = store.stat(image.key)
+    return stored is not None and stored.bytes == image.bytes and stored.sha256 in (None, image.sha256)
+
+
+def _remove_variants(store: Store, kling_task_id: str, image: ManifestImage) -> None:
+    """Remove the same index under another extension, which an interrupted run may have left."""
+    for ext in EXTENSIONS:
+        key = image_key(kling_task_id, image.index, ext)
+        if key != image.key:
+            store.remove(key)

@@ -1,0 +1,215 @@
+"""One image from a URL that somebody else wrote, into a file, in constant memory.
+
+httpcore and not httpx: it takes a network backend, which is where addresses are checked, and it adds nothing of its
+own: no environment proxies, no netrc, no cookies, no redirects, no decoding.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import httpcore
+import httpx
+
+from airflow_kling.api.redact import redact_url
+from airflow_kling.archive.addresses import AddressRefused, GuardedBackend, Resolver, resolve
+from airflow_kling.archive.verify import verify_image
+from airflow_kling.exceptions import KlingDownloadError, KlingImageError
+
+#: How the hosts of result URLs answer when a URL has expired or its image was cleared; a fresh URL may work.
+EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADERS = (
+    (b"Accept", b"image/png, image/jpeg, image/webp"),
+    (b"Accept-Encoding", b"identity"),
+    (b"User-Agent", b"airflow-provider-kling"),
+)
+
+
+@dataclass(frozen=True)
+class DownloadLimits:
+    """What one download may cost; not limits of the API, which names none for results.
+
+    :param max_bytes: size of the body in bytes.
+    :param max_pixels: width x height; the largest images that Kling makes have some 16 million.
+    :param total_timeout: seconds for everything after a name is resolved, redirects included.
+    :param connect_timeout: seconds to connect, per address.
+    :param read_timeout: seconds without a single byte.
+    :param max_redirects: how many redirects are followed.
+    """
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 80_000_000
+    total_timeout: float = 120.0
+    connect_timeout: float = 10.0
+    read_timeout: float = 20.0
+    max_redirects: int = 5
+
+
+@dataclass(frozen=True)
+class Download:
+    """A whole image that lies in the target file.
+
+    :param bytes: size of the file in bytes.
+    :param sha256: of the file, in hex.
+    :param content_type: by content, e.g. ``image/png``.
+    :param ext: file name extension that goes with it: ``png``, ``jpg`` or ``webp``.
+    :param width: pixels.
+    :param height: pixels.
+    """
+
+    bytes: int
+    sha256: str
+    content_type: str
+    ext: str
+    width: int
+    height: int
+
+
+def download_image(
+    url: str,
+    target: BinaryIO,
+    *,
+    limits: DownloadLimits = DownloadLimits(),
+    allow_private_hosts: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    resolver: Resolver = resolve,
+) -> Download:
+    """Fetch an image into ``target`` and prove that it is whole.
+
+    :param url: an https URL; http only with ``allow_private_hosts``.
+    :param target: a seekable file; emptied first, at its start afterwards.
+    :param allow_private_hosts: allow http and hosts whose addresses are not public.
+    :param ssl_context: for all connections; made once per process when not given.
+    :raises KlingDownloadError: not fetched; ``http_status`` in :data:`EXPIRED_STATUSES` asks for a fresh URL.
+    :raises KlingImageError: fetched, but not a whole image within the limits.
+    """
+    target.seek(0)
+    target.truncate()
+    backend = GuardedBackend(
+        allow_private_hosts=allow_private_hosts,
+        deadline=clock() + limits.total_timeout,
+        clock=clock,
+        resolver=resolver,
+    )
+    context = ssl_context or _default_ssl_context()
+    with _errors_of(url), httpcore.ConnectionPool(context, network_backend=backend, max_connections=1) as pool:
+        size, sha256 = _fetch(pool, url, target, limits, allow_private_hosts)
+    target.seek(0)
+    info = verify_image(target, url=url, max_pixels=limits.max_pixels)
+    target.seek(0)
+    return Download(size, sha256, info.content_type, info.ext, info.width, info.height)
+
+
+@functools.lru_cache(maxsize=1)
+def _default_ssl_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+@contextmanager
+def _errors_of(url: str) -> Iterator[None]:
+    """Turn what httpcore raises into :class:`KlingDownloadError`."""
+    shown = redact_url(url)
+    try:
+        yield
+    except AddressRefused as error:
+        message = f"{shown} was not fetched: {error}; allow_private_hosts would allow it."
+        raise KlingDownloadError(message, url=shown, retryable=False) from None
+    except httpcore.TimeoutException as error:
+        message = f"{shown} was not fetched in time ({error or type(error).__name__}); try again."
+        raise KlingDownloadError(message, url=shown, retryable=True) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        message = f"{shown} was not fetched whole ({error}); try again."
+        raise KlingDownloadError(message, url=shown, retryable=True) from error
+
+
+def _fetch(
+    pool: httpcore.ConnectionPool, url: str, target: BinaryIO, limits: DownloadLimits, allow_http: bool
+) -> tuple[int, str]:
+    """Follow redirects by hand; every hop is a new request with the same guards and nothing carried over."""
+    timeout = {"connect": limits.connect_timeout, "read": limits.read_timeout, "write": limits.read_timeout}
+    current = _checked_url(url, allow_http)
+    for _ in range(limits.max_redirects + 1):
+        location = httpcore.URL(
+            scheme=current.raw_scheme, host=current.raw_host, port=current.port, target=current.raw_path
+        )
+        with pool.stream("GET", location, headers=list(_HEADERS), extensions={"timeout": timeout}) as response:
+            if response.status not in _REDIRECTS:
+                return _receive(response, str(current), target, limits.max_bytes)
+            current = _redirect(response, current, allow_http)
+    raise _refused(url, f"redirects more than {limits.max_redirects} times")
+
+
+def _checked_url(url: str, allow_http: bool) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise _refused(url, "is not a valid URL") from None
+    if parsed.scheme != "https" and not (allow_http and parsed.scheme == "http"):
+        raise _refused(url, f"is not https but {parsed.scheme or 'without a scheme'}")
+    if not parsed.host:
+        raise _refused(url, "has no host")
+    if parsed.userinfo:
+        raise _refused(url, "has credentials in it")
+    return parsed
+
+
+def _redirect(response: httpcore.Response, current: httpx.URL, allow_http: bool) -> httpx.URL:
+    location = _header(response, b"location")
+    if not location:
+        raise _refused(str(current), f"answered {response.status} without saying where to go")
+    try:
+        joined = current.join(location)
+    except httpx.InvalidURL:
+        raise _refused(str(current), "redirects to something that is not a URL") from None
+    return _checked_url(str(joined), allow_http)
+
+
+def _receive(response: httpcore.Response, url: str, target: BinaryIO, max_bytes: int) -> tuple[int, str]:
+    """Copy the body into ``target``.
+
+    httpcore itself raises when the body ends before its Content-Length or its last chunk.
+
+    :return: size in bytes and SHA-256 in hex.
+    """
+    shown = redact_url(url)
+    if response.status != 200:
+        hint = "the URL has expired or was cleared" if response.status in EXPIRED_STATUSES else "try again later"
+        raise KlingDownloadError(
+            f"{shown} answered HTTP {response.status}; {hint}.", url=shown, retryable=True, http_status=response.status
+        )
+    encoding = _header(response, b"content-encoding")
+    if encoding.lower() not in ("", "identity"):
+        raise _refused(url, f"is encoded as {encoding!r}, which was not asked for")
+    declared = _header(response, b"content-length")
+    if declared and int(declared) > max_bytes:
+        raise _refused(url, f"has {declared} bytes, over the limit of {max_bytes}")
+    size, digest = 0, hashlib.sha256()
+    for chunk in response.iter_stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise _refused(url, f"has more than the limit of {max_bytes} bytes")
+        digest.update(chunk)
+        target.write(chunk)
+    if not size:
+        raise KlingImageError(f"{shown} answered with an empty body; try again.", url=shown, retryable=True)
+    return size, digest.hexdigest()
+
+
+def _header(response: httpcore.Response, name: bytes) -> str:
+    values = [value.decode("latin-1") for key, value in response.headers if key.lower() == name]
+    return ", ".join(values).strip()
+
+
+def _refused(url: str, reason: str) -> KlingDownloadError:
+    shown = redact_url(url)
+    return KlingDownloadError(f"{shown} was not fetched: it {reason}.", url=shown, retryable=False)

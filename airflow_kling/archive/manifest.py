@@ -1,0 +1,133 @@
+"""``manifest.json``: what was asked, what came back, and which bytes lie where. Pure: bytes in, bytes out.
+
+It is written last. Where it is and names every image, a task is archived.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from airflow_kling.api.redact import redact_url
+from airflow_kling.archive.keys import EXTENSIONS, MAX_INDEX, image_key
+
+SCHEMA: Final = "airflow-provider-kling/manifest"
+VERSION: Final = 1
+#: A manifest has some 5 kB; more than this is something else.
+MAX_BYTES: Final = 1024 * 1024
+
+_REQUEST = ("aspect_ratio", "external_task_id", "gateway", "model_name", "n", "negative_prompt", "prompt")
+_REFERENCE = ("name", "source", "uri", "sha256", "bytes", "width", "height", "content_type")
+_TASK = ("status", "status_message", "created_at", "updated_at", "unit_deduction", "external_task_id")
+_RUN = ("dag_id", "run_id", "task_id", "map_index", "logical_date")
+
+
+class ManifestImage(BaseModel):
+    """One archived image.
+
+    :param key: name relative to the destination.
+    :param source_url: where it came from, redacted.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int = Field(ge=0, le=MAX_INDEX)
+    uri: str
+    key: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    content_type: str
+    source_url: str
+
+
+class Manifest(BaseModel):
+    """What ``manifest.json`` says.
+
+    :param request: what was asked, as far as it is known; reference images by description, never by payload.
+    :param task: what came back; times are ISO 8601 in UTC.
+    :param run: the Airflow run that archived it.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_name: Literal["airflow-provider-kling/manifest"] = Field(SCHEMA, alias="schema")
+    version: Literal[1] = VERSION
+    kling_task_id: str
+    request: dict[str, Any]
+    task: dict[str, Any]
+    run: dict[str, Any]
+    images: tuple[ManifestImage, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _keys_belong_to_the_task(self) -> Manifest:
+        indexes = [image.index for image in self.images]
+        if len(set(indexes)) != len(indexes):
+            raise ValueError("two images have the same index")
+        for image in self.images:
+            if image.key not in {image_key(self.kling_task_id, image.index, ext) for ext in EXTENSIONS}:
+                raise ValueError(f"{image.key!r} is not image {image.index} of the task")
+        return self
+
+
+def build_manifest(
+    task: Mapping[str, Any],
+    images: Iterable[ManifestImage],
+    *,
+    request: Mapping[str, Any],
+    run: Mapping[str, Any],
+) -> Manifest:
+    """Put a manifest together; whatever is not known here by name is left out, so no secret or payload gets in.
+
+    :param task: the finished task.
+    :param request: what was asked; ``references`` is a list of descriptions of reference images.
+    :param run: ``dag_id``, ``run_id``, ``task_id``, ``map_index``, ``logical_date``.
+    """
+    asked = _pick(request, _REQUEST)
+    if request.get("references"):
+        asked["references"] = [_describe(reference) for reference in request["references"]]
+    return Manifest(
+        kling_task_id=task["kling_task_id"],
+        request=asked,
+        task=_pick(task, _TASK),
+        run=_pick(run, _RUN),
+        images=tuple(sorted(images, key=lambda image: image.index)),
+    )
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Write the same bytes for the same manifest, readable for people too."""
+    content = manifest.model_dump(mode="json", by_alias=True)
+    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def parse_manifest(data: bytes) -> Manifest | None:
+    """Read a manifest; None when it is damaged or not one of this version, so that it is written anew."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError:
+        return None
+
+
+def summarize(manifest: Manifest, uri: str) -> dict[str, Any]:
+    """What goes into XCom: ``{"manifest", "kling_task_id", "images": [{"index", "uri", "sha256", ...}]}``.
+
+    :param uri: where the manifest lies.
+    """
+    images = [image.model_dump(exclude={"key", "source_url"}) for image in manifest.images]
+    return {"manifest": uri, "kling_task_id": manifest.kling_task_id, "images": images}
+
+
+def _pick(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _describe(reference: Mapping[str, Any]) -> dict[str, Any]:
+    description = _pick(reference, _REFERENCE)
+    if "uri" in description:
+        description["uri"] = redact_url(description["uri"])
+    return description

@@ -1,0 +1,109 @@
+"""S3 and what speaks its protocol, through the amazon provider's hook: endpoint and credentials from a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from airflow_kling.archive.store import Stored
+
+_PART = 8 * 1024 * 1024  # bytes of a part of a multipart upload; the only piece of an image that is ever in memory
+
+
+class S3Store:
+    """Store below ``s3://bucket/prefix``.
+
+    A PUT, and the end of a multipart upload, publish an object at once; a multipart upload that fails is aborted. boto3
+    sends a checksum with every upload, which S3 compares.
+
+    The connection needs ``s3:PutObject``, ``s3:GetObject``, ``s3:DeleteObject``, and ``s3:ListBucket``, without which
+    S3 answers "403 Forbidden" instead of "not there".
+
+    :param prefix: without slashes around it; may be empty.
+    :param aws_conn_id: Airflow connection, None for boto3's own ways.
+    :param extra_args: of the upload, e.g. ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    """
+
+    def __init__(
+        self, bucket: str, prefix: str, *, aws_conn_id: str | None, extra_args: Mapping[str, Any] | None = None
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._aws_conn_id = aws_conn_id
+        self._extra_args = dict(extra_args or {})
+
+    @cached_property
+    def _client(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
+
+    def uri(self, key: str) -> str:
+        """Full address of ``key``."""
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    def stat(self, key: str) -> Stored | None:
+        """Size and hash of an object, None if there is none. The hash is the one that was written with the object."""
+        from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
+        try:
+            head = self._client.head_object(**self._object(key))
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+        return Stored(head["ContentLength"], head["Metadata"].get("sha256"))
+
+    def read_into(self, key: str, target: BinaryIO) -> bool:
+        """Append an object to ``target`` piece by piece; False if there is none."""
+        from botocore.exceptions import ClientError
+
+        try:
+            body = self._client.get_object(**self._object(key))["Body"]
+        except ClientError as error:
+            if _is_missing(error):
+                return False
+            raise
+        for piece in body.iter_chunks(1024 * 1024):
+            target.write(piece)
+        return True
+
+    def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
+        """Upload in parts of 8 MiB, one after the other; ``sha256`` becomes metadata of the object."""
+        from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
+
+        file.seek(0)
+        metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
+        self._client.upload_fileobj(
+            _KeptOpen(file),
+            self._bucket,
+            self._prefix + key,
+            ExtraArgs={**self._extra_args, "ContentType": content_type, "Metadata": metadata},
+            Config=TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False),
+        )
+        return self.uri(key)
+
+    def remove(self, key: str) -> None:
+        """Remove an object if there is one."""
+        self._client.delete_object(**self._object(key))
+
+    def sweep(self, kling_task_id: str) -> None:
+        """Do nothing: an unfinished upload is no object."""
+
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+
+class _KeptOpen:
+    """s3transfer closes the file object it is given; the file is still needed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def close(self) -> None:
+        """Leave the file open."""
+
+
+def _is_missing(error: Any) -> bool:
+    return error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound")

@@ -1,0 +1,194 @@
+"""Proof that a file is a whole JPEG, PNG or WebP image, in little memory whatever its size.
+
+Format by content, then the size in the header against the limit, and only then the pixels:
+
+- PNG: every chunk's checksum, and the pixel data inflated piece by piece and counted. Constant memory.
+- JPEG: decoded by Pillow to its last byte, at an eighth of its size. A baseline JPEG costs 3 bytes for 64 pixels; a
+  progressive one also libjpeg's coefficients, up to 6 bytes a pixel.
+- WebP: the container's lengths, then decoded by Pillow, which has no smaller way: file size + 8 bytes a pixel.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from airflow_kling.api.redact import redact_url
+from airflow_kling.exceptions import KlingImageError
+
+_PIECE = 64 * 1024
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type, PNG specification 11.2.2
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image is: ``content_type`` by content, ``ext`` for a file name, ``width`` and ``height`` in pixels."""
+
+    content_type: str
+    ext: str
+    width: int
+    height: int
+
+
+class _Broken(Exception):
+    """Why a file is not a whole, acceptable image."""
+
+
+def verify_image(file: BinaryIO, *, url: str, max_pixels: int) -> ImageInfo:
+    """Check the image from the start of ``file`` to its end.
+
+    :param file: seekable; its position afterwards is undefined.
+    :param url: where it came from, for errors.
+    :param max_pixels: refuse an image of more pixels before decoding anything.
+    :raises KlingImageError: no such image, cut off, damaged or too large; retryable unless too large.
+    """
+    file.seek(0)
+    head = file.read(16)
+    file.seek(0)
+    shown = redact_url(url)
+    try:
+        if head.startswith(_PNG_SIGNATURE):
+            return ImageInfo("image/png", "png", *_verify_png(file, max_pixels))
+        if head.startswith(b"\xff\xd8\xff"):
+            return ImageInfo("image/jpeg", "jpg", *_verify_with_pillow(file, "JPEG", max_pixels))
+        if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            _verify_riff_length(file, head)
+            return ImageInfo("image/webp", "webp", *_verify_with_pillow(file, "WEBP", max_pixels))
+    except _TooLarge as error:
+        raise KlingImageError(f"The image from {shown} {error}.", url=shown, retryable=False) from None
+    except _Broken as error:
+        raise KlingImageError(f"The image from {shown} is not whole: {error}.", url=shown, retryable=True) from error
+    raise KlingImageError(f"{shown} did not answer with a JPEG, PNG or WebP image.", url=shown, retryable=True)
+
+
+class _TooLarge(_Broken):
+    """More pixels than the limit."""
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if not width or not height:
+        raise _Broken("it has no pixels")
+    if width * height > max_pixels:
+        raise _TooLarge(f"has {width}x{height} pixels, over the limit of {max_pixels}")
+
+
+def _verify_with_pillow(file: BinaryIO, format: str, max_pixels: int) -> tuple[int, int]:
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=[format]) as image:
+            width, height = image.size
+            _check_pixels(width, height, max_pixels)
+            image.draft(None, (1, 1))  # only a JPEG can; asks for the smallest scale
+            image.load()
+    except _Broken:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _TooLarge(f"has too many pixels ({error})") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
+        raise _Broken(str(error)) from error
+    return width, height
+
+
+def _verify_riff_length(file: BinaryIO, head: bytes) -> None:
+    declared = 8 + int.from_bytes(head[4:8], "little")
+    found = file.seek(0, 2)
+    file.seek(0)
+    if found < declared:
+        raise _Broken(f"it has {found} of {declared} bytes")
+
+
+def _verify_png(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
+    file.seek(len(_PNG_SIGNATURE))
+    pixels: _PixelData | None = None
+    width = height = 0
+    while True:
+        kind, length = _png_chunk_header(file)
+        if (pixels is None) != (kind == b"IHDR"):
+            raise _Broken("its header is missing or doubled")
+        pieces = _png_chunk_data(file, kind, length)
+        if kind == b"IHDR":
+            header = b"".join(pieces) if length == 13 else b""
+            width, height, expected = _png_header(header, max_pixels)
+            pixels = _PixelData(expected)
+            continue
+        for piece in pieces:
+            if kind == b"IDAT" and pixels is not None:
+                pixels.feed(piece)
+        if kind == b"IEND" and pixels is not None:
+            pixels.finish()
+            return width, height
+
+
+def _png_chunk_header(file: BinaryIO) -> tuple[bytes, int]:
+    head = file.read(8)
+    if len(head) < 8:
+        raise _Broken("it ends before its last chunk")
+    length, kind = struct.unpack(">I4s", head)
+    return kind, length
+
+
+def _png_chunk_data(file: BinaryIO, kind: bytes, length: int) -> Iterator[bytes]:
+    """Yield the data of a chunk piece by piece, and check its checksum at the end."""
+    checksum = zlib.crc32(kind)
+    while length:
+        piece = file.read(min(length, _PIECE))
+        if not piece:
+            raise _Broken("it ends inside a chunk")
+        length -= len(piece)
+        checksum = zlib.crc32(piece, checksum)
+        yield piece
+    if file.read(4) != checksum.to_bytes(4, "big"):
+        raise _Broken("a checksum is wrong")
+
+
+def _png_header(header: bytes, max_pixels: int) -> tuple[int, int, int]:
+    """Read the 13 bytes of IHDR.
+
+    :return: width, height, and how many bytes the inflated pixel data must have.
+    """
+    if len(header) != 13:
+        raise _Broken("its header has the wrong length")
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
+    _check_pixels(width, height, max_pixels)
+    if depth not in _PNG_DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
+        raise _Broken("its header has impossible values")
+    bits = depth * _PNG_CHANNELS[colour]
+    if not interlace:
+        return width, height, _scanline_bytes(width, height, bits)
+    passes = ((-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in _ADAM7)
+    return width, height, sum(_scanline_bytes(columns, rows, bits) for columns, rows in passes)
+
+
+def _scanline_bytes(columns: int, rows: int, bits_per_pixel: int) -> int:
+    return rows * (1 + (columns * bits_per_pixel + 7) // 8) if columns > 0 and rows > 0 else 0
+
+
+class _PixelData:
+    """Inflates the pixel data of a PNG and keeps none of it but its length."""
+
+    def __init__(self, expected: int) -> None:
+        self._missing = expected
+        self._inflate = zlib.decompressobj()
+
+    def feed(self, piece: bytes) -> None:
+        try:
+            while piece and not self._inflate.eof:
+                self._missing -= len(self._inflate.decompress(piece, _PIECE))
+                if self._missing < 0:
+                    raise _Broken("it has more pixel data than its header says")
+                piece = self._inflate.unconsumed_tail
+        except zlib.error as error:
+            raise _Broken(f"its pixel data is damaged ({error})") from error
+
+    def finish(self) -> None:
+        while not self._inflate.eof and (rest := self._inflate.decompress(self._inflate.unconsumed_tail, _PIECE)):
+            self._missing -= len(rest)
+        if self._missing or not self._inflate.eof:
+            raise _Broken(f"{max(self._missing, 0)} bytes of pixel data are missing")
