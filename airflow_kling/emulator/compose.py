@@ -104,18 +104,30 @@ def _studio(colours: list[Colour], size: Size, chance: random.Random) -> Image.I
 
 def _place(canvas: Image.Image, subjects: list[Image.Image], chance: random.Random) -> None:
     """Put the subjects side by side, overlapping a little, the first one largest and in front."""
-    width, height = canvas.size
-    count = len(subjects)
-    order = sorted(range(count), key=lambda position: abs(position - (count - 1) / 2), reverse=True)
-    slot = width * 0.9 / count
-    for rank, position in enumerate(order):
-        subject = subjects[count - 1 - rank]
-        scale = 0.8 + 0.2 * (rank + 1) / count
-        card = _card(subject, (slot * 1.22 * scale, height * 0.68 * scale), chance.uniform(-6, 6))
-        x = width * 0.05 + slot * (position + 0.5) + chance.uniform(-0.04, 0.04) * slot - card.width / 2
-        y = height * 0.43 + chance.uniform(-0.03, 0.03) * height - card.height / 2
-        _drop_shadow(canvas, card, round(x), round(y))
-        canvas.paste(card, (round(x), round(y)), card)
+    spots = _spots(len(subjects), canvas.size)
+    for rank, (x, y, wide, high) in enumerate(spots):
+        scale = 0.8 + 0.2 * (rank + 1) / len(spots)
+        card = _card(subjects[len(spots) - 1 - rank], (wide * scale, high * scale), chance.uniform(-6, 6))
+        left = round(x + chance.uniform(-0.04, 0.04) * wide - card.width / 2)
+        top = round(y + chance.uniform(-0.03, 0.03) * high - card.height / 2)
+        _drop_shadow(canvas, card, left, top)
+        canvas.paste(card, (left, top), card)
+
+
+def _spots(count: int, size: Size) -> list[tuple[float, float, float, float]]:
+    """Where pictures go: centre, width and height of the room for each, the ones in the middle last, on top."""
+    width, height = size
+    rows = 2 if count > 2 and height > width else 1
+    per_row = [count // rows + (row < count % rows) for row in reversed(range(rows))]
+    spots = []
+    for row, columns in enumerate(per_row):
+        slot = width * 0.9 / columns
+        y = height * (0.05 + 0.76 * (row + 0.5) / rows)
+        for column in range(columns):
+            x = width * 0.05 + slot * (column + 0.5)
+            room = min(slot * 1.22, width * 0.62)
+            spots.append((abs(x - width / 2), x, y, room, height * 0.7 / rows**0.85))
+    return [spot[1:] for spot in sorted(spots, reverse=True)]
 
 
 def _card(subject: Image.Image, room: tuple[float, float], angle: float) -> Image.Image:
@@ -145,7 +157,8 @@ def _tint(canvas: Image.Image, style: Image.Image | None) -> Image.Image:
     sheet = ImageOps.fit(style.convert("RGB"), canvas.size)
     colours = sheet.filter(ImageFilter.GaussianBlur(max(canvas.size) * 0.06))
     tinted = Image.blend(canvas, ImageChops.soft_light(canvas, colours), 0.8)
-    tinted = Image.blend(tinted, ImageChops.overlay(tinted, sheet), 0.22)
+    texture = sheet.filter(ImageFilter.GaussianBlur(max(canvas.size) * 0.004))
+    tinted = Image.blend(tinted, ImageChops.overlay(tinted, texture), 0.12)
     return ImageEnhance.Color(Image.blend(tinted, Image.new("RGB", canvas.size, _mean(style)), 0.1)).enhance(1.15)
 
 
@@ -164,12 +177,12 @@ def _caption(canvas: Image.Image, brief: Brief) -> None:
     lines = _wrap(brief.prompt or "(no prompt)", font, width - 2 * margin, 3)
     line = round(text_size * 1.3)
     note = _font(max(6, round(text_size * 0.62)))
-    bar = margin * 2 + line * len(lines) + round(text_size * 0.9)
+    bar = margin * 3 + line * len(lines) + round(text_size * 0.9)
     shade = Image.new("L", (1, bar))
-    shade.putdata([min(205, 60 + 260 * y // bar) for y in range(bar)])
+    shade.putdata([min(205, 520 * y // bar) for y in range(bar)])
     canvas.paste(Image.new("RGB", (width, bar), (10, 10, 20)), (0, height - bar), shade.resize((width, bar)))
     pen = ImageDraw.Draw(canvas)
-    y = height - bar + margin
+    y = height - bar + 2 * margin
     for text in lines:
         pen.text((margin, y), text, font=font, fill=(255, 255, 255))
         y += line

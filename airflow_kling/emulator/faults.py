@@ -31,6 +31,7 @@ Action = Literal[
     "not_an_image",
     "slow",
 ]
+Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "index"]
 _ONLY: dict[str, frozenset[str]] = {
     "error_after": frozenset({"create"}),
     "drop_after": frozenset({"create", "query", "list"}),
@@ -69,7 +70,7 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     on: Literal["create", "query", "list", "image", "any"] = "any"
-    match: dict[str, str | int] = Field(default_factory=dict)
+    match: dict[Fact, str | int] = Field(default_factory=dict)
     action: Action
     times: int | None = Field(default=None, ge=1)
     after: int = Field(default=0, ge=0)
@@ -112,6 +113,7 @@ class _Entry:
         self.fault = fault
         self.seen = 0
         self.hits = 0
+        self.released = False
         self.held: set[Future[None]] = set()
 
 
@@ -157,8 +159,7 @@ class FaultBook:
         """Let the requests go that a ``hold`` has stopped, and stop no more; answers how many they were."""
         with self._changed:
             entry = self._entries[fault_id]
-            entry.fault = entry.fault.model_copy(update={"times": max(1, entry.hits)})
-            entry.hits = max(1, entry.hits)
+            entry.released = True
         return _let_go(entry)
 
     def wait_until_held(self, fault_id: str, timeout: float = 5.0, count: int = 1) -> None:
@@ -189,7 +190,8 @@ class FaultBook:
         with self._changed:
             for entry in self._entries.values():
                 fault = entry.fault
-                if not fault.strikes(kind, facts) or (fault.times is not None and entry.hits >= fault.times):
+                spent = entry.released or (fault.times is not None and entry.hits >= fault.times)
+                if spent or not fault.strikes(kind, facts):
                     continue
                 entry.seen += 1
                 if entry.seen > fault.after:
@@ -202,7 +204,7 @@ class FaultBook:
         gate: Future[None] = Future()
         with self._changed:
             entry = self._entries.get(fault_id)
-            if entry is None:
+            if entry is None or entry.released:
                 gate.set_result(None)
             else:
                 entry.held.add(gate)
