@@ -1,14 +1,12 @@
 """What Airflow reads about this provider at start-up; imports nothing, so that reading it costs nothing."""
 
-from __future__ import annotations
-
 
 def get_provider_info() -> dict[str, object]:
     """Return the provider's metadata, in the shape of Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-kling",
         "name": "Kling",
-        "description": "`Kling <https://klingai.com/>`__ image generation: submit once, wait deferred, archive every image.",
+        "description": "`Kling <https://klingai.com/>`__ images: submit once, wait deferred, archive every image.",
         "versions": ["0.1.0"],
         "integrations": [
             {
@@ -26,12 +24,12 @@ def get_provider_info() -> dict[str, object]:
         "sensors": [{"integration-name": "Kling", "python-modules": ["airflow_kling.sensors.task"]}],
         "hooks": [{"integration-name": "Kling", "python-modules": ["airflow_kling.hooks.kling"]}],
         "triggers": [{"integration-name": "Kling", "python-modules": ["airflow_kling.triggers.task"]}],
-        "connection-types": [_CONNECTION_TYPE],
+        "connection-types": [CONNECTION_TYPE],
     }
 
 
 # Airflow 3.3 draws the connection form from this; up to 3.1 it calls KlingHook's classmethods. A test keeps them equal.
-_CONNECTION_TYPE = {
+CONNECTION_TYPE = {
     "connection-type": "kling",
     "hook-class-name": "airflow_kling.hooks.kling.KlingHook",
     "hook-name": "Kling",
@@ -59,7 +57,7 @@ _CONNECTION_TYPE = {
         "timeout": {
             "label": "Timeout (seconds)",
             "description": "How long one HTTP request may take.",
-            "schema": {"type": ["number", "null"]},
+            "schema": {"type": ["integer", "null"]},
         },
         "allow_private_hosts": {
             "label": "Allow private hosts",

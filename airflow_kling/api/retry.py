@@ -1,0 +1,50 @@
+"""What may be repeated and when: pure functions over errors; the clock and the dice are passed in."""
+
+from __future__ import annotations
+
+from airflow_kling.exceptions import KlingAPIError, KlingConnectionError, KlingError, KlingServerError
+
+ATTEMPTS = 5  # of one call, the first included
+BASE_DELAY = 1.0  # seconds; 1303 asks for at least one [C]
+MAX_DELAY = 60.0  # seconds; caps the backoff and a Retry-After alike
+
+MAINTENANCE = "5001"
+
+
+def nothing_was_created(error: KlingError) -> bool:
+    """Whether it is certain that a create that ended with this error created, and so billed, nothing.
+
+    Certain where the request never left this machine, and where the API refused it in so many words. A 5xx, a lost
+    connection or an answer that is not the API's own proves nothing; maintenance (5001) is a refusal.
+    """
+    if isinstance(error, KlingConnectionError):
+        return not error.request_sent
+    if isinstance(error, KlingServerError):
+        return error.code == MAINTENANCE
+    return isinstance(error, KlingAPIError)
+
+
+def backoff(error: KlingError, attempt: int, *, dice: float) -> float:
+    """Seconds before the next try: exponential, half of it jitter, at least what ``Retry-After`` asks, capped.
+
+    :param attempt: tries made so far, from 1.
+    :param dice: a random number in [0, 1).
+    """
+    exponential = BASE_DELAY * 2.0 ** min(attempt - 1, 16)
+    asked = getattr(error, "retry_after", None) or 0.0
+    return float(min(MAX_DELAY, max(asked, BASE_DELAY) + exponential * dice))
+
+
+def delay_before_repeat(
+    error: KlingError, attempt: int, *, creates: bool, now: float, deadline: float, dice: float
+) -> float | None:
+    """Seconds to sleep before the same call may be sent again, None when it may not or no time is left.
+
+    :param creates: the call is the paid one: repeated only when it never reached the API.
+    :param now: seconds on the clock of ``deadline``.
+    """
+    may_repeat = isinstance(error, KlingConnectionError) and not error.request_sent if creates else error.retryable
+    if not may_repeat or attempt >= ATTEMPTS:
+        return None
+    delay = backoff(error, attempt, dice=dice)
+    return delay if now + delay < deadline else None

@@ -1,0 +1,106 @@
+"""What the fields of a connection mean: checked values, from which both clients are made. Pure, free of Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, SecretStr, ValidationError
+
+from airflow_kling.api.auth import BearerAuth, JWTAuth
+from airflow_kling.api.client import DEFAULT_TIMEOUT
+from airflow_kling.api.gateway import DEFAULT_GATEWAY, GATEWAYS, Gateway
+from airflow_kling.exceptions import KlingInputError
+
+
+def _or_default(default: Any) -> BeforeValidator:
+    """A form field left blank arrives as an empty string or None."""
+    return BeforeValidator(lambda value: default if value in ("", None) else value)
+
+
+class Settings(BaseModel):
+    """One connection to Kling.
+
+    :param host: base URL; the gateway's own when blank. Without a scheme, https.
+    :param api_key: the connection's password.
+    :param gateway: a name in :data:`airflow_kling.api.gateway.GATEWAYS`.
+    :param access_key: of the official gateway; with ``secret_key`` it takes the place of the API key.
+    :param timeout: seconds to connect, and between two pieces of an answer.
+    :param allow_private_hosts: result images may come from private addresses and over plain http.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: Annotated[str, _or_default("")] = ""
+    api_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    gateway: Annotated[str, _or_default(DEFAULT_GATEWAY.name)] = DEFAULT_GATEWAY.name
+    access_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    secret_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    timeout: Annotated[PositiveFloat, _or_default(DEFAULT_TIMEOUT)] = DEFAULT_TIMEOUT
+    allow_private_hosts: Annotated[bool, _or_default(False)] = False
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        conn_id: str,
+        host: str | None,
+        port: int | None,
+        schema: str | None,
+        password: str | None,
+        extra: Mapping[str, Any],
+    ) -> Self:
+        """Check a connection's fields.
+
+        :raises KlingInputError: a field is wrong or the key is missing; the sentence names the connection and field.
+        """
+        try:
+            settings = cls.model_validate({**extra, "host": _url(host, port, schema), "api_key": password})
+        except ValidationError as error:
+            wrong = "; ".join(f"{e['loc'][0]}: {e['msg'].lower()}" for e in error.errors())
+            raise KlingInputError(f"Connection {conn_id!r} is not usable: {wrong}; nothing was sent.") from None
+        if problem := settings._problem():
+            raise KlingInputError(f"Connection {conn_id!r} {problem}; nothing was sent.")
+        return settings
+
+    def _problem(self) -> str | None:
+        if self.gateway not in GATEWAYS:
+            return f"has gateway {self.gateway!r} in its extra, which must be one of {', '.join(GATEWAYS)}"
+        if self.host and (urlsplit(self.host).scheme not in ("http", "https") or not urlsplit(self.host).hostname):
+            return f"has host {self.host!r}, which must be a base URL such as {self.api.base_url}"
+        if bool(self.access_key) != bool(self.secret_key):
+            return "has only one of access_key and secret_key: give both, or an API key as password"
+        if self.access_key and not self.api.signs_jwt:
+            return f"has an access_key, but gateway {self.gateway!r} takes only an API key as password"
+        if not self.access_key and not self.api_key:
+            return "has no API key: put it into the password field"
+        return None
+
+    @property
+    def api(self) -> Gateway:
+        """The gateway described."""
+        return GATEWAYS[self.gateway]
+
+    def auth(self, on_token: Callable[[str], None] = lambda token: None) -> httpx.Auth:
+        """How calls are signed.
+
+        :param on_token: told each token that is minted, to mask it.
+        """
+        if self.access_key:
+            return JWTAuth(self.access_key.get_secret_value(), self.secret_key.get_secret_value(), on_token=on_token)
+        return BearerAuth(self.api_key.get_secret_value())
+
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments that both clients take."""
+        return {"gateway": self.api, "base_url": self.host or None, "timeout": self.timeout}
+
+
+def _url(host: str | None, port: int | None, schema: str | None) -> str:
+    """The base URL out of a connection's fields; a URI-style connection splits it into schema, host and port."""
+    if not host:
+        return ""
+    url = host if "://" in host else f"{schema or 'https'}://{host}"
+    url = url.rstrip("/")
+    return f"{url}:{port}" if port and urlsplit(url).port is None else url

@@ -1,0 +1,163 @@
+"""Sans-I/O: a request becomes an ``httpx.Request``, an ``httpx.Response`` becomes a task or an exception.
+
+Understands Kling's native envelope, the wrapped one that CometAPI has also sent, and every documented error shape.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import httpx
+
+from airflow_kling.api import models
+from airflow_kling.api.errors import answer_error
+from airflow_kling.api.gateway import Gateway
+from airflow_kling.api.models import KlingImage, KlingTask, MultiImageToImageRequest
+from airflow_kling.exceptions import KlingServerError
+
+HEADERS = {"Accept": "application/json", "User-Agent": "airflow-provider-kling"}
+SUCCESS_CODES = (0, "0", "success")  # never the message: a failed task says "SUCCEED" there
+
+# CometAPI's wrapped envelope has a status of its own in data.status.
+WRAPPED_STATUSES = {
+    "NOT_START": models.SUBMITTED,
+    "SUBMITTED": models.SUBMITTED,
+    "QUEUED": models.SUBMITTED,
+    "IN_PROGRESS": models.PROCESSING,
+    "SUCCESS": models.SUCCEED,
+    "FAILURE": models.FAILED,
+}
+STATUS_SYNONYMS = {"succeeded": models.SUCCEED}
+
+
+def create_request(gateway: Gateway, base_url: str, request: MultiImageToImageRequest) -> httpx.Request:
+    """The paid call. The request must have been through :meth:`MultiImageToImageRequest.for_gateway`."""
+    body: dict[str, Any] = {
+        "model_name": request.model_name,
+        "subject_image_list": [{"subject_image": image} for image in request.subject_images],
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        gateway.scene_field: request.scene_image,
+        "style_image": request.style_image,
+        "n": request.n,
+        "aspect_ratio": request.aspect_ratio,
+        "watermark_info": request.watermark_info,
+        "callback_url": request.callback_url,
+        "external_task_id": request.external_task_id,
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    return httpx.Request("POST", f"{base_url}{gateway.tasks_path}", json=given, headers=HEADERS)
+
+
+def query_request(gateway: Gateway, base_url: str, task_id: str) -> httpx.Request:
+    """One task, by its id, or by its ``external_task_id`` where the gateway finds those."""
+    return httpx.Request("GET", f"{base_url}{gateway.tasks_path}/{quote(task_id, safe='')}", headers=HEADERS)
+
+
+def list_request(gateway: Gateway, base_url: str, *, page: int, page_size: int) -> httpx.Request:
+    """One page of the account's tasks, newest first; page 1..1000, page_size 1..500 [C]."""
+    params = {"pageNum": page, "pageSize": page_size}
+    return httpx.Request("GET", f"{base_url}{gateway.tasks_path}", params=params, headers=HEADERS)
+
+
+def read_task(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> KlingTask:
+    """The task in an answer to create or query.
+
+    :param now: epoch seconds, for a ``Retry-After`` that is a date.
+    :param kling_task_id: the task asked for, None for a create; a query's answer may leave its id out.
+    :raises KlingAPIError: the answer is an error, see :func:`airflow_kling.api.errors.answer_error`.
+    """
+    body = read_success(response, now=now, kling_task_id=kling_task_id)
+    data = body.get("data")
+    task = _task(data, body.get("request_id"), kling_task_id) if isinstance(data, dict) else None
+    if task is None:
+        _not_a_task(response, body, kling_task_id)
+    return task
+
+
+def read_page(response: httpx.Response, *, now: float) -> list[KlingTask]:
+    """The tasks in an answer to list, in the API's order."""
+    body = read_success(response, now=now)
+    data = body.get("data")
+    if not isinstance(data, list):
+        _not_a_task(response, body, None)
+    tasks = (_task(item, None, None) for item in data if isinstance(item, dict))
+    return [task for task in tasks if task is not None]
+
+
+def read_success(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> dict[str, Any]:
+    """The body of an answer that says success; anything else is raised."""
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        body = None
+    if response.is_success and isinstance(body, dict) and body.get("code") in SUCCESS_CODES and not body.get("error"):
+        return body
+    raise answer_error(response, body, now=now, kling_task_id=kling_task_id)
+
+
+def _not_a_task(response: httpx.Response, body: dict[str, Any], kling_task_id: str | None) -> NoReturn:
+    raise KlingServerError(
+        "Kling answered success without a task in it: look whether the connection's gateway fits its host.",
+        http_status=response.status_code,
+        code=str(body.get("code")),
+        request_id=str(body.get("request_id") or "") or None,
+        kling_task_id=kling_task_id,
+    )
+
+
+def _task(data: dict[str, Any], request_id: Any, asked_id: str | None) -> KlingTask | None:
+    levels = list(_levels(data))
+    # A list may not stand in for a dict further in, so the native body is the innermost level that has its fields.
+    native = next((level for level in reversed(levels) if "task_status" in level or "task_result" in level), levels[-1])
+    task_id = native.get("task_id") or data.get("task_id") or asked_id
+    if not task_id:
+        return None
+    info = native.get("task_info")
+    external_task_id = info.get("external_task_id") if isinstance(info, dict) else None
+    images = tuple(_images(native.get("task_result")))
+    deduction = native.get("final_unit_deduction")
+    return KlingTask(
+        kling_task_id=str(task_id),
+        external_task_id=str(external_task_id) if external_task_id else None,
+        status=_status(native.get("task_status"), data.get("status"), has_images=bool(images)),
+        status_message=str(native.get("task_status_msg") or data.get("fail_reason") or ""),
+        images=images,
+        created_at=native.get("created_at"),
+        updated_at=native.get("updated_at"),
+        unit_deduction=None if deduction is None else str(deduction),
+        request_id=str(request_id) if request_id else None,
+    )
+
+
+def _levels(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    level: Any = data
+    while isinstance(level, dict):
+        yield level
+        level = level.get("data")
+
+
+def _status(native: Any, wrapped: Any, *, has_images: bool) -> str:
+    """The task's status out of the native and the wrapped one: of two that differ, the terminal one is newer.
+
+    A wrapped SUCCESS alone ends nothing before the images are there.
+    """
+    inner = STATUS_SYNONYMS.get(native, native) if isinstance(native, str) else ""
+    outer = WRAPPED_STATUSES.get(wrapped, wrapped) if isinstance(wrapped, str) else ""
+    if inner in models.TERMINAL or not outer:
+        return inner or models.SUBMITTED
+    if outer == models.FAILED or (outer == models.SUCCEED and (has_images or not inner)):
+        return outer
+    return inner or outer
+
+
+def _images(result: Any) -> Iterator[KlingImage]:
+    images = result.get("images") if isinstance(result, dict) else None
+    for position, image in enumerate(images if isinstance(images, list) else ()):
+        if isinstance(image, dict):
+            index = image.get("index")
+            known = isinstance(index, int) and index >= 0
+            yield KlingImage(index=index if known else position, url=str(image.get("url") or ""))

@@ -1,0 +1,169 @@
+"""An Airflow connection becomes a client: the only place that reads connections."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from airflow_kling.api.client import AsyncKlingClient, KlingClient
+    from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+    from airflow_kling.api.settings import Settings
+
+# Looked up by test_connection: no task has this id, so "not found" proves that host, route and key are right.
+_NO_SUCH_TASK = "airflow-connection-test"
+
+
+@lru_cache(maxsize=1)
+def shared_ssl_context() -> ssl.SSLContext:
+    """One TLS context for the whole process: loading the CA bundle takes ~50 ms, on an event loop do it in a thread."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+class KlingHook(BaseHook):
+    """Kling's image API through an Airflow connection of type ``kling``.
+
+    ``password`` is the API key; ``host`` the base URL (the gateway's own when blank); the extra holds ``gateway``
+    (``cometapi``, ``cometapi-v2``, ``official``), ``access_key`` and ``secret_key`` (official gateway only, instead of
+    the password), ``timeout`` (seconds) and ``allow_private_hosts``.
+
+    :param kling_conn_id: the connection.
+    """
+
+    conn_name_attr = "kling_conn_id"
+    default_conn_name = "kling_default"
+    conn_type = "kling"
+    hook_name = "Kling"
+
+    def __init__(self, kling_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kling_conn_id = kling_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Form fields for Airflow up to 3.1; later ones read them from the provider info, which is where they live."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import BooleanField, FloatField, PasswordField, SelectField, StringField
+        from wtforms.validators import Optional
+
+        def field(spec: dict[str, Any]) -> Any:
+            schema, about = spec["schema"], {"label": spec["label"], "description": spec["description"]}
+            if "enum" in schema:
+                return SelectField(choices=schema["enum"], default=schema["default"], **about)
+            if "boolean" in schema["type"]:
+                return BooleanField(default=schema["default"], **about)
+            if "number" in schema["type"]:
+                return FloatField(widget=BS3TextFieldWidget(), validators=[Optional()], **about)
+            if schema.get("format") == "password":
+                return PasswordField(widget=BS3PasswordFieldWidget(), **about)
+            return StringField(widget=BS3TextFieldWidget(), **about)
+
+        return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Labels and hidden fields for Airflow up to 3.1; later ones read the provider info."""
+        behaviour = _connection_type()["ui-field-behaviour"]
+        return {name.replace("-", "_"): value for name, value in behaviour.items()}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The connection's checked fields; looked up once. :raises KlingInputError: a field is wrong."""
+        connection = self.get_connection(self.kling_conn_id)
+        return self._parse(connection, connection.extra_dejson)
+
+    async def aget_settings(self) -> Settings:
+        """:attr:`settings` without blocking the event loop; it costs the supervisor ~15 ms, so keep the result."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        connection = await get_async_connection(self.kling_conn_id)
+        return self._parse(connection, await get_async_extra_dejson(connection))
+
+    def _parse(self, connection: Any, extra: Mapping[str, Any]) -> Settings:
+        from airflow_kling.api.settings import Settings
+
+        return Settings.parse(
+            conn_id=self.kling_conn_id,
+            host=connection.host,
+            port=connection.port,
+            schema=connection.schema,
+            password=connection.password,
+            extra=extra,
+        )
+
+    def get_conn(self) -> KlingClient:
+        """A new blocking client; the caller closes it (it is a context manager).
+
+        :raises KlingInputError: the connection is not usable.
+        """
+        from airflow_kling.api.client import KlingClient
+
+        settings = self.settings
+        # Airflow masks the password and the extra as a whole, not the values in it.
+        for secret in (settings.access_key, settings.secret_key):
+            if secret:
+                mask_secret(secret.get_secret_value())
+        return KlingClient(
+            settings.auth(on_token=mask_secret), ssl_context=shared_ssl_context(), **settings.client_options()
+        )
+
+    async def get_async_conn(self) -> AsyncKlingClient:
+        """A new client for the running event loop; the caller closes it (``async with``).
+
+        :raises KlingInputError: the connection is not usable.
+        """
+        from airflow_kling.api.client import AsyncKlingClient
+
+        settings = await self.aget_settings()
+        context = await asyncio.to_thread(shared_ssl_context)
+        return AsyncKlingClient(settings.auth(), ssl_context=context, **settings.client_options())
+
+    def submit(self, request: MultiImageToImageRequest | Mapping[str, Any]) -> KlingTask:
+        """Submit a generation: the one call that costs money, sent again only where it never reached the API.
+
+        :param request: the request, or its fields; references are URLs or raw base64.
+        :raises KlingInputError: the request breaks a limit of the API; nothing was sent.
+        :raises KlingAPIError: the API refused it, or failed.
+        :raises KlingConnectionError: no answer came; ``request_sent`` says whether a generation may exist.
+        """
+        from airflow_kling.api.models import MultiImageToImageRequest
+
+        if not isinstance(request, MultiImageToImageRequest):
+            request = MultiImageToImageRequest.parse(request)
+        with self.get_conn() as client:
+            return client.create(request)
+
+    def get_task(self, kling_task_id: str) -> KlingTask:
+        """One task, whatever its status; free, so repeated on transient errors.
+
+        :raises KlingTaskNotFoundError: unknown, older than 30 days, or another account's.
+        """
+        with self.get_conn() as client:
+            return client.get(kling_task_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for a task that cannot exist, which is free: "not found" proves that host, route and key are right."""
+        from airflow_kling.exceptions import KlingBadRequestError, KlingError, KlingTaskNotFoundError
+
+        try:
+            with self.get_conn() as client:
+                client.get(_NO_SUCH_TASK, deadline=0)  # at once: somebody waits for the answer
+        except (KlingTaskNotFoundError, KlingBadRequestError):
+            pass  # the key was accepted; the id was not, as it should be
+        except KlingError as error:
+            return False, str(error)
+        return True, f"Kling answers at {self.settings.host or self.settings.api.base_url} and accepts the key."
+
+
+def _connection_type() -> dict[str, Any]:
+    from airflow_kling.get_provider_info import CONNECTION_TYPE
+
+    return CONNECTION_TYPE

@@ -1,0 +1,39 @@
+"""Telling Airflow what was made: Asset events for those who schedule on it, hook lineage for those who trace it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, get_hook_lineage_collector
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+def emit_asset_events(
+    context: Context, outlets: Iterable[Any], summary: Mapping[str, Any], *, destination: str
+) -> None:
+    """Give each outlet the manifest as its event's extra; an alias gets an asset for the destination."""
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    for outlet in outlets:
+        if isinstance(outlet, AssetAlias):
+            events[outlet].add(Asset(destination.rstrip("/")), extra=dict(summary))
+        elif isinstance(outlet, Asset):
+            events[outlet].extra.update(summary)
+
+
+def report_hook_lineage(hook: Any, summary: Mapping[str, Any], references: Iterable[Mapping[str, Any]]) -> None:
+    """References with an address as inputs; the archived images and their manifest as outputs."""
+    collector = get_hook_lineage_collector()
+    for reference in references:
+        if uri := reference.get("uri"):
+            collector.add_input_asset(context=hook, uri=_absolute(uri))
+    for uri in (summary["manifest"], *(image["uri"] for image in summary["images"])):
+        collector.add_output_asset(context=hook, uri=uri)
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else f"file://{uri}"

@@ -1,0 +1,1 @@
+"""What a DAG author writes: submit a generation, archive its images."""

@@ -1,0 +1,144 @@
+"""``KlingArchiveImagesOperator``: every image of a finished task, verified, into the team's own storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
+
+from airflow_kling import asking
+from airflow_kling.exceptions import KlingInputError
+from airflow_kling.failures import failing_fast
+from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lineage import emit_asset_events, report_hook_lineage
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+# The outlet of a task that names none: an alias costs nothing to declare, and becomes the destination at run time.
+DEFAULT_OUTLET = "kling_images"
+MIB = 1024 * 1024
+
+
+class KlingArchiveImagesOperator(BaseOperator):
+    """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
+
+    Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
+    ``<destination>/<kling_task_id>/manifest.json``: what was asked (prompt, model, references without payload), what
+    came back, hashes, sizes and times. Where the manifest is, the archive is complete. Running again changes nothing
+    but repairs what is missing. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
+
+    Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
+    "content_type"}]}``, which is also the extra of the Asset event of each outlet. Without ``outlets`` of your own, the
+    event is emitted through the asset alias ``kling_images``, for an asset whose URI is the destination.
+
+    Raises ``KlingTaskFailed`` when the generation failed, ``KlingDownloadError`` when an image could not be fetched or
+    was refused; images stored before that stay, and a retry goes on from there.
+
+    :param task: a finished task (output of ``KlingTaskSensor``) or a Kling task id.
+    :param destination: ``s3://bucket/prefix``, or any object storage URL (``file:///...``, ``gs://...``).
+    :param kling_conn_id: the connection, with the account that created the task; asked only for fresh URLs, and for
+        ``allow_private_hosts``.
+    :param aws_conn_id: for ``s3://`` destinations.
+    :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"ServerSideEncryption": "aws:kms",
+        "SSEKMSKeyId": "..."}``.
+    :param max_image_bytes: an image larger than this is refused while it is downloaded.
+    """
+
+    template_fields: Sequence[str] = ("task", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
+    template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
+    ui_color = "#fbe7cf"
+
+    def __init__(
+        self,
+        *,
+        task: Mapping[str, Any] | str,
+        destination: str,
+        kling_conn_id: str = KlingHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        s3_extra_args: dict[str, Any] | None = None,
+        max_image_bytes: int = 64 * MIB,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("outlets", [AssetAlias(DEFAULT_OUTLET)])
+        super().__init__(**kwargs)
+        self.task = task
+        self.destination = destination
+        self.kling_conn_id = kling_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.s3_extra_args = s3_extra_args
+        self.max_image_bytes = max_image_bytes
+
+    @cached_property
+    def hook(self) -> KlingHook:
+        """The connection, looked up once per process."""
+        return KlingHook(self.kling_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Archive, then tell Airflow what there is now."""
+        from airflow_kling.archive.archiver import archive_task
+        from airflow_kling.archive.download import DownloadLimits, download_image
+        from airflow_kling.archive.store import open_store
+        from airflow_kling.hooks.kling import shared_ssl_context
+
+        with failing_fast():
+            task = self._finished_task()
+            asked = self._asked(context, task["kling_task_id"])
+            summary = archive_task(
+                task,
+                store=open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
+                download=partial(
+                    download_image,
+                    limits=DownloadLimits(max_bytes=self.max_image_bytes),
+                    allow_private_hosts=self.hook.settings.allow_private_hosts,
+                    ssl_context=shared_ssl_context(),
+                ),
+                refresh=lambda: self._ask(task["kling_task_id"]),
+                request=asked,
+                run=_run(context),
+            )
+        emit_asset_events(context, self.outlets, summary, destination=self.destination)
+        report_hook_lineage(self.hook, summary, asked.get("references") or ())
+        return summary
+
+    def _finished_task(self) -> Mapping[str, Any]:
+        task = self.task
+        if isinstance(task, str):
+            return self._ask(task)
+        if not isinstance(task, Mapping) or not task.get("kling_task_id"):
+            raise KlingInputError(
+                f"task is a {type(task).__name__} without kling_task_id, it must be a finished task (the sensor's "
+                "output) or a Kling task id; nothing was archived."
+            )
+        return task
+
+    def _ask(self, kling_task_id: str) -> dict[str, Any]:
+        from airflow_kling.api.errors import task_failure
+
+        task = self.hook.get_task(kling_task_id)
+        if task.status == "failed":
+            raise task_failure(task)
+        return task.to_xcom()
+
+    def _asked(self, context: Context, kling_task_id: str) -> dict[str, Any]:
+        """What the submitting task left in XCom, wherever upstream in this DAG it is; empty when it is elsewhere."""
+        ti = context.get("ti")
+        if ti is None or not self.has_dag():
+            return {}
+        submitters = [
+            upstream.task_id
+            for upstream in self.get_flat_relatives(upstream=True)
+            if issubclass(getattr(upstream, "operator_class", type(upstream)), KlingMultiImageToImageOperator)
+        ]
+        found = ti.xcom_pull(task_ids=submitters, key=asking.xcom_key(kling_task_id)) if submitters else ()
+        return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
+
+
+def _run(context: Context) -> dict[str, Any]:
+    ti = context.get("ti")
+    if ti is None:
+        return {}
+    return {name: getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")}

@@ -1,0 +1,95 @@
+"""``KlingTaskSensor``: wait until Kling has generated the images of a task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_kling import polling
+from airflow_kling.exceptions import KlingError
+from airflow_kling.failures import failing_fast
+from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.waiting import KlingWaitMixin
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
+    """Wait for a Kling task; return the finished task.
+
+    Returns ``{"kling_task_id", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
+    "created_at", "updated_at", "unit_deduction"}``, times as ISO 8601 in UTC. The URLs expire: archive them soon.
+
+    Raises ``KlingTaskFailed`` with the provider's reason when the generation failed (a moderation refusal is not
+    retried, the same input never passes) and ``AirflowSensorTimeout`` after ``timeout``; the generation then runs on
+    and is billed, Kling has no cancel call. Lost connections, 5xx, rate limits and HTML pages are waited out; a refused key
+    and an unknown task are not.
+
+    :param kling_task_id: the task, e.g. ``submit.output`` of :class:`KlingMultiImageToImageOperator`.
+    :param kling_conn_id: the connection, with the account that created the task.
+    :param deferrable: wait in the triggerer, holding no worker. When False, ``mode`` says how: ``poke`` holds a worker
+        slot all the time, ``reschedule`` takes one for each look.
+    :param poke_interval: seconds between two looks.
+    :param timeout: seconds until the task fails, counted from the first look of this try.
+    """
+
+    template_fields: Sequence[str] = ("kling_task_id", "kling_conn_id")
+    ui_color = "#d9f2e6"
+
+    def __init__(
+        self,
+        *,
+        kling_task_id: str,
+        kling_conn_id: str = KlingHook.default_conn_name,
+        deferrable: bool = True,
+        poke_interval: timedelta | float = polling.POKE_INTERVAL,
+        timeout: timedelta | float = polling.TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.kling_task_id = kling_task_id
+        self.kling_conn_id = kling_conn_id
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Look once on the worker, then defer; or poke, as the mode says."""
+        with self._failing_softly(), failing_fast():
+            if self.deferrable:
+                return self.wait_deferred(self.kling_task_id, time.time() + self.timeout)
+            return super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """One look, for the modes that do not defer."""
+        with failing_fast(), self.hook.get_conn() as client:
+            look = self.look(client, self.kling_task_id)
+        if isinstance(look, KlingError) or not look.finished:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=look.to_xcom())
+
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], *, kling_task_id: str, deadline: float
+    ) -> dict[str, Any]:
+        """Resume after the trigger has fired."""
+        with self._failing_softly():
+            return super().execute_complete(context, event, kling_task_id=kling_task_id, deadline=deadline)
+
+    @contextmanager
+    def _failing_softly(self) -> Iterator[None]:
+        """``soft_fail`` and ``never_fail``, the same in every mode."""
+        try:
+            yield
+        except (KlingError, AirflowSensorTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped instead of failed: {error}") from None
+            raise

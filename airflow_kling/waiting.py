@@ -1,0 +1,135 @@
+"""Waiting for a task on a worker, shared by the sensor and by the operator that waits for completion."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+
+from airflow_kling import polling
+from airflow_kling.exceptions import KlingError
+from airflow_kling.failures import failing_fast
+from airflow_kling.hooks.kling import KlingHook
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_kling.api.client import KlingClient
+    from airflow_kling.api.models import KlingTask
+
+# Airflow's own limit on a deferral, for when no triggerer runs: this long after ours, which ends with a last look.
+DEFERRAL_GRACE = timedelta(minutes=5)
+RESUME_PATIENCE = 15.0  # seconds; a resumed task has its result at hand, so a passing error is worth a moment
+
+
+class KlingWaitMixin:
+    """A task that waits for a Kling task; looks on the worker first, and again when it resumes."""
+
+    kling_conn_id: str
+    poke_interval: float
+    timeout: float
+
+    if TYPE_CHECKING:
+        log: Any
+        defer: Any
+
+    @cached_property
+    def hook(self) -> KlingHook:
+        """The connection, looked up once per process."""
+        return KlingHook(self.kling_conn_id)
+
+    def look(self, client: KlingClient, kling_task_id: str, *, patience: float = 0) -> KlingTask | KlingError:
+        """One look; a passing error is logged and returned.
+
+        :param patience: seconds within which a passing error is tried again before it is returned.
+        :raises KlingTaskFailed: the generation failed.
+        :raises KlingError: waiting cannot help: the key is refused, the task does not exist.
+        """
+        from airflow_kling.api.errors import task_failure
+
+        try:
+            task = client.get(kling_task_id, deadline=time.time() + patience)
+        except KlingError as error:
+            if not error.retryable:
+                raise
+            self.log.warning("Not told of Kling task %s yet, waiting on: %s", kling_task_id, error)
+            return error
+        if task.status == "failed":
+            raise task_failure(task)
+        if not task.status_known:
+            self._say_once("Kling task %s has the unknown status %r; waiting on.", kling_task_id, task.status)
+        return task
+
+    def _say_once(self, message: str, *values: str) -> None:
+        said: set[tuple[str, ...]] = vars(self).setdefault("_said", set())
+        if values not in said:
+            said.add(values)
+            self.log.warning(message, *values)
+
+    def wait_deferred(self, kling_task_id: str, deadline: float, *, patience: float = 0) -> dict[str, Any]:
+        """Return the finished task, else free the worker until the triggerer knows more.
+
+        :param deadline: epoch seconds.
+        :raises AirflowSensorTimeout: not finished at the deadline.
+        """
+        with self.hook.get_conn() as client:
+            look = self.look(client, kling_task_id, patience=patience)
+        if not isinstance(look, KlingError) and look.finished:
+            return look.to_xcom()
+        from airflow_kling.triggers.task import KlingTaskTrigger
+
+        remaining = self._remaining(kling_task_id, deadline)
+        self.defer(
+            trigger=KlingTaskTrigger(
+                kling_task_id=kling_task_id,
+                kling_conn_id=self.kling_conn_id,
+                poke_interval=self.poke_interval,
+                deadline=deadline,
+            ),
+            method_name="execute_complete",
+            kwargs={"kling_task_id": kling_task_id, "deadline": deadline},
+            timeout=timedelta(seconds=remaining) + DEFERRAL_GRACE,
+        )
+        raise AssertionError("defer() raises")
+
+    def wait_here(self, kling_task_id: str, deadline: float) -> dict[str, Any]:
+        """Return the finished task; holds the worker until then. Raises as :meth:`wait_deferred`."""
+        with self.hook.get_conn() as client:
+            while True:
+                look = self.look(client, kling_task_id)
+                if not isinstance(look, KlingError) and look.finished:
+                    return look.to_xcom()
+                self._remaining(kling_task_id, deadline)
+                time.sleep(
+                    polling.next_look(
+                        now=time.time(),
+                        deadline=deadline,
+                        poke_interval=self.poke_interval,
+                        retry_after=getattr(look, "retry_after", None),
+                    )
+                )
+
+    def _remaining(self, kling_task_id: str, deadline: float) -> float:
+        remaining = deadline - time.time()
+        if remaining <= 0:
+            raise AirflowSensorTimeout(
+                f"Kling task {kling_task_id} is not finished after {self.timeout:g} s (timeout); the generation is "
+                "running on and will be billed: wait for the same id with a longer timeout to get its images."
+            )
+        return remaining
+
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], *, kling_task_id: str, deadline: float
+    ) -> dict[str, Any]:
+        """Resume after the trigger has fired: the event is a hint, the API is asked.
+
+        :raises KlingTaskFailed: the generation failed.
+        :raises AirflowSensorTimeout: not finished at the deadline.
+        """
+        with failing_fast():
+            return self.wait_deferred(kling_task_id, deadline, patience=RESUME_PATIENCE)
