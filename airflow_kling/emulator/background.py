@@ -8,7 +8,7 @@ import functools
 import heapq
 import logging
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import httpx
@@ -31,6 +31,9 @@ _TICK = 0.02
 class Background:
     """Fetches references and posts callbacks, on the event loop that serves the requests."""
 
+    _client: httpx.AsyncClient
+    _slots: asyncio.Semaphore
+
     def __init__(self, store: TaskStore, references: ReferenceStore, answers: Answers) -> None:
         self._store = store
         self._references = references
@@ -41,7 +44,7 @@ class Background:
         self._ticking = False
 
     @contextlib.asynccontextmanager
-    async def running(self) -> Any:
+    async def running(self) -> AsyncIterator[None]:
         """Have an HTTP client while the server runs; afterwards stop everything."""
         self._slots = asyncio.Semaphore(_PARALLEL)
         # No proxies of the environment: references and callbacks of a local API are local.

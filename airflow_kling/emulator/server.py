@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import signal
 import socket
 import threading
@@ -102,6 +103,12 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
         self.app_state = {**self.app_state, "transport": transport}
 
 
+def _log_to_stderr() -> dict[str, Any]:
+    settings = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    settings["handlers"]["access"]["stream"] = "ext://sys.stderr"
+    return settings
+
+
 class Server(uvicorn.Server):
     """A web server that ends without fuss: what hangs on purpose is cut off.
 
@@ -114,6 +121,8 @@ class Server(uvicorn.Server):
             http=_Protocol,
             ws="none",
             lifespan="on",
+            # Without a log of requests uvicorn must not touch the logging of a process that a test runs in.
+            log_config=_log_to_stderr() if world.config.access_log else None,
             log_level="info" if world.config.access_log else "critical",
             access_log=world.config.access_log,
             timeout_graceful_shutdown=0,
