@@ -27,6 +27,7 @@ tasks would let go of the slots in between. Make the pool as large as the accoun
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -45,9 +46,9 @@ def parse_catalog(text: str, name: str) -> list[dict[str, Any]]:
     """Return the rows of a catalogue, every value as the file has it."""
     if name.lower().endswith(".json"):
         return json.loads(text)
-    rows = list(csv.DictReader(text.splitlines()))
+    rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline="")))
     for row in rows:
-        row["subject_images"] = [image.strip() for image in row["subject_images"].split("|") if image.strip()]
+        row["subject_images"] = [image.strip() for image in (row["subject_images"] or "").split("|") if image.strip()]
     return rows
 
 
@@ -60,8 +61,10 @@ def beside(catalog: ObjectStoragePath, image: str | None) -> str | None:
 
 def to_task_arguments(catalog: ObjectStoragePath, destination: str, row: dict[str, Any]) -> dict[str, Any]:
     """Turn one row into the arguments of the mapped task group; what the API allows is the operator's to check."""
+    if not row.get("sku"):
+        raise ValueError(f"A row of {catalog} has no sku: {row}")
     return {
-        "subject_images": [beside(catalog, image) for image in row["subject_images"]],
+        "subject_images": [beside(catalog, image) for image in row.get("subject_images") or []],
         "prompt": row.get("prompt") or None,
         "scene_image": beside(catalog, row.get("scene_image")),
         "style_image": beside(catalog, row.get("style_image")),
@@ -100,7 +103,9 @@ with DAG(
     def read_catalog(catalog: str, destination: str) -> list[dict[str, Any]]:
         """Return the arguments of the mapped task group, one set for each row."""
         path = ObjectStoragePath(catalog)
-        return [to_task_arguments(path, destination, row) for row in parse_catalog(path.read_text(), path.name)]
+        # Spreadsheets write a byte order mark in front of UTF-8.
+        rows = parse_catalog(path.read_text(encoding="utf-8-sig"), path.name)
+        return [to_task_arguments(path, destination, row) for row in rows]
 
     @task_group
     def product(

@@ -96,7 +96,7 @@ with DAG(
         **{name: dag.param(name) for name in PARAMS if name != "destination"},
     )
 
-    wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, timeout=timedelta(hours=1).total_seconds())
+    wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, timeout=timedelta(hours=1))
 
     archive = KlingArchiveImagesOperator(
         task_id="archive",

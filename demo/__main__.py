@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,22 +37,22 @@ from demo.stack import (
 
 DAG_ID = "kling_multi_image_to_image"
 CATALOG_DAG_ID = "kling_catalog"
-HOME = CHECKOUT / ".airflow"
-OUTPUT = CHECKOUT / ".demo"
 PROMPT = "A quiet breakfast table: the mug and the plant in front, the lamp behind them, soft morning light"
 RUN_TIMEOUT = 900.0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("command", choices=("run", "up"))
-    command: Callable[[str | None], int] = {"run": run, "up": up}[parser.parse_args().command]
+    parser.add_argument("--folder", type=Path, default=CHECKOUT, help="where to write .airflow and .demo")
+    options = parser.parse_args(arguments)
+    command = {"run": run, "up": up}[options.command]
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
     # Taken out of the environment, so that only Airflow's connection carries it to the servers.
     api_key = os.environ.pop("KLING_API_KEY", None) or None
     try:
-        return command(api_key)
+        return command(api_key, Folders.below(options.folder.resolve()))
     except (ServerDied, AlreadyRunning, TimeoutError) as error:
         say(f"\n{error}")
         return 1
@@ -60,10 +61,10 @@ def main() -> int:
         return 130
 
 
-def run(api_key: str | None) -> int:
+def run(api_key: str | None, folders: Folders) -> int:
     """Run the main DAG once on sample references and show what it archived."""
-    samples = draw_samples(OUTPUT / "samples")
-    with stack(api_key) as running:
+    samples = draw_samples(folders.output / "samples")
+    with stack(api_key, folders) as running:
         api = running.api
         say(f"Airflow {api.get('version')['version']} is up; running the DAG {DAG_ID}.")
         wait_for_dag(api, DAG_ID)
@@ -80,15 +81,15 @@ def run(api_key: str | None) -> int:
         if state != "success":
             show_failures(api, run_id)
             return 1
-        show_archive(api.xcom(DAG_ID, run_id, "archive"), samples)
+        show_archive(api.xcom(DAG_ID, run_id, "archive"), samples, folders.output / "contact-sheet.png")
     return 0
 
 
-def up(api_key: str | None) -> int:
+def up(api_key: str | None, folders: Folders) -> int:
     """Keep Airflow running for its UI until SIGINT or SIGTERM."""
-    samples = draw_samples(OUTPUT / "samples")
+    samples = draw_samples(folders.output / "samples")
     try:
-        with stack(api_key) as running:
+        with stack(api_key, folders) as running:
             prepare_dags(running.api, is_free=api_key is None)
             say(f"\nAirflow: {running.url}   user: {USER}   password: {running.password}")
             say("References to try in the form of the main DAG:")
@@ -99,28 +100,44 @@ def up(api_key: str | None) -> int:
     except (KeyboardInterrupt, SystemExit):
         say("\nEverything has ended.")
         return 0
-    say("Airflow ended by itself; its log is .airflow/standalone.log")
+    say(f"Airflow ended by itself; its log is {folders.home / 'standalone.log'}")
     return 1
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Where everything is written.
+
+    :param home: Airflow's own files
+    :param output: what a person looks at
+    """
+
+    home: Path
+    output: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> Folders:
+        """Return the two folders that git ignores in a checkout."""
+        return cls(folder / ".airflow", folder / ".demo")
+
+
 @contextmanager
-def stack(api_key: str | None) -> Iterator[Airflow]:
+def stack(api_key: str | None, folders: Folders) -> Iterator[Airflow]:
     """Run Airflow and, without an API key, the emulator."""
     env = {
-        "KLING_ARCHIVE": (OUTPUT / "archive").as_uri(),
-        "KLING_CATALOG": (OUTPUT / "samples" / "catalog.csv").as_uri(),
+        "KLING_ARCHIVE": (folders.output / "archive").as_uri(),
+        "KLING_CATALOG": (folders.output / "samples" / "catalog.csv").as_uri(),
     }
-    HOME.mkdir(exist_ok=True)
     if api_key:
         say("Using CometAPI with KLING_API_KEY: generated images are paid for.")
         say("Starting Airflow (some 20 s) ...")
-        with airflow(HOME, cometapi_connection(api_key), env) as running:
+        with airflow(folders.home, cometapi_connection(api_key), env) as running:
             yield running
         return
-    with emulator(HOME / "emulator.log") as url:
+    with emulator(folders.home / "emulator.log") as url:
         say(f"Using the Kling emulator at {url}; set KLING_API_KEY to use CometAPI.")
         say("Starting Airflow (some 20 s) ...")
-        with airflow(HOME, emulator_connection(url), env) as running:
+        with airflow(folders.home, emulator_connection(url), env) as running:
             yield running
 
 
@@ -165,10 +182,9 @@ def show_failures(api: AirflowApi, run_id: str) -> None:
             say(f"\nThe task {label(instance)} failed. Its log:\n{api.log(DAG_ID, run_id, instance)}")
 
 
-def show_archive(summary: dict[str, Any], samples: dict[str, Path]) -> None:
+def show_archive(summary: dict[str, Any], samples: dict[str, Path], sheet: Path) -> None:
     """Print the archived files and draw the contact sheet."""
     files = {image["uri"]: local_path(image["uri"]) for image in summary["images"]}
-    sheet = OUTPUT / "contact-sheet.png"
     outputs = [(f"{path.name}, {path.stat().st_size:,} bytes", path) for path in files.values()]
     write_contact_sheet(sheet, PROMPT, list(samples.items()), outputs)
     say(f"\nArchived by Kling task {summary['kling_task_id']}:")

@@ -1,0 +1,184 @@
+"""The DAGs that users copy: they load, their forms accept what they should, and loading them does nothing else."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import socket
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "dags"
+MAIN = "kling_multi_image_to_image"
+CATALOG = "kling_catalog"
+SUBJECTS = ["https://example.com/mug.png", "/data/plant.png"]
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"dags_under_test_{name}", FOLDER / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def main_dag() -> Any:
+    return load(MAIN).dag
+
+
+@pytest.fixture(scope="module")
+def catalog() -> ModuleType:
+    return load(CATALOG)
+
+
+def checked(dag: Any, **values: Any) -> dict[str, Any]:
+    """Validate parameters as Airflow does for a new run."""
+    params = copy.deepcopy(dag.params)
+    params.update(values)
+    return dict(params.validate())
+
+
+def test_there_are_two_dags() -> None:
+    assert {file.stem for file in FOLDER.glob("*.py")} == {MAIN, CATALOG}
+
+
+@pytest.mark.parametrize("name", [MAIN, CATALOG])
+def test_dag_is_documented_and_named_after_its_file(name: str) -> None:
+    dag = load(name).dag
+    assert dag.dag_id == name
+    assert dag.doc_md.strip().startswith("###")
+    assert dag.tags
+    assert not dag.catchup
+
+
+@pytest.mark.parametrize("name", [MAIN, CATALOG])
+def test_loading_a_dag_opens_no_connection_and_reads_no_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("I/O while a DAG file is parsed")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.BaseHook.get_connection", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    load(name)
+
+
+def test_main_dag_submits_waits_and_archives(main_dag: Any) -> None:
+    assert [task.task_id for task in main_dag.topological_sort()] == ["submit", "wait", "archive"]
+    assert main_dag.get_task("wait").upstream_task_ids == {"submit"}
+    assert main_dag.get_task("archive").upstream_task_ids == {"wait"}
+    assert [asset.uri for asset in main_dag.get_task("archive").outlets] == ["kling_images"]
+
+
+def test_main_dag_offers_every_field_of_the_request(main_dag: Any) -> None:
+    from airflow_kling.api.models import MultiImageToImageRequest
+
+    fields = set(MultiImageToImageRequest.model_fields) - {"watermark_info"}
+    assert set(main_dag.params) == fields | {"destination"}
+
+
+def test_main_dag_knows_the_aspect_ratios_of_the_api(main_dag: Any) -> None:
+    from typing import get_args
+
+    from airflow_kling.api.models import AspectRatio
+
+    assert tuple(main_dag.params.get_param("aspect_ratio").schema["enum"]) == get_args(AspectRatio)
+
+
+def test_main_dag_needs_only_subjects(main_dag: Any) -> None:
+    values = checked(main_dag, subject_images=SUBJECTS)
+    assert values["n"] == 1
+    assert values["aspect_ratio"] == "16:9"
+    assert values["scene_image"] is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"subject_images": []},
+        {"subject_images": ["a"] * 5},
+        {"subject_images": "a.png"},
+        {"subject_images": SUBJECTS, "n": 0},
+        {"subject_images": SUBJECTS, "n": 10},
+        {"subject_images": SUBJECTS, "aspect_ratio": "5:4"},
+        {"subject_images": SUBJECTS, "prompt": "x" * 2501},
+        {"subject_images": SUBJECTS, "destination": ""},
+    ],
+    ids=str,
+)
+def test_main_dag_refuses_what_the_api_would_refuse(main_dag: Any, wrong: dict[str, Any]) -> None:
+    from airflow.providers.common.compat.sdk import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        checked(main_dag, **wrong)
+
+
+def test_catalog_rows_are_mapped_and_independent(catalog: ModuleType) -> None:
+    dag = catalog.dag
+    generate, archive = dag.get_task("product.generate"), dag.get_task("product.archive")
+    assert set(dag.task_ids) == {"read_catalog", "product.generate", "product.archive"}
+    assert archive.upstream_task_ids == {"product.generate", "read_catalog"}
+    assert generate.get_closest_mapped_task_group().group_id == "product"
+    assert [asset.uri for asset in archive.outlets] == ["kling_catalog_images"]
+
+
+def test_catalog_holds_as_many_slots_as_it_asks_for_images(catalog: ModuleType) -> None:
+    generate = catalog.dag.get_task("product.generate")
+    assert generate.pool == "kling"
+    assert generate.pool_slots == generate.n == catalog.IMAGES_PER_ROW
+    assert generate.wait_for_completion
+
+
+def arguments(catalog: ModuleType, file: Path, text: str) -> list[dict[str, Any]]:
+    file.write_text(text)
+    return catalog.dag.get_task("read_catalog").python_callable(file.as_uri(), "s3://bucket/images/")
+
+
+def test_catalog_reads_csv(catalog: ModuleType, tmp_path: Path) -> None:
+    text = 'sku,subject_images,prompt,aspect_ratio\nmug/01,mug.png | https://x.test/p.png,"red, warm",4:3\n'
+    assert arguments(catalog, tmp_path / "catalog.csv", text) == [
+        {
+            "subject_images": [f"{tmp_path.as_uri()}/mug.png", "https://x.test/p.png"],
+            "prompt": "red, warm",
+            "scene_image": None,
+            "style_image": None,
+            "aspect_ratio": "4:3",
+            "destination": "s3://bucket/images/mug%2F01",
+        }
+    ]
+
+
+def test_catalog_reads_json(catalog: ModuleType, tmp_path: Path) -> None:
+    rows = [{"sku": "a", "subject_images": ["s3://b/a.png", "/data/b.png"], "scene_image": "room.png"}]
+    [row] = arguments(catalog, tmp_path / "catalog.json", json.dumps(rows))
+    assert row["subject_images"] == ["s3://b/a.png", "/data/b.png"]
+    assert row["scene_image"] == f"{tmp_path.as_uri()}/room.png"
+    assert row["aspect_ratio"] == "1:1"
+    assert row["prompt"] is None
+
+
+def test_catalog_keeps_line_breaks_in_a_quoted_prompt(catalog: ModuleType, tmp_path: Path) -> None:
+    text = 'sku,subject_images,prompt\na,https://x.test/p.png,"first\nsecond"\n'
+    [row] = arguments(catalog, tmp_path / "catalog.csv", text)
+    assert row["prompt"] == "first\nsecond"
+
+
+def test_catalog_reads_what_a_spreadsheet_exports(catalog: ModuleType, tmp_path: Path) -> None:
+    [row] = arguments(catalog, tmp_path / "catalog.csv", "\ufeffsku,subject_images\r\na,https://x.test/p.png\r\n")
+    assert row["destination"] == "s3://bucket/images/a"
+
+
+def test_catalog_leaves_a_row_without_subjects_to_fail_alone(catalog: ModuleType, tmp_path: Path) -> None:
+    rows = arguments(catalog, tmp_path / "catalog.csv", "sku,subject_images\na,\nb,https://x.test/p.png\n")
+    assert [row["subject_images"] for row in rows] == [[], ["https://x.test/p.png"]]
+
+
+def test_catalog_names_the_row_without_a_sku(catalog: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no sku: .*p\.png"):
+        arguments(catalog, tmp_path / "catalog.csv", "sku,subject_images\n,https://x.test/p.png\n")
