@@ -117,7 +117,7 @@ def _place(canvas: Image.Image, subjects: list[Image.Image], chance: random.Rand
 def _spots(count: int, size: Size) -> list[tuple[float, float, float, float]]:
     """Where pictures go: centre, width and height of the room for each, the ones in the middle last, on top."""
     width, height = size
-    rows = 2 if count > 2 and height > width else 1
+    rows = 2 if count > 2 and height > width * 0.9 else 1
     per_row = [count // rows + (row < count % rows) for row in reversed(range(rows))]
     spots = []
     for row, columns in enumerate(per_row):
