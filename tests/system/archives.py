@@ -1,0 +1,42 @@
+"""What an archive must be: the bytes that Kling serves, as the manifest says, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from demo.__main__ import local_path
+
+
+def check_archive(summary: dict[str, Any], finished: dict[str, Any], destination: Path) -> dict[str, Any]:
+    """Compare an archive, byte by byte, with what the API serves; returns its manifest."""
+    folder = destination / finished["kling_task_id"]
+    assert set(summary) == {"manifest", "kling_task_id", "images"}
+    assert summary["kling_task_id"] == finished["kling_task_id"]
+    assert [image["index"] for image in summary["images"]] == [image["index"] for image in finished["images"]]
+    for image, source in zip(summary["images"], finished["images"], strict=True):
+        served = httpx.get(source["url"], trust_env=False).raise_for_status().content
+        _check_image(image, served, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert local_path(summary["manifest"]) == folder / "manifest.json"
+    assert [image["sha256"] for image in manifest["images"]] == [image["sha256"] for image in summary["images"]]
+    archived = {local_path(image["uri"]).name for image in summary["images"]}
+    assert {file.name for file in folder.iterdir()} == archived | {"manifest.json"}
+    return manifest
+
+
+def _check_image(image: dict[str, Any], served: bytes, folder: Path) -> None:
+    assert set(image) == {"index", "uri", "sha256", "bytes", "width", "height", "content_type"}
+    path = local_path(image["uri"])
+    assert path == folder / f"{image['index']}.png"
+    assert path.read_bytes() == served
+    assert image["sha256"] == hashlib.sha256(served).hexdigest()
+    assert image["bytes"] == len(served)
+    assert image["content_type"] == "image/png"
+    assert Image.open(io.BytesIO(served)).size == (image["width"], image["height"])

@@ -1,0 +1,101 @@
+"""A real Airflow (scheduler, DAG processor, triggerer, API server, LocalExecutor) against the emulator, once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from demo.__main__ import wait_for_dag
+from demo.airflow_api import AirflowApi, label
+from demo.stack import EMULATOR_KEY, POOL, Airflow, airflow, emulator, emulator_connection
+
+SLOTS = 4
+RUN_TIMEOUT = 240.0
+
+
+@dataclass
+class Run:
+    """A finished run of a DAG.
+
+    :param state: how it ended
+    :param history: the states that were seen of each task instance, in order
+    """
+
+    api: AirflowApi
+    dag_id: str
+    run_id: str
+    state: str
+    history: dict[str, list[str]] = field(default_factory=dict)
+
+    def states(self) -> dict[str, str]:
+        return {label(one): one["state"] for one in self.api.task_instances(self.dag_id, self.run_id)}
+
+    def xcom(self, task_id: str, map_index: int = -1) -> Any:
+        return self.api.xcom(self.dag_id, self.run_id, task_id, map_index)
+
+    def log(self, name: str) -> str:
+        [instance] = [one for one in self.api.task_instances(self.dag_id, self.run_id) if label(one) == name]
+        return self.api.log(self.dag_id, self.run_id, instance)
+
+    def asset_events(self) -> list[dict[str, Any]]:
+        found = self.api.get("assets/events", source_dag_id=self.dag_id, source_run_id=self.run_id)
+        return list(found["asset_events"])
+
+
+@pytest.fixture(scope="session")
+def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("emulator") / "emulator.log"
+    # As many slots as the pool has: were the pool to let one generation too many through, it would be refused.
+    with emulator(log, "--duration", "3", "--image-size", "480", "--concurrency", str(SLOTS)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def running(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with airflow(tmp_path_factory.mktemp("airflow"), emulator_connection(emulator_url)) as running:
+        running.api.ensure_pool(POOL, SLOTS)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def run_dag(running: Airflow) -> Callable[..., Run]:
+    def run_dag(dag_id: str, **params: Any) -> Run:
+        api = running.api
+        wait_for_dag(api, dag_id)
+        api.unpause(dag_id)
+        run_id = api.trigger(dag_id, params)
+        history: dict[str, list[str]] = {}
+        state = api.wait_for_run(
+            dag_id,
+            run_id,
+            timeout=RUN_TIMEOUT,
+            on_change=lambda name, state: history.setdefault(name, []).append(state),
+        )
+        return Run(api, dag_id, run_id, state, history)
+
+    return run_dag
+
+
+@pytest.fixture(scope="session")
+def ledger(emulator_url: str) -> Callable[[], dict[str, Any]]:
+    return lambda: httpx.get(f"{emulator_url}/_emulator/ledger", trust_env=False).raise_for_status().json()
+
+
+def files_with(secret: str, folder: Path) -> list[Path]:
+    """Return the files below ``folder``, the database among them, in which ``secret`` occurs."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert files
+    return [file for file in files if secret.encode() in file.read_bytes()]
+
+
+@pytest.fixture
+def assert_key_is_nowhere(running: Airflow) -> Callable[[], None]:
+    def check() -> None:
+        assert files_with(EMULATOR_KEY, running.home) == []
+
+    return check
