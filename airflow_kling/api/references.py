@@ -168,7 +168,7 @@ def _from_local_file(path: str | Path, name: str) -> Reference:
     except (OSError, ValueError) as error:
         if isinstance(error, KlingInputError):
             raise
-        _refuse(name, f"cannot be read from {uri}: {getattr(error, 'strerror', None) or error}")
+        _refuse(name, f"cannot be read from {uri[:200]}: {getattr(error, 'strerror', None) or error}")
     return _checked(data, name, source="file", uri=uri)
 
 

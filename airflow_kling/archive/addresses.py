@@ -25,6 +25,7 @@ _NOT_PUBLIC_V6 = (
     ipaddress.IPv6Network("2002::/16"),  # 6to4, RFC 7526: no image host lives there, but any IPv4 address fits in
 )
 _NOT_PUBLIC_V4 = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments, RFC 6890; older Pythons know a part of it only
     ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526
     ipaddress.IPv4Network("168.63.129.16/32"),  # a public number, but inside Azure it is the host's own service
 )

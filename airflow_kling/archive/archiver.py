@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -58,17 +58,17 @@ def archive_task(
     kling_task_id = check_task_id(task.get("kling_task_id"))
     urls = image_urls(task)
     store.sweep(kling_task_id)
-    previous = _read_manifest(store, kling_task_id)
-    kept = {} if previous is None else {i.index: i for i in previous.images if i.index in urls and _is_there(store, i)}
+    present = store.keys(kling_task_id)
+    previous = _read_manifest(store, kling_task_id) if manifest_key(kling_task_id) in present else None
+    known = {} if previous is None else {image.index: image for image in previous.images}
+    kept = {index: image for index, image in known.items() if index in urls and _is_there(store, image)}
     uri = store.uri(manifest_key(kling_task_id))
-    if previous is not None and len(kept) == len(urls) == len(previous.images):
+    if previous is not None and kept.keys() == urls.keys() == known.keys():
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
         return summarize(previous, uri)
     one = _OneImage(kling_task_id, store, download, refresh, urls, max_pixels)
-    known = {} if previous is None else {image.index: image for image in previous.images}
-    images = [kept.get(index) or one.archive(index, adopt=index not in known) for index in sorted(urls)]
-    for image in images:
-        _remove_variants(store, kling_task_id, image)
+    images = [kept.get(index) or one.archive(index, present if index not in known else ()) for index in sorted(urls)]
+    _remove_variants(store, kling_task_id, images, present)
     manifest = build_manifest(task, images, request=request or {}, run=run or {})
     _write_manifest(store, manifest)
     log.info("Archived %d images of Kling task %s: %s", len(images), kling_task_id, uri)
@@ -119,13 +119,13 @@ class _OneImage:
         self._urls = dict(urls)
         self._max_pixels = max_pixels
 
-    def archive(self, index: int, *, adopt: bool) -> ManifestImage:
-        """Fetch an image and store it.
+    def archive(self, index: int, present: Collection[str]) -> ManifestImage:
+        """Take a whole image that a killed run left in the store without a manifest, or else fetch and store it.
 
-        :param adopt: take a whole image that is in the store already: a run was killed before its manifest.
+        :param present: keys of the store that may be taken.
         """
         with tempfile.TemporaryFile(prefix="kling-") as file:
-            found = self._adopt(index, file) if adopt else None
+            found = self._adopt(index, present, file)
             if found is not None:
                 return found
             got = self._fetch(index, file)
@@ -133,12 +133,12 @@ class _OneImage:
             self._store.write_file(key, file, content_type=got.content_type, sha256=got.sha256)
         return self._entry(index, got)
 
-    def _adopt(self, index: int, file: BinaryIO) -> ManifestImage | None:
+    def _adopt(self, index: int, present: Collection[str], file: BinaryIO) -> ManifestImage | None:
         for ext in EXTENSIONS:
             key = image_key(self._kling_task_id, index, ext)
             file.seek(0)
             file.truncate()
-            if not self._store.read_into(key, file):
+            if key not in present or not self._store.read_into(key, file):
                 continue
             got = self._inspect(key, file)
             if got is not None and got.ext == ext:
@@ -216,9 +216,11 @@ def _is_there(store: Store, image: ManifestImage) -> bool:
     return stored is not None and stored.bytes == image.bytes and stored.sha256 in (None, image.sha256)
 
 
-def _remove_variants(store: Store, kling_task_id: str, image: ManifestImage) -> None:
+def _remove_variants(
+    store: Store, kling_task_id: str, images: Iterable[ManifestImage], present: Collection[str]
+) -> None:
     """Remove the same index under another extension, which an interrupted run may have left."""
-    for ext in EXTENSIONS:
-        key = image_key(kling_task_id, image.index, ext)
-        if key != image.key:
+    for image in images:
+        variants = {image_key(kling_task_id, image.index, ext) for ext in EXTENSIONS} - {image.key}
+        for key in variants.intersection(present):
             store.remove(key)

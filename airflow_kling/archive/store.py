@@ -29,6 +29,10 @@ class Store(Protocol):
         """Full address of ``key``; the object need not exist."""
         ...
 
+    def keys(self, kling_task_id: str) -> set[str]:
+        """Keys of all objects of a task."""
+        ...
+
     def stat(self, key: str) -> Stored | None:
         """Size and hash of an object, None if there is none."""
         ...

@@ -19,7 +19,7 @@ from airflow_kling.api.redact import redact_url
 from airflow_kling.archive.keys import check_task_id
 from airflow_kling.archive.store import Stored
 
-#: Here a file that is uploaded appears whole at its last step; elsewhere it is uploaded beside and moved.
+#: Here put_file of s3fs, gcsfs and adlfs publishes at its last step; elsewhere a file is uploaded beside and moved.
 _ATOMIC_UPLOAD = frozenset({"s3a", "gs", "gcs", "abfs", "abfss", "az", "wasb", "wasbs"})
 
 
@@ -46,6 +46,16 @@ class FsspecStore:
         """Full address of ``key``."""
         return f"{redact_url(self._destination)}/{key}"
 
+    def keys(self, kling_task_id: str) -> set[str]:
+        """Keys of all objects of a task; temporary ones are none."""
+        self._fs.invalidate_cache()
+        try:
+            paths = self._fs.ls(self._path(check_task_id(kling_task_id)), detail=False)
+        except FileNotFoundError:
+            return set()
+        names = (posixpath.basename(path) for path in paths)
+        return {f"{kling_task_id}/{name}" for name in names if name and not name.startswith(".")}
+
     def stat(self, key: str) -> Stored | None:
         """Size and hash of an object, None if there is none. The hash is not known."""
         self._fs.invalidate_cache()
@@ -66,7 +76,7 @@ class FsspecStore:
     def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
         """Upload a finished local file."""
         path = self._path(key)
-        with _on_disk(file) as local:
+        with _on_disk(file, suffix=posixpath.splitext(key)[1]) as local:
             if self._root.protocol in _ATOMIC_UPLOAD:
                 self._fs.put_file(local, path)
             else:
@@ -101,10 +111,13 @@ class FsspecStore:
 
 
 @contextmanager
-def _on_disk(file: BinaryIO) -> Iterator[str]:
-    """Give the path of a finished local copy: an upload by path is the one that storages make atomic."""
+def _on_disk(file: BinaryIO, *, suffix: str) -> Iterator[str]:
+    """Give the path of a finished local copy: an upload by path is the one that storages make atomic.
+
+    :param suffix: gcsfs and s3fs take the content type of the object from it.
+    """
     file.seek(0)
-    with tempfile.NamedTemporaryFile(prefix="kling-") as copy:
+    with tempfile.NamedTemporaryFile(prefix="kling-", suffix=suffix) as copy:
         shutil.copyfileobj(file, copy)
         copy.flush()
         yield copy.name

@@ -30,6 +30,11 @@ class LocalStore:
         """Full address of ``key``."""
         return f"file://{self._root / key}"
 
+    def keys(self, kling_task_id: str) -> set[str]:
+        """Keys of all files of a task; temporary files are none."""
+        directory = self._root / check_task_id(kling_task_id)
+        return {f"{kling_task_id}/{path.name}" for path in directory.glob("[!.]*")}
+
     def stat(self, key: str) -> Stored | None:
         """Size and hash of an object, None if there is none. The hash is that of the bytes that lie there now."""
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, BinaryIO
 
+from airflow_kling.archive.keys import check_task_id
 from airflow_kling.archive.store import Stored
 
 _PART = 8 * 1024 * 1024  # bytes of a part of a multipart upload; the only piece of an image that is ever in memory
@@ -17,8 +18,8 @@ class S3Store:
     A PUT, and the end of a multipart upload, publish an object at once; a multipart upload that fails is aborted. boto3
     sends a checksum with every upload, which S3 compares.
 
-    The connection needs ``s3:PutObject``, ``s3:GetObject``, ``s3:DeleteObject``, and ``s3:ListBucket``, without which
-    S3 answers "403 Forbidden" instead of "not there".
+    The connection needs ``s3:ListBucket``, ``s3:PutObject`` and ``s3:GetObject``, and ``s3:DeleteObject`` only to clear
+    up after an interrupted run.
 
     :param prefix: without slashes around it; may be empty.
     :param aws_conn_id: Airflow connection, None for boto3's own ways.
@@ -42,6 +43,12 @@ class S3Store:
     def uri(self, key: str) -> str:
         """Full address of ``key``."""
         return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    def keys(self, kling_task_id: str) -> set[str]:
+        """Keys of all objects of a task, by one request: there are far fewer than its page of 1000."""
+        prefix = f"{self._prefix}{check_task_id(kling_task_id)}/"
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+        return {item["Key"].removeprefix(self._prefix) for item in answer.get("Contents", ())}
 
     def stat(self, key: str) -> Stored | None:
         """Size and hash of an object, None if there is none. The hash is the one that was written with the object."""
