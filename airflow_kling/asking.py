@@ -94,11 +94,17 @@ def build_request(
     return MultiImageToImageRequest.parse(given), [reference.description for reference in loaded]
 
 
+def from_text(value: Any) -> Any:
+    """The list or dict that a template has rendered to its text; every other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
+        with suppress(ValueError, SyntaxError):
+            return ast.literal_eval(value.strip())
+    return value
+
+
 def as_list(value: Any) -> list[Any]:
     """``subject_images`` as a list; a template renders a list to its text, ``"['a', 'b']"`` or JSON."""
-    if isinstance(value, str):
-        with suppress(ValueError, SyntaxError):
-            value = ast.literal_eval(value)
+    value = from_text(value)
     if isinstance(value, list | tuple):
         return list(value)
     kind = "a single text" if isinstance(value, str) else f"a {type(value).__name__}"

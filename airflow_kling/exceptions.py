@@ -145,3 +145,18 @@ class KlingDownloadError(KlingError):
 
 class KlingImageError(KlingDownloadError):
     """What was downloaded is not a whole, acceptable image."""
+
+
+class KlingSubmissionError(KlingError):
+    """Whether a paid generation exists cannot be told, or it was made from another input; nothing more was submitted.
+
+    :param external_task_id: the id under which Kling would know the generation.
+    :param retryable: a later try can find out without paying twice.
+    """
+
+    def __init__(
+        self, message: str, *, external_task_id: str, retryable: bool, kling_task_id: str | None = None
+    ) -> None:
+        super().__init__(message, kling_task_id=kling_task_id)
+        self.external_task_id = external_task_id
+        self.retryable = retryable

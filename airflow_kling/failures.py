@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from typing import cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -29,6 +29,6 @@ def failing_fast() -> Iterator[None]:
         raise raised from error.__cause__
 
 
-@cache  # type: ignore[arg-type]  # mypy takes an exception class for unhashable
 def _failing(kind: type[KlingError]) -> type[KlingError]:
-    return type(kind.__name__, (kind, AirflowFailException), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+    namespace = {"__doc__": kind.__doc__, "__module__": kind.__module__}
+    return cast(type[KlingError], type(kind.__name__, (kind, AirflowFailException), namespace))

@@ -16,6 +16,11 @@ FIRST_LOOK_AFTER_DEFERRAL = 5.0  # seconds
 POKE_INTERVAL = 20.0  # seconds; CometAPI recommends 20 to 30 [C]
 TIMEOUT = 3600.0  # seconds; images take 8 to 41 s [C]
 
+RUNS_ON = (
+    "No longer waiting for Kling task %s. Kling has no cancel call: the generation runs on and is billed when it "
+    "succeeds; its images can still be archived by this id."
+)
+
 TIMED_OUT, ERROR = "timeout", "error"
 
 

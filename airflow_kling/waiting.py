@@ -33,6 +33,7 @@ class KlingWaitMixin:
     kling_conn_id: str
     poke_interval: float
     timeout: float
+    _waiting_for: str | None = None
 
     if TYPE_CHECKING:
         log: Any
@@ -52,6 +53,7 @@ class KlingWaitMixin:
         """
         from airflow_kling.api.errors import task_failure
 
+        self._waiting_for = kling_task_id
         try:
             task = client.get(kling_task_id, deadline=time.time() + patience)
         except KlingError as error:
@@ -122,6 +124,11 @@ class KlingWaitMixin:
                 "running on and will be billed: wait for the same id with a longer timeout to get its images."
             )
         return remaining
+
+    def on_kill(self) -> None:
+        """The task is killed while it waits on a worker; say what becomes of the generation."""
+        if self._waiting_for:
+            self.log.warning(polling.RUNS_ON, self._waiting_for)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], *, kling_task_id: str, deadline: float

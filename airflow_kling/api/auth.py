@@ -73,6 +73,6 @@ class JWTAuth(httpx.Auth):
 def _code(response: httpx.Response) -> object:
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body.get("code") if isinstance(body, dict) else None

@@ -19,7 +19,7 @@ import httpx
 from airflow_kling.api import wire
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, Gateway
 from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
-from airflow_kling.api.retry import delay_before_repeat
+from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingInputError
 
 DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
@@ -84,13 +84,15 @@ class _Calls:
             error, attempt, creates=call.creates, now=self._clock(), deadline=deadline, dice=self._dice()
         )
         if delay is None:
-            raise error from None
+            raise (with_money(error) if call.creates else error) from None
         return delay
 
     def _no_answer(self, call: _Call[T], error: httpx.RequestError) -> KlingConnectionError:
         sent = not isinstance(error, _NEVER_SENT)
+        # A LocalProtocolError quotes the header that it refuses, which may be the key.
+        details = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
         return KlingConnectionError(
-            f"No answer from Kling at {self.base_url} ({type(error).__name__}: {str(error) or 'no details'}); "
+            f"No answer from Kling at {self.base_url} ({type(error).__name__}: {details or 'no details'}); "
             + ("the request may have arrived." if sent else "the request was not sent."),
             request_sent=sent,
             kling_task_id=call.kling_task_id,

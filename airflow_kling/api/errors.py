@@ -173,5 +173,5 @@ def retry_after_seconds(response: httpx.Response, *, now: float) -> float | None
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

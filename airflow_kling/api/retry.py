@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from airflow_kling.exceptions import KlingAPIError, KlingConnectionError, KlingError, KlingServerError
+from airflow_kling.exceptions import (
+    KlingAPIError,
+    KlingConnectionError,
+    KlingError,
+    KlingRateLimitError,
+    KlingServerError,
+)
 
 ATTEMPTS = 5  # of one call, the first included
 BASE_DELAY = 1.0  # seconds; 1303 asks for at least one [C]
@@ -22,6 +28,29 @@ def nothing_was_created(error: KlingError) -> bool:
     if isinstance(error, KlingServerError):
         return error.code == MAINTENANCE
     return isinstance(error, KlingAPIError)
+
+
+def with_money(error: KlingError) -> KlingError:
+    """Have the message of a create's error say what it means for the bill."""
+    created = (
+        "Nothing was created" if nothing_was_created(error) else "A generation may have been created and be billed"
+    )
+    error.args = (f"{error} {created}.",)
+    return error
+
+
+def delay_after_refusal(error: KlingError, refusals: int, *, now: float, deadline: float, dice: float) -> float | None:
+    """Seconds before a submission that Kling refused for now may be sent again, None for every other error.
+
+    For now means: too many requests or parallel tasks, or maintenance. Nothing was created.
+
+    :param refusals: how many there were, from 1.
+    :param now: seconds on the clock of ``deadline``.
+    """
+    if not isinstance(error, KlingRateLimitError) and error.code != MAINTENANCE:
+        return None
+    delay = backoff(error, refusals, dice=dice)
+    return delay if now + delay < deadline else None
 
 
 def backoff(error: KlingError, attempt: int, *, dice: float) -> float:

@@ -7,17 +7,23 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth
 from airflow_kling.api.client import DEFAULT_TIMEOUT
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, GATEWAYS, Gateway
+from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
 
 
 def _or_default(default: Any) -> BeforeValidator:
-    """A form field left blank arrives as an empty string or None."""
-    return BeforeValidator(lambda value: default if value in ("", None) else value)
+    """A form field left blank arrives as an empty string or None; one that was pasted may have spaces around it."""
+
+    def clean(value: Any) -> Any:
+        value = value.strip() if isinstance(value, str) else value
+        return default if value in ("", None) else value
+
+    return BeforeValidator(clean)
 
 
 class Settings(BaseModel):
@@ -38,7 +44,7 @@ class Settings(BaseModel):
     gateway: Annotated[str, _or_default(DEFAULT_GATEWAY.name)] = DEFAULT_GATEWAY.name
     access_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
     secret_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
-    timeout: Annotated[PositiveFloat, _or_default(DEFAULT_TIMEOUT)] = DEFAULT_TIMEOUT
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False), _or_default(DEFAULT_TIMEOUT)] = DEFAULT_TIMEOUT
     allow_private_hosts: Annotated[bool, _or_default(False)] = False
 
     @classmethod
@@ -68,14 +74,16 @@ class Settings(BaseModel):
     def _problem(self) -> str | None:
         if self.gateway not in GATEWAYS:
             return f"has gateway {self.gateway!r} in its extra, which must be one of {', '.join(GATEWAYS)}"
-        if self.host and (urlsplit(self.host).scheme not in ("http", "https") or not urlsplit(self.host).hostname):
-            return f"has host {self.host!r}, which must be a base URL such as {self.api.base_url}"
+        if self.host and not _is_base_url(self.host):
+            return f"has host {redact_url(self.host)!r}, which must be a base URL such as {self.api.base_url}"
         if bool(self.access_key) != bool(self.secret_key):
             return "has only one of access_key and secret_key: give both, or an API key as password"
         if self.access_key and not self.api.signs_jwt:
             return f"has an access_key, but gateway {self.gateway!r} takes only an API key as password"
         if not self.access_key and not self.api_key:
             return "has no API key: put it into the password field"
+        if not all(map(_fits_a_header, (self.api_key, self.access_key, self.secret_key))):
+            return "has a key with characters in it that no key has: copy it again"
         return None
 
     @property
@@ -99,8 +107,28 @@ class Settings(BaseModel):
 
 def _url(host: str | None, port: int | None, schema: str | None) -> str:
     """The base URL out of a connection's fields; a URI-style connection splits it into schema, host and port."""
+    host = (host or "").strip().rstrip("/")
     if not host:
         return ""
     url = host if "://" in host else f"{schema or 'https'}://{host}"
-    url = url.rstrip("/")
-    return f"{url}:{port}" if port and urlsplit(url).port is None else url
+    try:
+        return f"{url}:{port}" if port and urlsplit(url).port is None else url
+    except ValueError:
+        return url  # refused by what checks the URL
+
+
+def _is_base_url(url: str) -> bool:
+    """Whether routes can be put behind it; credentials in it would end up in logs."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc or any(map(str.isspace, url)))
+    return plain and bool(host) and parts.scheme in ("http", "https")
+
+
+def _fits_a_header(secret: SecretStr) -> bool:
+    """Whether HTTP can carry it; the error of the HTTP library would show the key."""
+    value = secret.get_secret_value()
+    return value.isascii() and value.isprintable() and " " not in value

@@ -92,7 +92,7 @@ def read_success(response: httpx.Response, *, now: float, kling_task_id: str | N
     """The body of an answer that says success; anything else is raised."""
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if response.is_success and isinstance(body, dict) and body.get("code") in SUCCESS_CODES and not body.get("error"):
         return body

@@ -105,7 +105,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         return summary
 
     def _finished_task(self) -> Mapping[str, Any]:
-        task = self.task
+        task = asking.from_text(self.task)
         if isinstance(task, str):
             return self._ask(task)
         if not isinstance(task, Mapping) or not task.get("kling_task_id"):
@@ -126,7 +126,7 @@ class KlingArchiveImagesOperator(BaseOperator):
     def _asked(self, context: Context, kling_task_id: str) -> dict[str, Any]:
         """What the submitting task left in XCom, wherever upstream in this DAG it is; empty when it is elsewhere."""
         ti = context.get("ti")
-        if ti is None or not self.has_dag():
+        if ti is None or not self.has_dag():  # type: ignore[no-untyped-call]
             return {}
         submitters = [
             upstream.task_id

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_kling import asking, polling
+from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.ledger import Identity, Ledger, fingerprint
 from airflow_kling.waiting import KlingWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_kling.api.client import KlingClient
     from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+    from airflow_kling.submission import Submission
 
     ReferenceImage = str | bytes | PathLike[str]
 
@@ -34,7 +39,11 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
     anything is sent: JPEG or PNG, at most 10 MB, at least 300 px a side, ratio between 1:2.5 and 2.5:1.
 
     Literals are validated when the DAG is parsed, templates when the task runs; wrong input raises
-    ``KlingInputError`` and nothing is submitted. A submission is the only call that costs money.
+    ``KlingInputError`` and nothing is submitted.
+
+    The submission is the only call that costs money, and it is made once for all tries of a round of work: a retry
+    adopts the generation that an earlier try made, see :mod:`airflow_kling.submission`. Where nothing can tell whether
+    one was made it raises ``KlingSubmissionError``.
 
     :param subject_images: 1 to 4 reference images; CometAPI's default gateway takes 2 to 4.
     :param prompt: at most 2500 characters.
@@ -46,8 +55,17 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
     :param negative_prompt: at most 2500 characters; not on CometAPI's default gateway.
     :param watermark_info: ``{"enabled": bool}``; not on CometAPI's default gateway.
     :param callback_url: gets a POST at every status change.
-    :param external_task_id: your own id, unique per Kling account.
+    :param external_task_id: your own id, unique per Kling account; further attempts of the task append to it. When not
+        given, the task instance makes one, see :mod:`airflow_kling.ledger`.
     :param kling_conn_id: the connection.
+    :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
+        created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
+    :param on_unknown: when nothing can tell whether an earlier try created a generation: ``fail``, or ``resubmit``,
+        which may pay twice.
+    :param on_clear: after a user's clear: submit a ``new`` generation, which costs money again, or ``reuse`` the one of
+        before if it runs or succeeded (Airflow 3.3+).
+    :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
+        generation, which costs money again (noticed on Airflow 3.3+).
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
     :param poke_interval: seconds between two looks, with ``wait_for_completion``.
@@ -78,6 +96,10 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         callback_url: str | None = None,
         external_task_id: str | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
+        submit_timeout: timedelta | float = polling.TIMEOUT,
+        on_unknown: Literal["fail", "resubmit"] = "fail",
+        on_clear: Literal["new", "reuse"] = "new",
+        on_input_change: Literal["fail", "new"] = "fail",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = polling.POKE_INTERVAL,
@@ -97,6 +119,10 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         self.callback_url = callback_url
         self.external_task_id = external_task_id
         self.kling_conn_id = kling_conn_id
+        self.submit_timeout = polling.seconds(submit_timeout)
+        self.on_unknown = _one_of("on_unknown", on_unknown, "fail", "resubmit")
+        self.on_clear = _one_of("on_clear", on_clear, "new", "reuse")
+        self.on_input_change = _one_of("on_input_change", on_input_change, "fail", "new")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poke_interval = polling.seconds(poke_interval)
@@ -108,21 +134,81 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
+        return self._execute(context, submit_deadline=time.time() + self.submit_timeout)
+
+    def resume_submission(self, context: Context, event: Any, **state: Any) -> str | dict[str, Any]:
+        """Go on after a deferral that Kling's refusal for too many requests or tasks had made necessary."""
+        return self._execute(context, **state)
+
+    def _execute(
+        self, context: Context, *, submit_deadline: float, refusals: int = 0, refused_attempt: int | None = None
+    ) -> str | dict[str, Any]:
         with failing_fast():
-            request, references = asking.build_request(self._fields(), open_file=_open_object_storage)
-            request = request.for_gateway(self.hook.settings.api)
-            task = self._submit(request)
-            self._tell(context, task, asking.describe(request, references, gateway=self.hook.settings.api.name))
+            request, asked = self._request()
+            while True:
+                with self.hook.get_conn() as client:
+                    submission = self._submission(context, client, request, asked, refused_attempt)
+                    try:
+                        task = submission.run()
+                        break
+                    except KlingError as error:
+                        refusals += 1
+                        delay = self._delay(error, refusals, submit_deadline)
+                        refused_attempt = submission.refused_attempt
+                self._pause(delay, submit_deadline=submit_deadline, refusals=refusals, refused_attempt=refused_attempt)
+            self._tell(context, task, {**asked, "external_task_id": submission.external_task_id})
             if not self.wait_for_completion:
                 return task.kling_task_id
             wait = self.wait_deferred if self.deferrable else self.wait_here
             return wait(task.kling_task_id, time.time() + self.timeout)
 
-    def _submit(self, request: MultiImageToImageRequest) -> KlingTask:
-        with self.hook.get_conn() as client:
-            task = client.create(request)
-        self.log.info("Kling generates %d image(s) as task %s, which will be billed.", request.n, task.kling_task_id)
-        return task
+    def _request(self) -> tuple[MultiImageToImageRequest, dict[str, Any]]:
+        request, references = asking.build_request(self._fields(), open_file=_open_object_storage)
+        gateway = self.hook.settings.api
+        request = request.for_gateway(gateway)
+        return request, asking.describe(request, references, gateway=gateway.name)
+
+    def _submission(
+        self,
+        context: Context,
+        client: KlingClient,
+        request: MultiImageToImageRequest,
+        asked: Mapping[str, Any],
+        refused_attempt: int | None,
+    ) -> Submission:
+        from airflow_kling.submission import Submission
+
+        return Submission(
+            client=client,
+            request=request,
+            identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
+            ledger=Ledger(context.get("task_state_store")),
+            fingerprint=fingerprint(asked),
+            refused_attempt=refused_attempt,
+            on_unknown=self.on_unknown,
+            on_clear=self.on_clear,
+            on_input_change=self.on_input_change,
+        )
+
+    def _delay(self, error: KlingError, refusals: int, deadline: float) -> float:
+        """Seconds until Kling may take the submission; raises the error where waiting is no answer to it."""
+        from airflow_kling.api.retry import delay_after_refusal
+
+        delay = delay_after_refusal(error, refusals, now=time.time(), deadline=deadline, dice=random.random())
+        if delay is None:
+            raise error
+        self.log.info("%s Trying again in %.0f s.", error, delay)
+        return delay
+
+    def _pause(self, delay: float, **state: Any) -> None:
+        """Wait in the triggerer, from where :meth:`resume_submission` goes on, or here."""
+        if not self.deferrable:
+            time.sleep(delay)
+            return
+        from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
+
+        pause = timedelta(seconds=max(delay, polling.FIRST_LOOK_AFTER_DEFERRAL))
+        self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
     def _tell(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Leave in XCom what the tasks after this one need: the id, and what was asked, for the manifest."""
@@ -131,8 +217,14 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             ti.xcom_push(key=asking.xcom_key(task.kling_task_id), value=dict(asked))
 
 
+def _one_of(name: str, value: Any, *choices: str) -> Any:
+    if value not in choices:
+        raise KlingInputError(f"{name} is {value!r}, must be one of {', '.join(choices)}.")
+    return value
+
+
 def _open_object_storage(url: str) -> BinaryIO:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    file: BinaryIO = ObjectStoragePath(url).open("rb")
+    file: BinaryIO = ObjectStoragePath(url).open("rb")  # type: ignore[no-untyped-call]
     return file

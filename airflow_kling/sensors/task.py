@@ -33,8 +33,8 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 
     Raises ``KlingTaskFailed`` with the provider's reason when the generation failed (a moderation refusal is not
     retried, the same input never passes) and ``AirflowSensorTimeout`` after ``timeout``; the generation then runs on
-    and is billed, Kling has no cancel call. Lost connections, 5xx, rate limits and HTML pages are waited out; a refused key
-    and an unknown task are not.
+    and is billed, Kling has no cancel call. Lost connections, 5xx, rate limits and HTML pages are waited out; a refused
+    key and an unknown task are not.
 
     :param kling_task_id: the task, e.g. ``submit.output`` of :class:`KlingMultiImageToImageOperator`.
     :param kling_conn_id: the connection, with the account that created the task.

@@ -39,7 +39,7 @@ class KlingTaskTrigger(BaseTrigger):
         poke_interval: float = polling.POKE_INTERVAL,
         deadline: float,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kling_task_id = kling_task_id
         self.kling_conn_id = kling_conn_id
         self.poke_interval = poke_interval
@@ -61,7 +61,14 @@ class KlingTaskTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, sleep, look again; yields exactly one event."""
         status = await self._wait()
-        yield TriggerEvent({"kling_task_id": self.kling_task_id, "status": status})
+        yield TriggerEvent({"kling_task_id": self.kling_task_id, "status": status})  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """A user cleared or marked the task. Kling has no cancel call, so this says what that means, and no more.
+
+        Airflow also calls it, wrongly, when a trigger moves to another triggerer (apache/airflow#73454).
+        """
+        self.log.warning(polling.RUNS_ON, self.kling_task_id)
 
     async def _wait(self) -> str:
         await asyncio.sleep(polling.FIRST_LOOK_AFTER_DEFERRAL)

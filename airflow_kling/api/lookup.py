@@ -1,0 +1,48 @@
+"""What became of a submission: free questions, answered with the task or None."""
+
+from __future__ import annotations
+
+from airflow_kling.api.client import KlingClient
+from airflow_kling.api.models import KlingTask
+from airflow_kling.exceptions import KlingAPIError, KlingTaskNotFoundError
+
+PAGE_SIZE = 500  # the most that one page may have [C]
+MAX_PAGES = 20  # the ten thousand newest tasks of the account
+CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before our own note of the POST
+
+
+def get(client: KlingClient, kling_task_id: str) -> KlingTask | None:
+    """The task, None when the API does not know it (any more)."""
+    try:
+        return client.get(kling_task_id)
+    except KlingTaskNotFoundError:
+        return None
+
+
+def find(client: KlingClient, external_task_id: str) -> KlingTask | None:
+    """The task with our own id. Only some gateways document that a query finds it; asking the others is free."""
+    try:
+        task = client.get(external_task_id)
+    except KlingTaskNotFoundError:
+        return None
+    except KlingAPIError as error:
+        if client.gateway.finds_external_ids or error.retryable:
+            raise
+        return None
+    return task if task.external_task_id == external_task_id else None
+
+
+def search(client: KlingClient, external_task_id: str, *, since: float) -> KlingTask | None:
+    """The task with our own id in the account's list, newest first.
+
+    :param since: epoch seconds before which it cannot have been made; 0 when that is not known.
+    """
+    for page in range(1, MAX_PAGES + 1):
+        tasks = client.list(page=page, page_size=PAGE_SIZE)
+        for task in tasks:
+            if task.external_task_id == external_task_id:
+                return task
+        oldest = tasks[-1].created_at if tasks else None
+        if len(tasks) < PAGE_SIZE or (oldest is not None and oldest.timestamp() < since - CLOCKS_APART):
+            break
+    return None
