@@ -1,0 +1,136 @@
+"""How calls are signed, when a token is renewed, and that no repr shows a secret."""
+
+from __future__ import annotations
+
+import httpx
+import jwt
+import pytest
+
+from airflow_kling.api.auth import BearerAuth, JWTAuth
+
+ACCESS, SECRET = "an-access-key", "a-secret-key-of-more-than-32-characters"
+START = 1_800_000_000.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Server:
+    """Answers what it is told to, and keeps the tokens it has seen."""
+
+    def __init__(self, *answers: tuple[int, object]) -> None:
+        self.answers = list(answers)
+        self.tokens: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.tokens.append(request.headers["Authorization"].removeprefix("Bearer "))
+        status, body = self.answers.pop(0) if self.answers else (200, {})
+        return httpx.Response(status, **({"json": body} if not isinstance(body, str) else {"text": body}))
+
+
+def client(auth: httpx.Auth, server: Server) -> httpx.Client:
+    return httpx.Client(auth=auth, transport=httpx.MockTransport(server))
+
+
+def claims(token: str) -> dict[str, object]:
+    return jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_exp": False, "verify_nbf": False})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_bearer() -> None:
+    server = Server()
+    client(BearerAuth("sk-key"), server).get("https://h/")
+    assert server.tokens == ["sk-key"]
+
+
+def test_claims_and_header(clock: Clock) -> None:
+    server = Server()
+    client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("https://h/")
+    assert claims(server.tokens[0]) == {"iss": ACCESS, "exp": START + 1800, "nbf": START - 5}
+    assert jwt.get_unverified_header(server.tokens[0]) == {"alg": "HS256", "typ": "JWT"}
+
+
+def test_token_is_kept_until_shortly_before_its_end(clock: Clock) -> None:
+    server = Server()
+    http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
+    for seconds in (0, 1, 1700, 1739, 1741, 1742):
+        clock.now = START + seconds
+        http.get("https://h/")
+    assert len(set(server.tokens[:4])) == 1
+    assert len(set(server.tokens[4:])) == 1
+    assert server.tokens[3] != server.tokens[4]
+    assert claims(server.tokens[4])["exp"] == START + 1741 + 1800
+
+
+def test_no_token_is_ever_sent_after_its_end(clock: Clock) -> None:
+    server = Server()
+    http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
+    for step in range(0, 10_000, 97):
+        clock.now = START + step
+        http.get("https://h/")
+        assert claims(server.tokens[-1])["exp"] > clock.now
+
+
+@pytest.mark.parametrize("code", [1003, 1004, "1003", "1004"])
+def test_token_out_of_time_is_signed_anew_once(clock: Clock, code: object) -> None:
+    server = Server((401, {"code": code}))
+    http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
+    clock.now += 10
+    assert http.post("https://h/", json={"a": 1}).status_code == 200
+    assert len(server.tokens) == 2
+    assert claims(server.tokens[1])["nbf"] == START + 5
+
+
+def test_second_refusal_of_a_token_is_final(clock: Clock) -> None:
+    server = Server((401, {"code": 1004}), (401, {"code": 1004}), (200, {}))
+    assert client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("https://h/").status_code == 401
+    assert len(server.tokens) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, {"code": 1000}),
+        (401, {"code": 1002}),
+        (401, "<html>"),
+        (401, []),
+        (401, "[" * 10**5),
+        (429, {"code": 1003}),
+    ],
+    ids=["1000", "1002", "page", "list", "nested", "429"],
+)
+def test_other_refusals_are_not_sent_again(clock: Clock, status: int, body: object) -> None:
+    server = Server((status, body))
+    assert client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("https://h/").status_code == status
+    assert len(server.tokens) == 1
+
+
+def test_each_token_is_told_so_that_it_can_be_masked(clock: Clock) -> None:
+    told: list[str] = []
+    server = Server((401, {"code": 1004}))
+    http = client(JWTAuth(ACCESS, SECRET, clock=clock, on_token=told.append), server)
+    http.get("https://h/")
+    clock.now += 1800
+    http.get("https://h/")
+    assert set(told) == set(server.tokens)
+    assert len(set(told)) == 2
+
+
+@pytest.mark.parametrize("show", [repr, str])
+def test_secrets_are_not_shown(show: object, clock: Clock) -> None:
+    told: list[str] = []
+    auth = JWTAuth(ACCESS, SECRET, clock=clock, on_token=told.append)
+    http = client(auth, Server())
+    http.get("https://h/")
+    assert callable(show)
+    shown = "".join(show(item) for item in (auth, BearerAuth("sk-key"), http))
+    assert not any(secret in shown for secret in (ACCESS, SECRET, "sk-key", *told))

@@ -1,0 +1,283 @@
+"""Every error the API documents becomes one exception: class, fields, and a sentence that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_kling.api.errors import answer_error, retry_after_seconds, task_failure
+from airflow_kling.api.models import KlingTask
+from airflow_kling.exceptions import (
+    KlingAccountError,
+    KlingAPIError,
+    KlingAuthenticationError,
+    KlingBadRequestError,
+    KlingContentRejectedError,
+    KlingError,
+    KlingPermissionError,
+    KlingRateLimitError,
+    KlingServerError,
+    KlingTaskNotFoundError,
+)
+
+NOW = 1_800_000_000.0
+
+
+def error_of(status: int, body: Any, *, task: str | None = None, **headers: str) -> KlingAPIError:
+    response = httpx.Response(status, headers=headers)
+    return answer_error(response, body, now=NOW, kling_task_id=task)
+
+
+# HTTP status, service code, class, a word of the advice: section 3 of the API notes, row by row.
+OFFICIAL = [
+    (401, 1000, KlingAuthenticationError, "password"),
+    (401, 1001, KlingAuthenticationError, "password"),
+    (401, 1002, KlingAuthenticationError, "password"),
+    (401, 1003, KlingAuthenticationError, "clock"),
+    (401, 1004, KlingAuthenticationError, "clock"),
+    (429, 1100, KlingAccountError, "abnormal"),
+    (429, 1101, KlingAccountError, "arrears"),
+    (429, 1102, KlingAccountError, "used up"),
+    (403, 1103, KlingPermissionError, "no right"),
+    (400, 1200, KlingBadRequestError, "parameter"),
+    (400, 1201, KlingBadRequestError, "parameter"),
+    (404, 1202, KlingAPIError, "method"),
+    (404, 1203, KlingBadRequestError, "does not exist"),
+    (400, 1300, KlingContentRejectedError, "change the prompt or the images"),
+    (400, 1301, KlingContentRejectedError, "change the prompt or the images"),
+    (429, 1302, KlingRateLimitError, "too many requests"),
+    (429, 1303, KlingRateLimitError, "parallel tasks"),
+    (429, 1304, KlingAccountError, "white list"),
+    (500, 5000, KlingServerError, "internal error"),
+    (503, 5001, KlingServerError, "maintenance"),
+    (504, 5002, KlingServerError, "internal timeout"),
+]
+RETRYABLE = {1302, 1303, 5000, 5001, 5002}
+
+
+@pytest.mark.parametrize("as_code", [int, str], ids=["number", "text"])
+@pytest.mark.parametrize(("status", "code", "kind", "advice"), OFFICIAL, ids=[str(row[1]) for row in OFFICIAL])
+def test_official_table(status: int, code: int, kind: type[KlingError], advice: str, as_code: type) -> None:
+    error = error_of(status, {"code": as_code(code), "message": "what Kling says", "request_id": "r-1"})
+    assert type(error) is kind
+    assert (error.http_status, error.code, error.request_id) == (status, str(code), "r-1")
+    assert error.kling_task_id is None
+    assert error.retryable is (code in RETRYABLE)
+    assert advice in str(error)
+    assert "what Kling says" in str(error)
+    assert "r-1" in str(error)
+
+
+@pytest.mark.parametrize(("status", "code", "kind", "advice"), OFFICIAL, ids=[str(row[1]) for row in OFFICIAL])
+def test_code_decides_even_where_the_status_says_success(status: int, code: int, kind: type, advice: str) -> None:
+    error = error_of(200, {"code": code, "message": "SUCCEED"})
+    assert type(error) is kind
+    assert error.http_status == 200
+
+
+@pytest.mark.parametrize("code", [1100, 1101, 1102, 1304])
+def test_an_account_that_cannot_pay_is_not_called_a_rate_limit(code: int) -> None:
+    text = str(error_of(429, {"code": code, "message": "m"})).lower()
+    assert "rate limit" not in text
+    assert "too many requests" not in text
+    assert "wait and try again" not in text
+
+
+@pytest.mark.parametrize("code", [1300, 1301])
+def test_moderation_is_not_called_a_bad_parameter(code: int) -> None:
+    assert "parameter" not in str(error_of(400, {"code": code, "message": "m"}))
+
+
+def comet(code: str, message: str = "says CometAPI (request id: 2025)") -> dict[str, Any]:
+    return {"error": {"message": message, "type": "comet_api_error", "param": "", "code": code}}
+
+
+COMET = [
+    (400, comet("invalid_request"), KlingBadRequestError, "invalid_request"),
+    (400, comet(""), KlingBadRequestError, None),
+    (401, comet(""), KlingAuthenticationError, None),
+    (402, comet(""), KlingAccountError, None),
+    (403, comet(""), KlingPermissionError, None),
+    (403, comet("insufficient_user_quota"), KlingAccountError, "insufficient_user_quota"),
+    (404, {"code": None, "message": "404"}, KlingAPIError, None),
+    (404, comet(""), KlingAPIError, None),
+    (405, comet(""), KlingAPIError, None),
+    (408, comet(""), KlingServerError, None),
+    (413, comet(""), KlingBadRequestError, None),
+    (422, comet(""), KlingBadRequestError, None),
+    (429, comet(""), KlingRateLimitError, None),
+    (500, comet("invalid_request"), KlingBadRequestError, "invalid_request"),
+    (500, comet(""), KlingServerError, None),
+    (500, comet("do_request_failed"), KlingServerError, "do_request_failed"),
+    (503, comet(""), KlingServerError, None),
+    (504, comet(""), KlingServerError, None),
+    (524, comet(""), KlingServerError, None),
+    (418, comet("teapot"), KlingAPIError, "teapot"),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"), COMET, ids=[f"{s}-{k.__name__}-{c}" for s, _, k, c in COMET]
+)
+def test_cometapi_bodies(status: int, body: Any, kind: type[KlingError], code: str | None) -> None:
+    error = error_of(status, body)
+    assert type(error) is kind
+    assert (error.http_status, error.code) == (status, code)
+    assert error.retryable is (kind in (KlingServerError, KlingRateLimitError))
+
+
+def test_message_of_cometapi_is_shown_with_its_request_id() -> None:
+    assert "says CometAPI (request id: 2025)" in str(error_of(500, comet("")))
+
+
+NOT_JSON = [
+    (200, KlingServerError),
+    (400, KlingServerError),
+    (401, KlingAuthenticationError),
+    (403, KlingServerError),
+    (404, KlingAPIError),
+    (429, KlingRateLimitError),
+    (500, KlingServerError),
+    (502, KlingServerError),
+    (524, KlingServerError),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), NOT_JSON)
+def test_page_in_place_of_json(status: int, kind: type[KlingError]) -> None:
+    error = error_of(status, None)
+    assert type(error) is kind
+    assert (error.http_status, error.code, error.request_id) == (status, None, None)
+
+
+@pytest.mark.parametrize("body", [[], "text", 7, None], ids=str)
+def test_json_that_is_no_object_is_not_the_apis_answer(body: Any) -> None:
+    assert type(error_of(200, body)) is KlingServerError
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("body", [None, {"code": None}], ids=["page", "json"])
+def test_redirect_points_at_the_route_and_is_not_repeated(status: int, body: Any) -> None:
+    error = error_of(status, body)
+    assert type(error) is KlingAPIError
+    assert not error.retryable
+    assert "host and gateway" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"code": "task_not_exist", "message": "task_not_exist", "data": None}),
+        (404, {"code": 1203, "message": "task not found", "request_id": "r"}),
+        (200, {"code": "1203", "message": "task not found"}),
+    ],
+)
+def test_unknown_task_of_a_query(status: int, body: Any) -> None:
+    error = error_of(status, body, task="8334")
+    assert type(error) is KlingTaskNotFoundError
+    assert error.kling_task_id == "8334"
+    assert error.code == str(body["code"])
+    assert "8334" in str(error)
+    assert "30 days" in str(error)
+    assert not error.retryable
+
+
+def test_1203_of_a_create_is_about_model_or_gateway_and_not_about_a_task() -> None:
+    error = error_of(404, {"code": 1203, "message": "model does not exist"})
+    assert type(error) is KlingBadRequestError
+    assert "model_name" in str(error)
+
+
+def test_unrouted_path_of_a_query_is_no_unknown_task() -> None:
+    assert type(error_of(404, {"code": None, "message": "404"}, task="8334")) is KlingAPIError
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_undocumented_code_is_no_rate_limit_and_not_repeated(status: int) -> None:
+    error = error_of(status, {"code": 4711, "message": "news"})
+    assert not error.retryable
+    assert error.code == "4711"
+
+
+def test_long_message_is_cut() -> None:
+    assert len(str(error_of(400, {"code": 1201, "message": "x" * 100_000}))) < 1000
+
+
+@pytest.mark.parametrize("message", [None, 5, ["a"], {"a": 1}], ids=str)
+def test_message_that_is_no_text_is_left_out(message: Any) -> None:
+    error = error_of(400, {"code": 1201, "message": message})
+    assert type(error) is KlingBadRequestError
+    assert "HTTP 400, code 1201)" in str(error)
+
+
+@pytest.mark.parametrize("status", [*range(300, 600, 7), 429, 524])
+@pytest.mark.parametrize("body", [None, {"code": 1}, comet("x")], ids=["page", "native", "comet"])
+def test_error_is_one_sentence(status: int, body: Any) -> None:
+    text = str(error_of(status, body))
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert f"HTTP {status}" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        (" 120 ", 120),
+        ("Fri, 15 Jan 2027 08:00:30 GMT", 30),
+        ("Fri, 15 Jan 2027 08:00:00 GMT", 0),
+        ("Fri, 15 Jan 2027 07:00:00 GMT", 0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("Fri, 99 Jan 2027 08:00:30 GMT", None),
+        ("Fri, 15 Jan 2027 08:00:30 +99999999999999999", None),
+    ],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    assert retry_after_seconds(httpx.Response(429, headers={"Retry-After": header}), now=NOW) == seconds
+
+
+def test_retry_after_absent() -> None:
+    assert retry_after_seconds(httpx.Response(429), now=NOW) is None
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_retry_after_never_raises_and_is_never_negative(text: str) -> None:
+    seconds = retry_after_seconds(httpx.Response(429, headers={"Retry-After": text}), now=NOW)
+    assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_retry_after_is_a_field_of_what_may_be_repeated(status: int) -> None:
+    error = error_of(status, comet(""), **{"Retry-After": "9"})
+    assert isinstance(error, KlingRateLimitError | KlingServerError)
+    assert error.retry_after == 9
+
+
+MODERATED = "Failure to pass the risk control system"
+
+
+@pytest.mark.parametrize(
+    ("reason", "moderated"), [("Image pixel is invalid", False), (MODERATED, True), (MODERATED.upper(), True)]
+)
+def test_failed_task_tells_the_reason_word_for_word(reason: str, moderated: bool) -> None:
+    failure = task_failure(KlingTask(kling_task_id="8334", status="failed", status_message=reason))
+    assert failure.status_message == reason
+    assert failure.kling_task_id == "8334"
+    assert failure.moderated is moderated
+    assert failure.retryable is not moderated
+    assert f'"{reason}"' in str(failure)
+    assert ("same input never passes" in str(failure)) is moderated
+
+
+def test_failed_task_without_a_reason_says_so() -> None:
+    failure = task_failure(KlingTask(kling_task_id="8334", status="failed"))
+    assert "no reason given" in str(failure)
+    assert failure.status_message == ""

@@ -1,0 +1,123 @@
+"""What the gateways take differently, in the body that is sent and in what is refused before."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_kling.api import wire
+from airflow_kling.api.gateway import DEFAULT_GATEWAY, GATEWAYS
+from airflow_kling.api.models import MultiImageToImageRequest
+from airflow_kling.exceptions import KlingInputError
+
+PNG = "https://example.com/a.png"
+ALL = ["cometapi", "cometapi-v2", "official"]
+NEWER = ["cometapi-v2", "official"]
+
+
+def body(gateway: str, **fields: Any) -> dict[str, Any]:
+    request = MultiImageToImageRequest.parse({"subject_images": [PNG, PNG], **fields})
+    api = GATEWAYS[gateway]
+    sent: dict[str, Any] = json.loads(wire.create_request(api, "https://h", request.for_gateway(api)).content)
+    return sent
+
+
+def refusal(gateway: str, **fields: Any) -> str:
+    with pytest.raises(KlingInputError) as caught:
+        body(gateway, **fields)
+    text = str(caught.value)
+    assert gateway in text
+    assert text.endswith("; nothing was submitted.")
+    return text
+
+
+def test_there_are_three_and_the_users_page_is_the_default() -> None:
+    assert list(GATEWAYS) == ALL
+    assert DEFAULT_GATEWAY is GATEWAYS["cometapi"]
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "path"),
+    [
+        ("cometapi", "https://api.cometapi.com", "/kling/v1/images/generations"),
+        ("cometapi-v2", "https://api.cometapi.com", "/kling/v1/images/multi-image2image"),
+        ("official", "https://api-singapore.klingai.com", "/v1/images/multi-image2image"),
+    ],
+)
+def test_routes(name: str, base: str, path: str) -> None:
+    gateway = GATEWAYS[name]
+    assert (gateway.base_url, gateway.tasks_path) == (base, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("cometapi", "scence_image", "scene_image"),
+        ("cometapi-v2", "scene_image", "scence_image"),
+        ("official", "scene_image", "scence_image"),
+    ],
+)
+def test_spelling_of_the_scene(name: str, right: str, wrong: str) -> None:
+    sent = body(name, scene_image=PNG)
+    assert sent[right] == PNG
+    assert wrong not in sent
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_sent_for_what_is_not_given(name: str) -> None:
+    assert set(body(name)) == {"subject_image_list", "model_name", "n", "aspect_ratio"}
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("cometapi", "kling-v2"), ("cometapi-v2", "kling-v2"), ("official", "kling-v2-1")]
+)
+def test_default_model(name: str, model: str) -> None:
+    assert body(name)["model_name"] == model
+
+
+@pytest.mark.parametrize("name", NEWER)
+@pytest.mark.parametrize("model", ["kling-v2", "kling-v2-1"])
+def test_models_of_the_newer_gateways(name: str, model: str) -> None:
+    assert body(name, model_name=model)["model_name"] == model
+
+
+@pytest.mark.parametrize(("name", "model"), [("cometapi", "kling-v2-1"), *((name, "kling-v9") for name in ALL)])
+def test_unknown_model_is_refused(name: str, model: str) -> None:
+    text = refusal(name, model_name=model)
+    assert repr(model) in text
+    assert "kling-v2" in text
+
+
+def test_one_subject_is_too_few_on_the_default_gateway() -> None:
+    assert "has 1 image(s), but gateway 'cometapi' takes 2 to 4" in refusal("cometapi", subject_images=[PNG])
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_one_subject_is_enough_on_the_newer_gateways(name: str) -> None:
+    assert body(name, subject_images=[PNG])["subject_image_list"] == [{"subject_image": PNG}]
+
+
+EXTRAS = [("negative_prompt", "blurred"), ("watermark_info", {"enabled": True})]
+
+
+@pytest.mark.parametrize(("field", "value"), EXTRAS)
+def test_extra_fields_are_refused_on_the_default_gateway(field: str, value: Any) -> None:
+    assert field in refusal("cometapi", **{field: value})
+
+
+@pytest.mark.parametrize("name", NEWER)
+@pytest.mark.parametrize(("field", "value"), EXTRAS)
+def test_extra_fields_of_the_newer_gateways(name: str, field: str, value: Any) -> None:
+    assert body(name, **{field: value})[field] == value
+
+
+def test_blank_negative_prompt_is_no_reason_to_refuse() -> None:
+    assert "negative_prompt" not in body("cometapi", negative_prompt="")
+
+
+def test_capabilities() -> None:
+    assert [name for name in ALL if GATEWAYS[name].has_list] == ["official"]
+    assert [name for name in ALL if GATEWAYS[name].finds_external_ids] == ["official"]
+    assert [name for name in ALL if GATEWAYS[name].signs_jwt] == ["official"]

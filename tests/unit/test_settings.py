@@ -1,0 +1,177 @@
+"""A connection's fields become checked settings; what is wrong is said in one sentence that shows no secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_kling.api.auth import BearerAuth, JWTAuth
+from airflow_kling.api.client import KlingClient
+from airflow_kling.api.settings import Settings
+from airflow_kling.exceptions import KlingInputError
+
+KEY, ACCESS, SECRET = "sk-distinctive-key", "distinctive-access", "distinctive-secret-0123456789abcdef"
+
+
+def parse(extra: dict[str, Any] | None = None, **fields: Any) -> Settings:
+    given_fields: dict[str, Any] = {"host": None, "port": None, "schema": None, "password": KEY, **fields}
+    return Settings.parse(conn_id="my_kling", extra=extra or {}, **given_fields)
+
+
+def refusal(extra: dict[str, Any] | None = None, **fields: Any) -> str:
+    with pytest.raises(KlingInputError) as caught:
+        parse(extra, **fields)
+    text = str(caught.value)
+    assert "'my_kling'" in text
+    assert text.endswith("; nothing was sent.")
+    assert "\n" not in text
+    assert not any(secret in text for secret in (KEY, ACCESS, SECRET))
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return text
+
+
+def test_defaults() -> None:
+    settings = parse()
+    assert (settings.host, settings.gateway, settings.timeout, settings.allow_private_hosts) == (
+        "",
+        "cometapi",
+        60,
+        False,
+    )
+    assert settings.api.base_url == "https://api.cometapi.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "schema", "url"),
+    [
+        (None, None, None, ""),
+        ("", 8899, None, ""),
+        ("  ", None, None, ""),
+        ("https://proxy.example.com", None, None, "https://proxy.example.com"),
+        ("https://proxy.example.com/", None, None, "https://proxy.example.com"),
+        (" https://proxy.example.com\n", None, None, "https://proxy.example.com"),
+        ("https://proxy.example.com/kling/", None, None, "https://proxy.example.com/kling"),
+        ("http://127.0.0.1:8899", None, None, "http://127.0.0.1:8899"),
+        ("http://127.0.0.1:8899", 9000, None, "http://127.0.0.1:8899"),
+        ("http://127.0.0.1", 8899, None, "http://127.0.0.1:8899"),
+        ("127.0.0.1", 8899, "http", "http://127.0.0.1:8899"),
+        ("proxy.example.com", None, None, "https://proxy.example.com"),
+        ("proxy.example.com", None, "https", "https://proxy.example.com"),
+        ("proxy.example.com:8443", None, "", "https://proxy.example.com:8443"),
+        ("[::1]:8899", None, "http", "http://[::1]:8899"),
+    ],
+)
+def test_host_with_and_without_scheme_and_port(host: str, port: int | None, schema: str | None, url: str) -> None:
+    assert parse(host=host, port=port, schema=schema).host == url
+
+
+@pytest.mark.parametrize("port", [None, 80])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "ftp://proxy.example.com",
+        "http:///path",
+        "http://[::1",
+        "http://proxy:port",
+        "http://proxy:99999",
+        "http://pro xy",
+        "https://proxy/?a=b",
+        "https://proxy/#a",
+    ],
+)
+def test_host_that_is_no_base_url(host: str, port: int | None) -> None:
+    assert "https://api.cometapi.com" in refusal(host=host, port=port)
+
+
+def test_host_with_credentials_is_refused_without_showing_them() -> None:
+    assert "base URL" in refusal(host=f"https://user:{SECRET}@proxy.example.com")
+
+
+@given(st.text(max_size=40))
+def test_any_host_gives_usable_settings_or_an_error_of_ours(host: str) -> None:
+    try:
+        settings = parse(host=host)
+    except KlingInputError:
+        return
+    with KlingClient(settings.auth(), **settings.client_options()) as client:
+        assert client.base_url.startswith(("http://", "https://"))
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"gateway": "comet"}, "gateway 'comet' in its extra, which must be one of cometapi, cometapi-v2, official"),
+    ({"gateway": 5}, "gateway: input should be a valid string"),
+    ({"timeout": "soon"}, "timeout: input should be a valid number"),
+    ({"timeout": 0}, "timeout: input should be greater than 0"),
+    ({"timeout": -1}, "timeout: input should be greater than 0"),
+    ({"timeout": "inf"}, "timeout: input should be a finite number"),
+    ({"timeout": "nan"}, "timeout"),
+    ({"allow_private_hosts": "perhaps"}, "allow_private_hosts: input should be a valid boolean"),
+    ({"gateway": "official", "access_key": ACCESS}, "only one of access_key and secret_key"),
+    ({"gateway": "official", "secret_key": SECRET}, "only one of access_key and secret_key"),
+    ({"access_key": ACCESS, "secret_key": SECRET}, "gateway 'cometapi' takes only an API key"),
+    ({"gateway": "official", "access_key": ["a"], "secret_key": SECRET}, "access_key: input should be a valid string"),
+]
+
+
+@pytest.mark.parametrize(("extra", "words"), WRONG, ids=[words[:40] for _, words in WRONG])
+def test_wrong_extra(extra: dict[str, Any], words: str) -> None:
+    assert words in refusal(extra)
+
+
+@pytest.mark.parametrize("password", [None, "", "   ", "\n"])
+def test_missing_key(password: str | None) -> None:
+    assert "has no API key: put it into the password field" in refusal(password=password)
+
+
+@pytest.mark.parametrize("password", [f"{KEY}\n", f" {KEY} ", f"\t{KEY}\r\n"])
+def test_spaces_around_a_pasted_key_do_not_matter(password: str) -> None:
+    assert parse(password=password).api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r", " ", "\x00", "é", "\u200b"])
+def test_key_that_no_header_can_carry_is_refused_before_http_would_show_it(odd: str) -> None:
+    assert "copy it again" in refusal(password=f"{KEY}{odd}{KEY}")
+
+
+def test_blank_form_fields_count_as_not_given() -> None:
+    blank = dict.fromkeys(["gateway", "access_key", "secret_key", "timeout", "allow_private_hosts"])
+    assert parse(blank) == parse({name: "" for name in blank}) == parse()
+
+
+def test_unknown_extra_fields_are_left_alone() -> None:
+    assert parse({"__note": "of the team"}) == parse()
+
+
+def test_extra_cannot_override_host_or_key() -> None:
+    settings = parse({"host": "http://elsewhere", "api_key": "other"}, host="https://proxy.example.com")
+    assert settings.host == "https://proxy.example.com"
+    assert settings.api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), (True, True), ("false", False), (0, False)])
+def test_booleans_of_forms_and_uris(text: Any, value: bool) -> None:
+    assert parse({"allow_private_hosts": text}).allow_private_hosts is value
+
+
+def test_key_signs_as_bearer_and_pair_as_jwt() -> None:
+    assert isinstance(parse({"gateway": "official"}).auth(), BearerAuth)
+    assert isinstance(parse({"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}).auth(), JWTAuth)
+
+
+def test_pair_needs_no_password() -> None:
+    pair = {"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}
+    assert isinstance(parse(pair, password=None).auth(), JWTAuth)
+
+
+def test_client_options() -> None:
+    options = parse({"gateway": "cometapi-v2", "timeout": "2.5"}, host="http://h:1").client_options()
+    assert (options["gateway"].name, options["base_url"], options["timeout"]) == ("cometapi-v2", "http://h:1", 2.5)
+
+
+@pytest.mark.parametrize("show", [repr, str, lambda s: s.model_dump_json(), lambda s: f"{s.model_dump()}"])
+def test_secrets_are_not_shown(show: Any) -> None:
+    shown = show(parse({"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}))
+    assert not any(secret in shown for secret in (KEY, ACCESS, SECRET))
