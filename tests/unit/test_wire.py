@@ -251,30 +251,17 @@ def test_odd_timestamp_does_not_lose_a_paid_result(moment: Any) -> None:
     assert task.images[0].url == URL
 
 
+FIELDS = ["data", "task_id", "task_status", "status", "task_result", "images", "index", "url", "task_info"]
+FIELDS += ["external_task_id", "created_at", "fail_reason", "final_unit_deduction", "task_status_msg"]
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
         lambda children: (
             st.lists(children, max_size=3)
             | st.dictionaries(
-                st.sampled_from(
-                    [
-                        "data",
-                        "task_id",
-                        "task_status",
-                        "status",
-                        "task_result",
-                        "images",
-                        "index",
-                        "url",
-                        "task_info",
-                        "external_task_id",
-                        "created_at",
-                        "fail_reason",
-                        "final_unit_deduction",
-                        "task_status_msg",
-                    ]
-                ),
+                st.sampled_from(FIELDS),
                 children,
                 max_size=6,
             )
