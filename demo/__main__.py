@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command = {"run": run, "up": up}[options.command]
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     # Taken out of the environment, so that only Airflow's connection carries it to the servers.
     api_key = os.environ.pop("KLING_API_KEY", None) or None
     try:

@@ -43,13 +43,24 @@ def server(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd, start_new_session=True
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=_heed_sigint,
         )
     try:
         yield process
     finally:
         with ended_by_nothing():
             stop(process, grace)
+
+
+def _heed_sigint() -> None:
+    """Undo what a shell does to its background jobs: a process that inherits "ignore SIGINT" goes on ignoring it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

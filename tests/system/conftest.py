@@ -1,4 +1,4 @@
-"""A real Airflow (scheduler, DAG processor, triggerer, API server, LocalExecutor) against the emulator, once for all."""
+"""A real Airflow with scheduler, triggerer, API server and LocalExecutor, against the emulator; one for all tests."""
 
 from __future__ import annotations
 

@@ -96,11 +96,12 @@ def test_demo_with_a_key_gives_it_to_airflow_through_the_environment_alone(
     monkeypatch.setattr(demo.__main__, "cometapi_connection", connection)
     monkeypatch.setattr(demo.__main__, "show_archive", record)
     monkeypatch.setenv("KLING_API_KEY", EMULATOR_KEY)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert demo.__main__.main(["run", "--folder", str(tmp_path)]) == 0
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
     printed = capsys.readouterr().out
     assert given == [EMULATOR_KEY]
