@@ -59,6 +59,11 @@ CONNECTION_TYPE = {
             "description": "How long one HTTP request may take.",
             "schema": {"type": ["integer", "null"]},
         },
+        "max_requests_per_second": {
+            "label": "Max requests per second",
+            "description": "What all waiting tasks of one triggerer together may ask.",
+            "schema": {"type": ["number", "null"]},
+        },
         "allow_private_hosts": {
             "label": "Allow private hosts",
             "description": "Allow image URLs on private addresses: for the local emulator, never in production.",

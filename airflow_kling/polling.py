@@ -1,51 +1,280 @@
-"""Waiting for a task: when to look again and what a look means, as pure functions for every loop that waits."""
+"""One poller for all waiting tasks of a connection, on the triggerer's event loop, which belongs to everybody.
+
+It holds one client and looks the connection up once. A heap says which task is due; the longest overdue comes first.
+Where the gateway has a list, one request tells of up to 500 tasks.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
 
-from airflow_kling.exceptions import KlingError
+from airflow_kling import pacing
+from airflow_kling.exceptions import KlingError, KlingRateLimitError
 
 if TYPE_CHECKING:
+    from airflow_kling.api.client import AsyncKlingClient
     from airflow_kling.api.models import KlingTask
 
-# Airflow 3.3.2 fails a deferred task whose trigger fires before the scheduler has seen the deferral
-# (apache/airflow#67287: 8 % of tasks after 2 s, 2 % after 5 s), so the triggerer looks no sooner than this.
-FIRST_LOOK_AFTER_DEFERRAL = 5.0  # seconds
-POKE_INTERVAL = 20.0  # seconds; CometAPI recommends 20 to 30 [C]
-TIMEOUT = 3600.0  # seconds; images take 8 to 41 s [C]
+    Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
 
-RUNS_ON = (
-    "No longer waiting for Kling task %s. Kling has no cancel call: the generation runs on and is billed when it "
-    "succeeds; its images can still be archived by this id."
-)
+log = logging.getLogger(__name__)
 
-TIMED_OUT, ERROR = "timeout", "error"
+CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.3 ms, and all of them may come at once
+SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
+SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
+PAGE_SIZE = 500  # the most that one page may have [C]
+MAX_PAGES = 1000  # the last page the API gives [C]
+CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
 
 
-def verdict(look: KlingTask | KlingError, *, now: float, deadline: float) -> str | None:
-    """What one look at a task means.
+@dataclass(eq=False, slots=True)
+class Watch:
+    """One waiting trigger.
 
-    :param look: the task, or the error that came in its place.
-    :param now: epoch seconds, like ``deadline``.
-    :return: the terminal status (``succeed``, ``failed``), ``error`` where waiting cannot help (the key is refused, the
-        task does not exist), ``timeout`` past the deadline, None to look again: an unknown status and a passing error
-        mean "not finished yet".
+    :param since: epoch seconds when the wait began.
+    :param ended: resolves to the verdict.
+    :param due: epoch seconds of the next look.
     """
-    if isinstance(look, KlingError):
-        if not look.retryable:
-            return ERROR
-    elif look.finished:
-        return look.status
-    return TIMED_OUT if now >= deadline else None
+
+    kling_task_id: str
+    deadline: float
+    poke_interval: float
+    since: float
+    ended: asyncio.Future[str]
+    due: float = 0.0
+    odd_status: str | None = None
 
 
-def next_look(*, now: float, deadline: float, poke_interval: float, retry_after: float | None = None) -> float:
-    """Seconds until the next look: the interval, or longer where the API asks for it, but never past the deadline."""
-    return max(0.0, min(max(poke_interval, retry_after or 0.0), deadline - now))
+class StatusPoller:
+    """Looks at every watched task until there is a verdict; made by the first watch, closed when the last one leaves.
 
+    :param conn_id: the connection.
+    :param connect: makes the client, and says how many requests a second it may send.
+    :param clock: epoch seconds.
+    :param dice: random numbers in [0, 1), so that tasks that started together do not poll together.
+    """
 
-def seconds(value: timedelta | float) -> float:
-    """A duration as seconds."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+    _running: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, StatusPoller]]] = WeakKeyDictionary()
+
+    def __init__(
+        self,
+        conn_id: str,
+        *,
+        connect: Connect,
+        clock: Callable[[], float] = time.time,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.conn_id = conn_id
+        self._connect = connect
+        self._clock = clock
+        self._dice = dice
+        self._watches: dict[str, set[Watch]] = {}
+        self._heap: list[tuple[float, int, Watch]] = []
+        self._order = itertools.count()
+        self._changed = asyncio.Event()
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._looks: set[asyncio.Task[None]] = set()
+        self._not_before = 0.0
+        self._refusals = 0
+        self._runner: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, conn_id: str, connect: Connect) -> StatusPoller:
+        """The poller of a connection on the running event loop."""
+        pollers = cls._running.setdefault(asyncio.get_running_loop(), {})
+        if conn_id not in pollers:
+            pollers[conn_id] = cls(conn_id, connect=connect)
+        return pollers[conn_id]
+
+    async def wait(self, kling_task_id: str, *, deadline: float, poke_interval: float, since: float) -> str:
+        """Wait for a verdict, see :func:`airflow_kling.pacing.verdict`; cancelled, it leaves at once.
+
+        :param deadline: epoch seconds.
+        :param poke_interval: seconds, the longest time between two looks.
+        :param since: epoch seconds when the wait began, the same after a restart of the triggerer.
+        :raises RuntimeError: the poller broke down; each waiter gets its own.
+        """
+        watch = Watch(kling_task_id, deadline, poke_interval, since, asyncio.get_running_loop().create_future())
+        self._join(watch)
+        try:
+            return await watch.ended
+        finally:
+            self._leave(watch)
+
+    def _join(self, watch: Watch) -> None:
+        self._watches.setdefault(watch.kling_task_id, set()).add(watch)
+        due = pacing.first_look(
+            now=self._clock(),
+            since=watch.since,
+            deadline=watch.deadline,
+            poke_interval=watch.poke_interval,
+            dice=self._dice(),
+        )
+        self._schedule(watch, due)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name=f"kling-poller-{self.conn_id}")
+
+    def _leave(self, watch: Watch) -> None:
+        same_task = self._watches[watch.kling_task_id]
+        same_task.discard(watch)
+        if not same_task:
+            del self._watches[watch.kling_task_id]
+        if not self._watches and self._runner is not None:
+            self._forget()
+            self._runner.cancel()
+
+    def _forget(self) -> None:
+        """From now on, a new watch makes a new poller."""
+        pollers = self._running.get(asyncio.get_running_loop(), {})
+        if pollers.get(self.conn_id) is self:
+            del pollers[self.conn_id]
+
+    def _schedule(self, watch: Watch, due: float) -> None:
+        watch.due = due
+        heapq.heappush(self._heap, (due, next(self._order), watch))
+        if self._heap[0][2] is watch:
+            self._changed.set()
+
+    async def _run(self) -> None:
+        try:
+            client, rate = await self._connect(self.conn_id)
+            async with client:
+                await self._poll(client, pacing.TokenBucket(rate))
+        except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
+            self._forget()
+            self._fail(error)
+        finally:
+            for look in self._looks:
+                look.cancel()
+
+    async def _poll(self, client: AsyncKlingClient, bucket: pacing.TokenBucket) -> None:
+        while True:
+            await self._until_due()
+            if client.gateway.has_list and len(self._watches) >= SWEEP_FROM:
+                await asyncio.sleep(SWEEP_GAP)
+            due = self._take_due()
+            if client.gateway.has_list and len(due) >= SWEEP_FROM:
+                due = await self._sweep(client, bucket, due)
+            for watch in due:
+                if watch.ended.done() or watch.due > self._clock():
+                    continue  # it left, or a look at the same task served it too
+                await self._slots.acquire()
+                await self._pace(bucket)
+                look = asyncio.create_task(self._look(client, watch))
+                self._looks.add(look)
+                look.add_done_callback(self._looked)
+
+    async def _until_due(self) -> None:
+        while not self._heap or (delay := self._heap[0][0] - self._clock()) > 0:
+            self._changed.clear()
+            wake = asyncio.get_running_loop().call_later(delay if self._heap else 3600.0, self._changed.set)
+            await self._changed.wait()
+            wake.cancel()
+
+    def _take_due(self) -> list[Watch]:
+        """Every watch whose time has come, the longest overdue first."""
+        now = self._clock()
+        due = []
+        while self._heap and self._heap[0][0] <= now:
+            time_due, _, watch = heapq.heappop(self._heap)
+            if time_due == watch.due and not watch.ended.done():
+                due.append(watch)
+        return due
+
+    async def _pace(self, bucket: pacing.TokenBucket) -> None:
+        """Wait for the connection's turn: its rate, and the pause that the API has asked everybody for."""
+        delay = max(bucket.take(self._clock()), self._not_before - self._clock())
+        while delay > 0:
+            await asyncio.sleep(delay)
+            delay = self._not_before - self._clock()
+
+    async def _look(self, client: AsyncKlingClient, watch: Watch) -> None:
+        try:
+            look: KlingTask | KlingError = await client.get(watch.kling_task_id, deadline=0)
+        except KlingError as error:
+            look = error
+        self._heed(look)
+        self._settle(watch.kling_task_id, look)
+
+    def _looked(self, look: asyncio.Task[None]) -> None:
+        self._looks.discard(look)
+        self._slots.release()
+        if not look.cancelled() and (error := look.exception()):
+            self._forget()
+            self._fail(error)
+
+    async def _sweep(self, client: AsyncKlingClient, bucket: pacing.TokenBucket, due: list[Watch]) -> list[Watch]:
+        """Read the list, newest first, as far as it can tell of a due task; return the watches it did not tell of."""
+        oldest = min(watch.since for watch in due) - CLOCKS_APART
+        unseen = {watch.kling_task_id for watch in due}
+        for page in range(1, MAX_PAGES + 1):
+            await self._pace(bucket)
+            try:
+                tasks = await client.list(page=page, page_size=PAGE_SIZE, deadline=0)
+            except KlingError as error:
+                self._heed(error)
+                log.debug("The list of connection %s did not answer: %s", self.conn_id, error)
+                break
+            self._heed(None)
+            for task in tasks:
+                self._settle(task.kling_task_id, task)
+                unseen.discard(task.kling_task_id)
+            created = tasks[-1].created_at if tasks else None
+            if not unseen or len(tasks) < PAGE_SIZE or (created is not None and created.timestamp() < oldest):
+                break
+        return [watch for watch in due if watch.kling_task_id in unseen]
+
+    def _heed(self, answer: KlingTask | KlingError | None) -> None:
+        """A rate limit or a Retry-After slows everybody of the connection down; any other answer ends the streak."""
+        if not isinstance(answer, KlingRateLimitError) and not getattr(answer, "retry_after", None):
+            self._refusals = 0
+            return
+        from airflow_kling.api.retry import backoff
+
+        assert isinstance(answer, KlingError)
+        self._refusals += 1
+        self._not_before = max(self._not_before, self._clock() + backoff(answer, self._refusals, dice=self._dice()))
+
+    def _settle(self, kling_task_id: str, look: KlingTask | KlingError) -> None:
+        now = self._clock()
+        for watch in self._watches.get(kling_task_id, ()):
+            if watch.ended.done():
+                continue
+            if verdict := pacing.verdict(look, now=now, deadline=watch.deadline):
+                watch.ended.set_result(verdict)
+                continue
+            self._note_odd_status(watch, look)
+            due = pacing.next_look(
+                now=now,
+                since=watch.since,
+                deadline=watch.deadline,
+                poke_interval=watch.poke_interval,
+                dice=self._dice(),
+            )
+            self._schedule(watch, due)
+
+    def _note_odd_status(self, watch: Watch, look: KlingTask | KlingError) -> None:
+        if not isinstance(look, KlingError) and not look.status_known and look.status != watch.odd_status:
+            watch.odd_status = look.status
+            log.warning("Kling task %s has the unknown status %r; waiting on.", watch.kling_task_id, look.status)
+
+    def _fail(self, error: BaseException) -> None:
+        """End every wait. An error of ours is a verdict: the worker asks the API itself and raises it properly."""
+        for watch in [watch for same_task in self._watches.values() for watch in same_task]:
+            if watch.ended.done():
+                continue
+            if isinstance(error, KlingError):
+                watch.ended.set_result(pacing.ERROR)
+                continue
+            own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
+            own.__cause__ = error
+            watch.ended.set_exception(own)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
-from airflow_kling import polling
+from airflow_kling import pacing
 from airflow_kling.exceptions import KlingError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -107,14 +107,8 @@ class KlingWaitMixin:
                 if not isinstance(look, KlingError) and look.finished:
                     return look.to_xcom()
                 self._remaining(kling_task_id, deadline)
-                time.sleep(
-                    polling.next_look(
-                        now=time.time(),
-                        deadline=deadline,
-                        poke_interval=self.poke_interval,
-                        retry_after=getattr(look, "retry_after", None),
-                    )
-                )
+                pause = max(self.poke_interval, getattr(look, "retry_after", None) or 0.0)
+                time.sleep(max(0.0, min(pause, deadline - time.time())))
 
     def _remaining(self, kling_task_id: str, deadline: float) -> float:
         remaining = deadline - time.time()
@@ -128,7 +122,7 @@ class KlingWaitMixin:
     def on_kill(self) -> None:
         """The task is killed while it waits on a worker; say what becomes of the generation."""
         if self._waiting_for:
-            self.log.warning(polling.RUNS_ON, self._waiting_for)
+            self.log.warning(pacing.RUNS_ON, self._waiting_for)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], *, kling_task_id: str, deadline: float

@@ -14,7 +14,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+import aiohttp
 import httpx
+from httpx_aiohttp import HttpxAiohttpClient
 
 from airflow_kling.api import wire
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, Gateway
@@ -23,6 +25,7 @@ from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingInputError
 
 DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
+CONNECTIONS = 50  # more than are ever asked for at once
 KEEPALIVE = 90.0  # seconds; polls lie further apart than httpx's 5 s, and a new handshake costs more than a socket
 
 # httpx raises these before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
@@ -87,7 +90,7 @@ class _Calls:
             raise (with_money(error) if call.creates else error) from None
         return delay
 
-    def _no_answer(self, call: _Call[T], error: httpx.RequestError) -> KlingConnectionError:
+    def _no_answer(self, call: _Call[T], error: Exception) -> KlingConnectionError:
         sent = not isinstance(error, _NEVER_SENT)
         # A LocalProtocolError quotes the header that it refuses, which may be the key.
         details = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
@@ -103,7 +106,9 @@ def _options(timeout: float, ssl_context: ssl.SSLContext | None) -> dict[str, An
     return {
         "timeout": timeout,
         "verify": ssl_context or httpx.create_ssl_context(),
-        "limits": httpx.Limits(keepalive_expiry=KEEPALIVE),
+        "limits": httpx.Limits(
+            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE
+        ),
     }
 
 
@@ -195,7 +200,7 @@ class AsyncKlingClient(_Calls):
     ) -> None:
         super().__init__(**options)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(auth=auth, **_options(timeout, ssl_context))
+        self._http = HttpxAiohttpClient(auth=auth, **_options(timeout, ssl_context))
 
     async def get(self, kling_task_id: str, *, deadline: float = math.inf) -> KlingTask:
         """One task; see :meth:`KlingClient.get`."""
@@ -209,7 +214,7 @@ class AsyncKlingClient(_Calls):
         for attempt in itertools.count(1):
             try:
                 return self._read(call, await self._http.send(call.request))
-            except httpx.RequestError as lost:
+            except (httpx.RequestError, aiohttp.ClientError) as lost:
                 error: KlingError = self._no_answer(call, lost)
             except KlingError as answered:
                 error = answered

@@ -15,6 +15,8 @@ from airflow_kling.api.gateway import DEFAULT_GATEWAY, GATEWAYS, Gateway
 from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
 
+MAX_REQUESTS_PER_SECOND = 400.0  # ten thousand waiting tasks are looked at every 25 s, for ~15 % of one core
+
 
 def _or_default(default: Any) -> BeforeValidator:
     """A form field left blank arrives as an empty string or None; one that was pasted may have spaces around it."""
@@ -35,6 +37,7 @@ class Settings(BaseModel):
     :param access_key: of the official gateway; with ``secret_key`` it takes the place of the API key.
     :param timeout: seconds to connect, and between two pieces of an answer.
     :param allow_private_hosts: result images may come from private addresses and over plain http.
+    :param max_requests_per_second: what all waiting tasks of a triggerer together may ask; the API documents no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -46,6 +49,9 @@ class Settings(BaseModel):
     secret_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False), _or_default(DEFAULT_TIMEOUT)] = DEFAULT_TIMEOUT
     allow_private_hosts: Annotated[bool, _or_default(False)] = False
+    max_requests_per_second: Annotated[
+        float, Field(gt=0, allow_inf_nan=False), _or_default(MAX_REQUESTS_PER_SECOND)
+    ] = MAX_REQUESTS_PER_SECOND
 
     @classmethod
     def parse(

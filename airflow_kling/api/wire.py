@@ -18,7 +18,11 @@ from airflow_kling.api.gateway import Gateway
 from airflow_kling.api.models import KlingImage, KlingTask, MultiImageToImageRequest
 from airflow_kling.exceptions import KlingServerError
 
-HEADERS = {"Accept": "application/json", "User-Agent": "airflow-provider-kling"}
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",  # what httpx decodes with whatever carries it
+    "User-Agent": "airflow-provider-kling",
+}
 SUCCESS_CODES = (0, "0", "success")  # never the message: a failed task says "SUCCEED" there
 
 # CometAPI's wrapped envelope has a status of its own in data.status.

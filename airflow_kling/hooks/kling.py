@@ -33,7 +33,7 @@ class KlingHook(BaseHook):
 
     ``password`` is the API key; ``host`` the base URL (the gateway's own when blank); the extra holds ``gateway``
     (``cometapi``, ``cometapi-v2``, ``official``), ``access_key`` and ``secret_key`` (official gateway only, instead of
-    the password), ``timeout`` (seconds) and ``allow_private_hosts``.
+    the password), ``timeout`` (seconds), ``allow_private_hosts`` and ``max_requests_per_second`` (waiting tasks).
 
     :param kling_conn_id: the connection.
     """
@@ -81,11 +81,13 @@ class KlingHook(BaseHook):
         return self._parse(connection, connection.extra_dejson)
 
     async def aget_settings(self) -> Settings:
-        """:attr:`settings` without blocking the event loop; it costs the supervisor ~15 ms, so keep the result."""
+        """:attr:`settings` without blocking the event loop; a lookup costs the supervisor ~15 ms, so it is kept."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        connection = await get_async_connection(self.kling_conn_id)
-        return self._parse(connection, await get_async_extra_dejson(connection))
+        if "settings" not in vars(self):
+            connection = await get_async_connection(self.kling_conn_id)
+            vars(self)["settings"] = self._parse(connection, await get_async_extra_dejson(connection))
+        return self.settings
 
     def _parse(self, connection: Any, extra: Mapping[str, Any]) -> Settings:
         from airflow_kling.api.settings import Settings

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_kling import asking, polling
+from airflow_kling import asking, pacing
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -96,14 +96,14 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         callback_url: str | None = None,
         external_task_id: str | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
-        submit_timeout: timedelta | float = polling.TIMEOUT,
+        submit_timeout: timedelta | float = pacing.TIMEOUT,
         on_unknown: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["new", "reuse"] = "new",
         on_input_change: Literal["fail", "new"] = "fail",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: timedelta | float = polling.POKE_INTERVAL,
-        timeout: timedelta | float = polling.TIMEOUT,
+        poke_interval: timedelta | float = pacing.POKE_INTERVAL,
+        timeout: timedelta | float = pacing.TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -119,14 +119,14 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         self.callback_url = callback_url
         self.external_task_id = external_task_id
         self.kling_conn_id = kling_conn_id
-        self.submit_timeout = polling.seconds(submit_timeout)
+        self.submit_timeout = pacing.seconds(submit_timeout)
         self.on_unknown = _one_of("on_unknown", on_unknown, "fail", "resubmit")
         self.on_clear = _one_of("on_clear", on_clear, "new", "reuse")
         self.on_input_change = _one_of("on_input_change", on_input_change, "fail", "new")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = polling.seconds(poke_interval)
-        self.timeout = polling.seconds(timeout)
+        self.poke_interval = pacing.seconds(poke_interval)
+        self.timeout = pacing.seconds(timeout)
         asking.check_literals(self._fields())
 
     def _fields(self) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             return
         from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
-        pause = timedelta(seconds=max(delay, polling.FIRST_LOOK_AFTER_DEFERRAL))
+        pause = timedelta(seconds=max(delay, pacing.FIRST_LOOK_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
     def _tell(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_kling import polling
+from airflow_kling import pacing
 from airflow_kling.exceptions import KlingError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -53,8 +53,8 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         kling_task_id: str,
         kling_conn_id: str = KlingHook.default_conn_name,
         deferrable: bool = True,
-        poke_interval: timedelta | float = polling.POKE_INTERVAL,
-        timeout: timedelta | float = polling.TIMEOUT,
+        poke_interval: timedelta | float = pacing.POKE_INTERVAL,
+        timeout: timedelta | float = pacing.TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)

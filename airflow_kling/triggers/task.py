@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_kling import polling
-from airflow_kling.exceptions import KlingError
+from airflow_kling import pacing
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.polling import StatusPoller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_kling.api.client import AsyncKlingClient
-    from airflow_kling.api.models import KlingTask
+
+
+async def _connect(kling_conn_id: str) -> tuple[AsyncKlingClient, float]:
+    hook = KlingHook(kling_conn_id)
+    client = await hook.get_async_conn()
+    return client, hook.settings.max_requests_per_second
 
 
 class KlingTaskTrigger(BaseTrigger):
@@ -27,8 +31,10 @@ class KlingTaskTrigger(BaseTrigger):
 
     :param kling_task_id: the task.
     :param kling_conn_id: the connection, with the account that created the task.
-    :param poke_interval: seconds between two looks.
+    :param poke_interval: seconds, the longest time between two looks; younger tasks are looked at more often. All
+        triggers of a connection share one client and a budget of requests, see :mod:`airflow_kling.polling`.
     :param deadline: epoch seconds; a restart of the triggerer does not grant a new wait.
+    :param since: epoch seconds when the wait began, now if None.
     """
 
     def __init__(
@@ -36,15 +42,16 @@ class KlingTaskTrigger(BaseTrigger):
         *,
         kling_task_id: str,
         kling_conn_id: str = KlingHook.default_conn_name,
-        poke_interval: float = polling.POKE_INTERVAL,
+        poke_interval: float = pacing.POKE_INTERVAL,
         deadline: float,
+        since: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kling_task_id = kling_task_id
         self.kling_conn_id = kling_conn_id
         self.poke_interval = poke_interval
         self.deadline = deadline
-        self._odd_status: str | None = None
+        self.since = time.time() if since is None else since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and arguments, all plain, from which another triggerer goes on."""
@@ -55,12 +62,15 @@ class KlingTaskTrigger(BaseTrigger):
                 "kling_conn_id": self.kling_conn_id,
                 "poke_interval": self.poke_interval,
                 "deadline": self.deadline,
+                "since": self.since,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, sleep, look again; yields exactly one event."""
-        status = await self._wait()
+        """Wait for the verdict of the connection's poller; yields exactly one event."""
+        status = await StatusPoller.of(self.kling_conn_id, _connect).wait(
+            self.kling_task_id, deadline=self.deadline, poke_interval=self.poke_interval, since=self.since
+        )
         yield TriggerEvent({"kling_task_id": self.kling_task_id, "status": status})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -68,34 +78,4 @@ class KlingTaskTrigger(BaseTrigger):
 
         Airflow also calls it, wrongly, when a trigger moves to another triggerer (apache/airflow#73454).
         """
-        self.log.warning(polling.RUNS_ON, self.kling_task_id)
-
-    async def _wait(self) -> str:
-        await asyncio.sleep(polling.FIRST_LOOK_AFTER_DEFERRAL)
-        try:
-            client = await KlingHook(self.kling_conn_id).get_async_conn()
-        except KlingError:
-            return polling.ERROR
-        async with client:
-            while True:
-                look = await self._look(client)
-                if status := polling.verdict(look, now=time.time(), deadline=self.deadline):
-                    return status
-                await asyncio.sleep(
-                    polling.next_look(
-                        now=time.time(),
-                        deadline=self.deadline,
-                        poke_interval=self.poke_interval,
-                        retry_after=getattr(look, "retry_after", None),
-                    )
-                )
-
-    async def _look(self, client: AsyncKlingClient) -> KlingTask | KlingError:
-        try:
-            task = await client.get(self.kling_task_id, deadline=0)  # the next look is the repetition
-        except KlingError as error:
-            return error
-        if not task.status_known and task.status != self._odd_status:
-            self._odd_status = task.status
-            self.log.warning("Kling task %s has the unknown status %r; waiting on.", self.kling_task_id, task.status)
-        return task
+        self.log.warning(pacing.RUNS_ON, self.kling_task_id)
