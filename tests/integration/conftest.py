@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import socket
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_kling import polling
+from airflow_kling import pacing
 from airflow_kling.api import retry
 from airflow_kling.emulator import Account, Duration, Emulator, EmulatorConfig, serve
 from airflow_kling.emulator.config import DEFAULT_ACCOUNT
@@ -70,7 +71,19 @@ def kling(emulator: Emulator, connect: Callable[..., str]) -> Emulator:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries and the triggerer's first look come at once."""
     monkeypatch.setattr(retry, "BASE_DELAY", 0.001)
-    monkeypatch.setattr(polling, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(pacing, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+
+
+@pytest.fixture
+def plain_logs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What operators, sensors and triggers log, whichever way this Airflow makes their loggers."""
+    from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+    from airflow_kling.sensors.task import KlingTaskSensor
+    from airflow_kling.triggers.task import KlingTaskTrigger
+
+    for kind in (KlingMultiImageToImageOperator, KlingTaskSensor, KlingTaskTrigger):
+        monkeypatch.setattr(kind, "log", logging.getLogger("of_the_tests"), raising=False)
+    return caplog
 
 
 @pytest.fixture

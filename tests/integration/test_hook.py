@@ -262,7 +262,8 @@ def test_form_of_airflow_2_has_the_fields_of_the_provider_info() -> None:
     assert list(widgets) == list(CONNECTION_TYPE["conn-fields"])
     form = type("ConnectionForm", (Form,), widgets)()
     types = {field.name: field.type for field in form}
-    assert types.pop("timeout") in ("FloatField", "IntegerField", "StringField")
+    for number in ("timeout", "max_requests_per_second"):
+        assert types.pop(number) in ("FloatField", "IntegerField", "StringField")
     assert types == {
         "gateway": "SelectField",
         "access_key": "PasswordField",
