@@ -2,7 +2,8 @@
 ### Kling: product images for a whole catalogue
 
 Every run reads the catalogue file and makes images for each row: what is in the file is generated **and paid for**, so
-the file lists what to make today, not everything that ever was.
+the file lists what to make today, not everything that ever was. As with every scheduled DAG, unpausing it starts the
+run of the last midnight at once.
 
 The file is CSV (with a header) or JSON (an array of objects), local or in object storage:
 

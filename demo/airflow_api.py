@@ -76,7 +76,7 @@ class AirflowApi:
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """Return what a task returned."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-        return self.get(path, map_index=map_index, deserialize=True)["value"]
+        return self.get(path, map_index=map_index)["value"]
 
     def log(self, dag_id: str, run_id: str, instance: dict[str, Any]) -> str:
         """Return the log of a task instance's last try as text."""

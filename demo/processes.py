@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,11 +34,14 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def server(
-    command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path, grace: float = 30.0
+    command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path, ends_first: str = "", grace: float = 30.0
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` in its own session, with its output in ``log``, and end it and its descendants on the way out.
 
     Its own session keeps the terminal's Ctrl-C away from it: it is ended here, once, and in order.
+
+    :param ends_first: last word of the command line of a child that is to end before all else
+    :param grace: seconds that each step of the end may take
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -55,7 +58,7 @@ def server(
         yield process
     finally:
         with ended_by_nothing():
-            stop(process, grace)
+            stop(process, ends_first, grace)
 
 
 def _heed_sigint() -> None:
@@ -74,13 +77,15 @@ def ended_by_nothing() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stop(process: subprocess.Popen[bytes], grace: float) -> None:
+def stop(process: subprocess.Popen[bytes], ends_first: str, grace: float) -> None:
     """End a server and everything it started.
 
     ``airflow standalone`` ends its children on SIGINT and orphans them on SIGTERM; what outlives its parent (a worker
     that is being forked while the scheduler goes) is ended by its process id.
     """
     family = _family(process)
+    _end_first({child for child in family if ends_first and _last_word(child) == ends_first}, grace)
+    family |= _family(process)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     deadline = time.monotonic() + grace
@@ -99,14 +104,36 @@ def _family(process: subprocess.Popen[bytes]) -> set[psutil.Process]:
         return set()
 
 
+def _last_word(process: psutil.Process) -> str:
+    try:
+        return str((process.cmdline() or [""])[-1])
+    except psutil.Error:
+        return ""
+
+
+def _end_first(processes: set[psutil.Process], grace: float) -> None:
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    deadline = time.monotonic() + grace
+    while any(map(_is_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that its parent has not reaped yet does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _end(processes: set[psutil.Process], grace: float) -> None:
     for send in (psutil.Process.terminate, psutil.Process.kill):
         alive = [p for p in processes if p.is_running()]
         for one in alive:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 send(one)
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(alive, timeout=grace)
 
 

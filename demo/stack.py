@@ -99,7 +99,11 @@ def _airflow(home: Path, connection: Mapping[str, object], env: Mapping[str, str
     )
     log = home / "standalone.log"
     command = [str(Path(sys.executable).parent / "airflow"), "standalone"]
-    with server(command, log=log, env=environment, cwd=home) as process, AirflowApi(url) as api:
+    # The scheduler ends before the API server: its running tasks still have to tell the API server how they ended.
+    with (
+        server(command, log=log, env=environment, cwd=home, ends_first="scheduler") as process,
+        AirflowApi(url) as api,
+    ):
         wait_until(api.is_healthy, process=process, log=log, timeout=180, what="Airflow")
         api.log_in(USER, password)
         yield Airflow(home, url, password, api, process)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,19 +57,31 @@ def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def running(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    with airflow(tmp_path_factory.mktemp("airflow"), emulator_connection(emulator_url)) as running:
+def catalog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where scheduled runs of the catalogue DAG find ``catalog.csv`` and write ``archive``."""
+    return tmp_path_factory.mktemp("catalog")
+
+
+@pytest.fixture(scope="session")
+def running(emulator_url: str, catalog_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    env = {
+        "KLING_CATALOG": (catalog_folder / "catalog.csv").as_uri(),
+        "KLING_ARCHIVE": (catalog_folder / "archive").as_uri(),
+    }
+    with airflow(tmp_path_factory.mktemp("airflow"), emulator_connection(emulator_url), env) as running:
         running.api.ensure_pool(POOL, SLOTS)
         yield running
 
 
 @pytest.fixture(scope="session")
 def run_dag(running: Airflow) -> Callable[..., Run]:
+    """Start a run with parameters, or with none wait for the scheduler to start one; wait for its end."""
+
     def run_dag(dag_id: str, **params: Any) -> Run:
         api = running.api
         wait_for_dag(api, dag_id)
         api.unpause(dag_id)
-        run_id = api.trigger(dag_id, params)
+        run_id = api.trigger(dag_id, params) if params else scheduled_run(api, dag_id)
         history: dict[str, list[str]] = {}
         state = api.wait_for_run(
             dag_id,
@@ -79,6 +92,15 @@ def run_dag(running: Airflow) -> Callable[..., Run]:
         return Run(api, dag_id, run_id, state, history)
 
     return run_dag
+
+
+def scheduled_run(api: AirflowApi, dag_id: str, timeout: float = 60.0) -> str:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if runs := api.get(f"dags/{dag_id}/dagRuns", run_type="scheduled")["dag_runs"]:
+            return str(runs[0]["dag_run_id"])
+        time.sleep(0.5)
+    raise AssertionError(f"the scheduler has started no run of {dag_id} in {timeout:.0f} s")
 
 
 @pytest.fixture(scope="session")

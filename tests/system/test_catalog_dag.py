@@ -1,4 +1,4 @@
-"""The catalogue DAG in a real Airflow: rows are independent, and the pool keeps the account's concurrency."""
+"""The catalogue DAG, started by a real scheduler: rows are independent, the pool keeps the account's concurrency."""
 
 from __future__ import annotations
 
@@ -28,20 +28,18 @@ GOOD = [index for index, sku in enumerate(ROWS) if sku in ("mug", "lamp", "plant
 TOO_SMALL, MODERATED = 1, 3
 
 
-def write_catalog(folder: Path) -> Path:
+def write_catalog(folder: Path) -> None:
     draw_samples(folder)
     Image.new("RGB", (120, 120), "red").save(folder / "tiny.png")
-    file = folder / "catalog.csv"
-    with file.open("w", newline="") as output:
+    with (folder / "catalog.csv").open("w", newline="") as output:
         writer = csv.writer(output)
         writer.writerow(("sku", "subject_images", "prompt"))
         writer.writerows((sku, *columns) for sku, columns in ROWS.items())
-    return file
 
 
 @pytest.fixture(scope="module")
-def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("catalog-archive")
+def destination(catalog_folder: Path) -> Path:
+    return catalog_folder / "archive"
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +54,12 @@ def run(
     run_dag: Callable[..., Run],
     creations: Callable[[], int],
     emulator_url: str,
-    destination: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    catalog_folder: Path,
 ) -> Run:
     fault = {"on": "create", "match": {"prompt": REFUSED}, "action": "fail_task", "message": MODERATION}
     httpx.post(f"{emulator_url}/_emulator/faults", json=fault, trust_env=False).raise_for_status()
-    catalog = write_catalog(tmp_path_factory.mktemp("catalog"))
-    return run_dag("kling_catalog", catalog=catalog.as_uri(), destination=destination.as_uri())
+    write_catalog(catalog_folder)
+    return run_dag("kling_catalog")
 
 
 def test_a_bad_row_fails_alone(run: Run) -> None:
