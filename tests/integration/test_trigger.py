@@ -1,0 +1,296 @@
+"""``KlingTaskTrigger``: one event, not too soon, never after its deadline; nothing in it that must not be logged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from airflow_kling.emulator import Emulator
+from airflow_kling.polling import StatusPoller
+from airflow_kling.triggers.task import KlingTaskTrigger
+
+REASON = "Failure to pass the risk control system"
+
+
+def trigger(kling_task_id: str, **fields: Any) -> KlingTaskTrigger:
+    given: dict[str, Any] = {"poke_interval": 0.02, "deadline": time.time() + 60, **fields}
+    return KlingTaskTrigger(kling_task_id=kling_task_id, **given)
+
+
+async def collect(*triggers: KlingTaskTrigger) -> list[Any]:
+    async def events(one: KlingTaskTrigger) -> list[Any]:
+        return [event.payload async for event in one.run()]
+
+    async with asyncio.timeout(20):
+        return [payload for payloads in await asyncio.gather(*map(events, triggers)) for payload in payloads]
+
+
+def run(*triggers: KlingTaskTrigger) -> list[Any]:
+    return asyncio.run(collect(*triggers))
+
+
+def again(one: KlingTaskTrigger) -> KlingTaskTrigger:
+    """What another triggerer makes of it."""
+    path, arguments = json.loads(json.dumps(one.serialize()))
+    module, name = path.rsplit(".", 1)
+    made: KlingTaskTrigger = getattr(import_module(module), name)(**arguments)
+    return made
+
+
+def wait_for_queries(emulator: Emulator, number: int) -> None:
+    until = time.monotonic() + 10
+    while emulator.ledger(tasks=False)["requests"]["query"] < number:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+ENDS: list[tuple[str | None, str]] = [(None, "succeed"), ("Image pixel is invalid", "failed"), (REASON, "failed")]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("reason", "status"), ENDS)
+def test_one_event_that_holds_the_status_and_no_more(
+    reason: str | None, status: str, kling: Emulator, submitted: Callable[..., str]
+) -> None:
+    if reason:
+        kling.faults.add(on="create", action="fail_task", message=reason)
+    task_id = submitted(prompt="a secret prompt")
+    kling.advance(120)
+    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": status}]
+    assert kling.ledger()["requests"] == {"create": 1, "query": 1, "list": 0, "image": 0}
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_looks_until_the_task_is_finished(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+
+    async def meanwhile() -> None:
+        await asyncio.to_thread(wait_for_queries, kling, 3)
+        kling.advance(120)
+
+    async def both() -> list[Any]:
+        events, _ = await asyncio.gather(collect(trigger(task_id)), meanwhile())
+        return events
+
+    assert asyncio.run(both()) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert kling.ledger()["requests"]["query"] >= 4
+
+
+class Hasty(selectors.DefaultSelector):
+    """Waits a fraction of the time asked for, so that an event loop with the same factor runs that much faster."""
+
+    FACTOR = 40
+
+    def select(self, timeout: float | None = None) -> Any:
+        return super().select(timeout and timeout / self.FACTOR)
+
+
+class HastyLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        super().__init__(Hasty())
+
+    def time(self) -> float:
+        return super().time() * Hasty.FACTOR
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_first_look_comes_no_sooner_than_five_seconds_after_the_start(
+    restarted: bool, kling: Emulator, submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = submitted()
+    kling.advance(120)
+    loop = HastyLoop()
+    start = time.time() - loop.time()
+    defaults = StatusPoller.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "clock", lambda: start + loop.time())
+    began = start + loop.time()
+    one = trigger(task_id, poke_interval=1.0, deadline=began + 600, since=began)
+    try:
+        assert loop.run_until_complete(collect(again(one) if restarted else one)) == [
+            {"kling_task_id": task_id, "status": "succeed"}
+        ]
+    finally:
+        loop.close()
+    assert start + loop.time() - began >= 5.0
+    assert kling.ledger()["requests"]["query"] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_deadline_ends_the_wait(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    deadline = time.time() + 0.2
+    assert run(trigger(task_id, deadline=deadline)) == [{"kling_task_id": task_id, "status": "timeout"}]
+    assert 0 <= time.time() - deadline < 2
+    assert kling.ledger()["requests"]["query"] >= 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_deadline_is_the_same_after_a_restart_of_the_triggerer(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    first = trigger(task_id, deadline=time.time() + 0.2)
+    second = again(first)
+    assert second.serialize() == first.serialize()
+    time.sleep(0.2)
+    assert run(again(second)) == [{"kling_task_id": task_id, "status": "timeout"}]
+    assert kling.ledger()["requests"]["query"] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_task_that_is_finished_at_the_deadline_is_not_a_timeout(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    kling.advance(120)
+    assert run(trigger(task_id, deadline=time.time() - 60)) == [{"kling_task_id": task_id, "status": "succeed"}]
+
+
+def test_it_serialises_to_plain_arguments_without_a_secret(kling: Emulator) -> None:
+    path, arguments = trigger("8334", kling_conn_id="team").serialize()
+    assert path == "airflow_kling.triggers.task.KlingTaskTrigger"
+    assert {"kling_task_id", "kling_conn_id", "poke_interval", "deadline"} <= set(arguments)
+    assert "task_id" not in arguments
+    assert all(isinstance(value, str | int | float) for value in arguments.values())
+    assert kling.api_key not in json.dumps(arguments)
+
+
+PASSING = [
+    {"action": "error", "code": 5000},
+    {"action": "error", "code": 5001},
+    {"action": "error", "code": 5002},
+    {"action": "error", "code": 1302},
+    {"action": "error", "code": 1303},
+    {"action": "error", "status": 524},
+    {"action": "html"},
+    {"action": "html", "status": 200},
+    {"action": "drop"},
+    {"action": "unknown_status"},
+    {"action": "wrapped"},
+]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("fault", PASSING, ids=str)
+def test_passing_errors_are_waited_out(fault: dict[str, Any], kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    kling.advance(120)
+    kling.faults.add(on="query", times=3, **fault)
+    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "succeed"}]
+
+
+@pytest.mark.usefixtures("quick")
+def test_lost_connection_is_waited_out(
+    kling: Emulator, connect: Callable[..., str], closed_port: int, submitted: Callable[..., str]
+) -> None:
+    connect(kling, host=f"http://127.0.0.1:{closed_port}")
+    assert run(trigger("8334", deadline=time.time() + 0.2)) == [{"kling_task_id": "8334", "status": "timeout"}]
+
+
+FINAL: list[dict[str, Any]] = [
+    {"action": "error", "code": 1000},
+    {"action": "error", "status": 401},
+    {"action": "error", "code": 1101},
+    {"action": "error", "code": 1103},
+    {"action": "error", "status": 400, "body": {"code": "task_not_exist", "message": "m", "data": None}},
+]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("fault", FINAL, ids=str)
+def test_errors_that_waiting_cannot_help_end_the_wait_at_once(
+    fault: dict[str, Any], kling: Emulator, submitted: Callable[..., str]
+) -> None:
+    task_id = submitted()
+    kling.faults.add(on="query", **fault)
+    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "error"}]
+    assert kling.ledger()["requests"]["query"] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_unknown_task_ends_the_wait(kling: Emulator) -> None:
+    assert run(trigger("8334")) == [{"kling_task_id": "8334", "status": "error"}]
+
+
+@pytest.mark.usefixtures("quick")
+def test_connection_that_cannot_work_ends_the_wait(kling: Emulator, connect: Callable[..., str]) -> None:
+    connect(kling, password="")
+    assert run(trigger("8334")) == [{"kling_task_id": "8334", "status": "error"}]
+    assert kling.ledger()["requests"]["query"] == 0
+
+
+@pytest.mark.usefixtures("quick", "airflow_home")
+def test_connection_that_is_not_there_is_named() -> None:
+    with pytest.raises(RuntimeError, match="no_such_connection"):
+        run(trigger("8334", kling_conn_id="no_such_connection"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_unknown_status_is_logged_once(
+    kling: Emulator, submitted: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = submitted()
+    kling.advance(120)
+    kling.faults.add(on="query", action="unknown_status", task_status="reviewing", times=5)
+    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert caplog.text.count("reviewing") == 1
+    assert kling.ledger()["requests"]["query"] == 6
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_of_many_gets_its_own_event(kling: Emulator, submitted: Callable[..., str]) -> None:
+    kling.faults.add(on="create", action="fail_task", match={"prompt": "dragon"})
+    ids = [submitted(prompt="dragon" if number % 3 == 0 else "cat") for number in range(12)]
+    kling.advance(120)
+    events = run(*map(trigger, ids), trigger("8334"))
+    expected = ["failed" if number % 3 == 0 else "succeed" for number in range(12)]
+    assert [event["kling_task_id"] for event in events] == [*ids, "8334"]
+    assert [event["status"] for event in events] == [*expected, "error"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("with_pair", [False, True])
+def test_it_works_with_the_official_gateway(
+    with_pair: bool, emulator: Emulator, connect: Callable[..., str], subjects: list[str]
+) -> None:
+    from airflow_kling.hooks.kling import KlingHook
+
+    pair = {"access_key": emulator.access_key, "secret_key": emulator.secret_key} if with_pair else {}
+    connect(emulator, gateway="official", extra=pair, **({"password": None} if with_pair else {}))
+    task_id = KlingHook().submit({"subject_images": subjects}).kling_task_id
+    emulator.advance(120)
+    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "succeed"}]
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_never_creates(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    kling.faults.add(on="query", action="error", code=5000, times=4)
+    run(trigger(task_id, deadline=time.time() + 0.2))
+    assert kling.ledger()["requests"]["create"] == kling.ledger()["totals"]["created"] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_cancelled_wait_leaves_nothing_running(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+
+    async def cancel() -> set[Any]:
+        waiting = asyncio.create_task(collect(trigger(task_id)))
+        await asyncio.to_thread(wait_for_queries, kling, 1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(0.1)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(cancel()) == set()
+
+
+def test_killing_it_says_that_the_generation_runs_on(plain_logs: pytest.LogCaptureFixture) -> None:
+    asyncio.run(trigger("8334").on_kill())
+    assert "no cancel call" in plain_logs.text
+    assert "8334" in plain_logs.text
