@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_kling.exceptions import KlingError
 
 if TYPE_CHECKING:
-    from airflow_kling.api.models import KlingTask
+    from airflow_kling.api.models import KlingTask, TaskStatus
 
 # Airflow 3.3.2 fails a deferred task whose trigger fires before the scheduler has seen the deferral
 # (apache/airflow#67287: 8 % of tasks after 2 s, 2 % after 5 s), so the triggerer looks no sooner than this.
@@ -33,7 +33,7 @@ RUNS_ON = (
 TIMED_OUT, ERROR = "timeout", "error"
 
 
-def verdict(look: KlingTask | KlingError, *, now: float, deadline: float) -> str | None:
+def verdict(look: KlingTask | TaskStatus | KlingError, *, now: float, deadline: float) -> str | None:
     """What one look at a task means.
 
     :param look: the task, or the error that came in its place.

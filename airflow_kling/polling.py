@@ -22,7 +22,9 @@ from airflow_kling.exceptions import KlingError, KlingRateLimitError
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import AsyncKlingClient
-    from airflow_kling.api.models import KlingTask
+    from airflow_kling.api.models import KlingTask, TaskStatus
+
+    Look = KlingTask | TaskStatus | KlingError
 
     Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
 
@@ -77,7 +79,7 @@ class StatusPoller:
         self._connect = connect
         self._clock = clock
         self._dice = dice
-        self._watches: dict[str, set[Watch]] = {}
+        self._watches: dict[str, list[Watch]] = {}
         self._heap: list[tuple[float, int, Watch]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
@@ -111,7 +113,7 @@ class StatusPoller:
             self._leave(watch)
 
     def _join(self, watch: Watch) -> None:
-        self._watches.setdefault(watch.kling_task_id, set()).add(watch)
+        self._watches.setdefault(watch.kling_task_id, []).append(watch)
         due = pacing.first_look(
             now=self._clock(),
             since=watch.since,
@@ -125,7 +127,7 @@ class StatusPoller:
 
     def _leave(self, watch: Watch) -> None:
         same_task = self._watches[watch.kling_task_id]
-        same_task.discard(watch)
+        same_task.remove(watch)
         if not same_task:
             del self._watches[watch.kling_task_id]
         if not self._watches and self._runner is not None:
@@ -199,7 +201,7 @@ class StatusPoller:
 
     async def _look(self, client: AsyncKlingClient, watch: Watch) -> None:
         try:
-            look: KlingTask | KlingError = await client.get(watch.kling_task_id, deadline=0)
+            look: Look = await client.get(watch.kling_task_id, deadline=0)
         except KlingError as error:
             look = error
         self._heed(look)
@@ -219,7 +221,7 @@ class StatusPoller:
         for page in range(1, MAX_PAGES + 1):
             await self._pace(bucket)
             try:
-                tasks = await client.list(page=page, page_size=PAGE_SIZE, deadline=0)
+                tasks = await client.list_statuses(page=page, page_size=PAGE_SIZE, deadline=0)
             except KlingError as error:
                 self._heed(error)
                 log.debug("The list of connection %s did not answer: %s", self.conn_id, error)
@@ -229,11 +231,11 @@ class StatusPoller:
                 self._settle(task.kling_task_id, task)
                 unseen.discard(task.kling_task_id)
             created = tasks[-1].created_at if tasks else None
-            if not unseen or len(tasks) < PAGE_SIZE or (created is not None and created.timestamp() < oldest):
+            if not unseen or len(tasks) < PAGE_SIZE or (created is not None and created < oldest):
                 break
         return [watch for watch in due if watch.kling_task_id in unseen]
 
-    def _heed(self, answer: KlingTask | KlingError | None) -> None:
+    def _heed(self, answer: Look | None) -> None:
         """A rate limit or a Retry-After slows everybody of the connection down; any other answer ends the streak."""
         if not isinstance(answer, KlingRateLimitError) and not getattr(answer, "retry_after", None):
             self._refusals = 0
@@ -244,7 +246,7 @@ class StatusPoller:
         self._refusals += 1
         self._not_before = max(self._not_before, self._clock() + backoff(answer, self._refusals, dice=self._dice()))
 
-    def _settle(self, kling_task_id: str, look: KlingTask | KlingError) -> None:
+    def _settle(self, kling_task_id: str, look: Look) -> None:
         now = self._clock()
         for watch in self._watches.get(kling_task_id, ()):
             if watch.ended.done():
@@ -262,7 +264,7 @@ class StatusPoller:
             )
             self._schedule(watch, due)
 
-    def _note_odd_status(self, watch: Watch, look: KlingTask | KlingError) -> None:
+    def _note_odd_status(self, watch: Watch, look: Look) -> None:
         if not isinstance(look, KlingError) and not look.status_known and look.status != watch.odd_status:
             watch.odd_status = look.status
             log.warning("Kling task %s has the unknown status %r; waiting on.", watch.kling_task_id, look.status)

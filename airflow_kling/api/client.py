@@ -20,7 +20,7 @@ from httpx_aiohttp import HttpxAiohttpClient
 
 from airflow_kling.api import wire
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, Gateway
-from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.models import KlingTask, MultiImageToImageRequest, TaskStatus
 from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingInputError
 
@@ -75,8 +75,8 @@ class _Calls:
         sent = wire.query_request(self.gateway, self.base_url, kling_task_id)
         return _Call(sent, partial(wire.read_task, kling_task_id=kling_task_id), kling_task_id)
 
-    def _list(self, page: int, page_size: int) -> _Call[list[KlingTask]]:
-        return _Call(wire.list_request(self.gateway, self.base_url, page=page, page_size=page_size), wire.read_page)
+    def _list(self, page: int, page_size: int, read: Callable[..., T]) -> _Call[T]:
+        return _Call(wire.list_request(self.gateway, self.base_url, page=page, page_size=page_size), read)
 
     def _read(self, call: _Call[T], response: httpx.Response) -> T:
         return call.read(response, now=self._clock())
@@ -159,7 +159,7 @@ class KlingClient(_Calls):
 
     def list(self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf) -> list[KlingTask]:
         """One page (1..1000, of 1..500) of the account's tasks, newest first; free; only where ``gateway.has_list``."""
-        return self._call(self._list(page, page_size), deadline)
+        return self._call(self._list(page, page_size, wire.read_page), deadline)
 
     def _call(self, call: _Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
@@ -206,9 +206,11 @@ class AsyncKlingClient(_Calls):
         """One task; see :meth:`KlingClient.get`."""
         return await self._call(self._get(kling_task_id), deadline)
 
-    async def list(self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf) -> list[KlingTask]:
-        """One page of the account's tasks; see :meth:`KlingClient.list`."""
-        return await self._call(self._list(page, page_size), deadline)
+    async def list_statuses(
+        self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf
+    ) -> list[TaskStatus]:
+        """The statuses on one page of the account's tasks; see :meth:`KlingClient.list`."""
+        return await self._call(self._list(page, page_size, wire.read_statuses), deadline)
 
     async def _call(self, call: _Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -162,6 +162,27 @@ class KlingImage(BaseModel):
 
     index: int
     url: str = Field(default="", repr=False)
+
+
+class TaskStatus(NamedTuple):
+    """As much of a task as somebody who waits for it needs.
+
+    :param created_at: epoch seconds.
+    """
+
+    kling_task_id: str
+    status: str
+    created_at: float | None
+
+    @property
+    def finished(self) -> bool:
+        """The status is terminal."""
+        return self.status in TERMINAL
+
+    @property
+    def status_known(self) -> bool:
+        """The status is a documented one."""
+        return self.status in KNOWN_STATUSES
 
 
 class KlingTask(BaseModel):

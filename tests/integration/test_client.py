@@ -53,6 +53,10 @@ class Asker:
         async with AsyncKlingClient(self._auth, sleep=self._asleep, **self._options) as client:
             return await getattr(client, method)(*args, **kwargs)
 
+    def list(self, **page: int) -> Any:
+        """A page of the account's tasks; the asynchronous client reads no more than their statuses."""
+        return self.__getattr__("list_statuses" if self._kind == "async" else "list")(**page)
+
     def __getattr__(self, method: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._kind == "async":
