@@ -28,7 +28,7 @@ def emit_asset_events(
 
 def report_hook_lineage(hook: Any, summary: Mapping[str, Any], references: Iterable[Mapping[str, Any]]) -> None:
     """References with an address as inputs; the archived images and their manifest as outputs."""
-    collector = get_hook_lineage_collector()
+    collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
     for reference in references:
         if uri := reference.get("uri"):
             collector.add_input_asset(context=hook, uri=_absolute(uri))

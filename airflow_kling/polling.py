@@ -35,6 +35,7 @@ SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single q
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
 MAX_PAGES = 1000  # the last page the API gives [C]
+PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
 
 
@@ -87,6 +88,7 @@ class StatusPoller:
         self._looks: set[asyncio.Task[None]] = set()
         self._not_before = 0.0
         self._refusals = 0
+        self._client: AsyncKlingClient | None = None
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -97,20 +99,34 @@ class StatusPoller:
             pollers[conn_id] = cls(conn_id, connect=connect)
         return pollers[conn_id]
 
-    async def wait(self, kling_task_id: str, *, deadline: float, poke_interval: float, since: float) -> str:
+    async def wait(
+        self, kling_task_id: str, *, deadline: float, poke_interval: float, since: float, with_task: bool = False
+    ) -> tuple[str, KlingTask | None]:
         """Wait for a verdict, see :func:`airflow_kling.pacing.verdict`; cancelled, it leaves at once.
 
         :param deadline: epoch seconds.
         :param poke_interval: seconds, the longest time between two looks.
         :param since: epoch seconds when the wait began, the same after a restart of the triggerer.
+        :param with_task: ask for the whole task too, once there is a verdict.
+        :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
         watch = Watch(kling_task_id, deadline, poke_interval, since, asyncio.get_running_loop().create_future())
         self._join(watch)
         try:
-            return await watch.ended
+            verdict = await watch.ended
+            return verdict, await self._whole(kling_task_id) if with_task else None
         finally:
             self._leave(watch)
+
+    async def _whole(self, kling_task_id: str) -> KlingTask | None:
+        if self._client is None:
+            return None
+        async with self._slots:
+            try:
+                return await self._client.get(kling_task_id, deadline=self._clock() + PATIENCE)
+            except KlingError:
+                return None
 
     def _join(self, watch: Watch) -> None:
         self._watches.setdefault(watch.kling_task_id, []).append(watch)
@@ -150,6 +166,7 @@ class StatusPoller:
         try:
             client, rate = await self._connect(self.conn_id)
             async with client:
+                self._client = client
                 await self._poll(client, pacing.TokenBucket(rate))
         except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
             self._forget()

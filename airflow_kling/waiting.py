@@ -125,12 +125,17 @@ class KlingWaitMixin:
             self.log.warning(pacing.RUNS_ON, self._waiting_for)
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], *, kling_task_id: str, deadline: float
+        self, context: Context, event: Mapping[str, Any], *, kling_task_id: str = "", deadline: float = 0.0
     ) -> dict[str, Any]:
-        """Resume after the trigger has fired: the event is a hint, the API is asked.
+        """Resume after the trigger has fired: whatever the event claims, the API is asked.
 
+        :param event: of :class:`~airflow_kling.triggers.task.KlingTaskTrigger`.
+        :param kling_task_id: as deferred; the event's for a task that started in the triggerer.
+        :param deadline: likewise, epoch seconds.
         :raises KlingTaskFailed: the generation failed.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
         with failing_fast():
-            return self.wait_deferred(kling_task_id, deadline, patience=RESUME_PATIENCE)
+            return self.wait_deferred(
+                kling_task_id or event["kling_task_id"], deadline or event["deadline"], patience=RESUME_PATIENCE
+            )

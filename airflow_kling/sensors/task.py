@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_kling import pacing
-from airflow_kling.exceptions import KlingError
+from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.waiting import KlingWaitMixin
@@ -42,6 +42,10 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         slot all the time, ``reschedule`` takes one for each look.
     :param poke_interval: seconds between two looks.
     :param timeout: seconds until the task fails, counted from the first look of this try.
+    :param start_from_trigger: go straight to the triggerer, and when the generation succeeded end there: the wait takes
+        no worker slot at all (Airflow 3.3+). Failures resume on a worker, so that retries, callbacks and ``soft_fail``
+        work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
+        ``kling_task_id`` must be ``submit.output`` or a literal; a mapped sensor defers from a worker all the same.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "kling_conn_id")
@@ -53,6 +57,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         kling_task_id: str,
         kling_conn_id: str = KlingHook.default_conn_name,
         deferrable: bool = True,
+        start_from_trigger: bool = False,
         poke_interval: timedelta | float = pacing.POKE_INTERVAL,
         timeout: timedelta | float = pacing.TIMEOUT,
         **kwargs: Any,
@@ -61,6 +66,28 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         self.kling_task_id = kling_task_id
         self.kling_conn_id = kling_conn_id
         self.deferrable = deferrable
+        if start_from_trigger:
+            self._start_from_trigger()
+
+    def _start_from_trigger(self) -> None:
+        from airflow.triggers.base import StartTriggerArgs
+
+        problem = start_from_trigger_problem(self.kling_task_id, deferrable=self.deferrable)
+        if problem:
+            raise KlingInputError(f"start_from_trigger of task {self.task_id!r} {problem}")
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow_kling.triggers.task.KlingTaskTrigger",
+            trigger_kwargs={
+                "kling_task_id": self.kling_task_id,
+                "kling_conn_id": self.kling_conn_id,
+                "poke_interval": self.poke_interval,
+                "timeout": self.timeout,
+                "end_from_trigger": True,
+            },
+            next_method="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
 
     def execute(self, context: Context) -> Any:
         """Look once on the worker, then defer; or poke, as the mode says."""
@@ -77,12 +104,10 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=look.to_xcom())
 
-    def execute_complete(
-        self, context: Context, event: Mapping[str, Any], *, kling_task_id: str, deadline: float
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Mapping[str, Any], **state: Any) -> dict[str, Any]:
         """Resume after the trigger has fired."""
         with self._failing_softly():
-            return super().execute_complete(context, event, kling_task_id=kling_task_id, deadline=deadline)
+            return super().execute_complete(context, event, **state)
 
     @contextmanager
     def _failing_softly(self) -> Iterator[None]:
@@ -93,3 +118,19 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped instead of failed: {error}") from None
             raise
+
+
+def start_from_trigger_problem(kling_task_id: object, *, deferrable: bool) -> str | None:
+    """Why a sensor cannot start in the triggerer, as the end of a sentence; None when it can."""
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+    if not AIRFLOW_V_3_3_PLUS:
+        return "needs Airflow 3.3 or newer: leave it out, and the sensor defers from a worker."
+    if not deferrable:
+        return "needs deferrable=True."
+    if isinstance(kling_task_id, str) and "xcom_pull" in kling_task_id and "map_indexes" not in kling_task_id:
+        return (
+            f"cannot use kling_task_id={kling_task_id!r}: Airflow's triggerer hangs on a plain xcom_pull. Write "
+            "kling_task_id=submit.output, or xcom_pull(..., map_indexes=-1)."
+        )
+    return None

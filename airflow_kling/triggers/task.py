@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_kling import pacing
 from airflow_kling.hooks.kling import KlingHook
@@ -34,6 +34,9 @@ class KlingTaskTrigger(BaseTrigger):
     :param poke_interval: seconds, the longest time between two looks; younger tasks are looked at more often. All
         triggers of a connection share one client and a budget of requests, see :mod:`airflow_kling.polling`.
     :param deadline: epoch seconds; a restart of the triggerer does not grant a new wait.
+    :param timeout: seconds, in place of a deadline, for a task that starts in the triggerer: there, Airflow's own
+        timeout of the deferral is what survives a restart.
+    :param end_from_trigger: a success ends the Airflow task here, with the finished task as its XCom (Airflow 3.3+).
     :param since: epoch seconds when the wait began, now if None.
     """
 
@@ -43,15 +46,18 @@ class KlingTaskTrigger(BaseTrigger):
         kling_task_id: str,
         kling_conn_id: str = KlingHook.default_conn_name,
         poke_interval: float = pacing.POKE_INTERVAL,
-        deadline: float,
+        deadline: float | None = None,
+        timeout: float = pacing.TIMEOUT,
         since: float | None = None,
+        end_from_trigger: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kling_task_id = kling_task_id
         self.kling_conn_id = kling_conn_id
         self.poke_interval = poke_interval
-        self.deadline = deadline
         self.since = time.time() if since is None else since
+        self.deadline = self.since + timeout if deadline is None else deadline
+        self.end_from_trigger = end_from_trigger
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and arguments, all plain, from which another triggerer goes on."""
@@ -63,15 +69,26 @@ class KlingTaskTrigger(BaseTrigger):
                 "poke_interval": self.poke_interval,
                 "deadline": self.deadline,
                 "since": self.since,
+                "end_from_trigger": self.end_from_trigger,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the verdict of the connection's poller; yields exactly one event."""
-        status = await StatusPoller.of(self.kling_conn_id, _connect).wait(
-            self.kling_task_id, deadline=self.deadline, poke_interval=self.poke_interval, since=self.since
+        status, task = await StatusPoller.of(self.kling_conn_id, _connect).wait(
+            self.kling_task_id,
+            deadline=self.deadline,
+            poke_interval=self.poke_interval,
+            since=self.since,
+            with_task=self.end_from_trigger,
         )
-        yield TriggerEvent({"kling_task_id": self.kling_task_id, "status": status})  # type: ignore[no-untyped-call]
+        if task is not None and task.status == "succeed":
+            yield TaskSuccessEvent(xcoms={"return_value": task.to_xcom()})
+        else:
+            payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "status": status}
+            if self.end_from_trigger:
+                payload |= {"deadline": self.deadline}  # no worker has deferred, and so noted, it
+            yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """A user cleared or marked the task. Kling has no cancel call, so this says what that means, and no more.
