@@ -97,9 +97,13 @@ def up(api_key: str | None, folders: Folders) -> int:
             for path in samples.values():
                 say(f"  {path}")
             say("Ctrl-C ends everything.")
-            running.process.wait()
+            try:
+                running.process.wait()
+            except (KeyboardInterrupt, SystemExit):
+                say("\nEnding Airflow, its running tasks first ...")
+                return 0
     except (KeyboardInterrupt, SystemExit):
-        say("\nEverything has ended.")
+        say("\nEnded before Airflow was up.")
         return 0
     say(f"Airflow ended by itself; its log is {folders.home / 'standalone.log'}")
     return 1

@@ -34,7 +34,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def server(
-    command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path, ends_first: str = "", grace: float = 30.0
+    command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path, ends_first: str = "", grace: float = 20.0
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` in its own session, with its output in ``log``, and end it and its descendants on the way out.
 

@@ -70,7 +70,7 @@ def test_up_shows_its_ui_and_leaves_nothing_behind(
     assert len(started) > 5
 
     up.send_signal(number)
-    assert up.wait(timeout=60) == 0
+    assert up.wait(timeout=90) == 0
     assert marked(str(tmp_path)) == []
     assert [process for process in started if process.is_running()] == []
 
