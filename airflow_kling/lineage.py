@@ -21,9 +21,19 @@ def emit_asset_events(
         return
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            events[outlet].add(Asset(destination.rstrip("/")), extra=dict(summary))
+            events[outlet].add(Asset(destination.rstrip("/")), extra=_hashable(summary))
         elif isinstance(outlet, Asset):
             events[outlet].extra.update(summary)
+
+
+class _HashableList(list[Any]):
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(self))
+
+
+def _hashable(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, as Airflow 2.11 needs it: it puts the extra of an alias' event into a set, after the task's success."""
+    return {name: _HashableList(value) if isinstance(value, list) else value for name, value in summary.items()}
 
 
 def report_hook_lineage(hook: Any, summary: Mapping[str, Any], references: Iterable[Mapping[str, Any]]) -> None:
