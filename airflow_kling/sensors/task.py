@@ -45,7 +45,8 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     :param start_from_trigger: go straight to the triggerer, and when the generation succeeded end there: the wait takes
         no worker slot at all (Airflow 3.3+). Failures resume on a worker, so that retries, callbacks and ``soft_fail``
         work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
-        ``kling_task_id`` must be ``submit.output`` or a literal; a mapped sensor defers from a worker all the same.
+        ``kling_task_id`` must be ``submit.output`` or a text; in a mapped task group it works, a sensor that is itself
+        mapped with ``expand`` defers from a worker all the same.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "kling_conn_id")
@@ -72,14 +73,15 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
 
-        problem = start_from_trigger_problem(self.kling_task_id, deferrable=self.deferrable)
-        if problem:
-            raise KlingInputError(f"start_from_trigger of task {self.task_id!r} {problem}")
+        try:
+            kling_task_id = rendered_in_triggerer(self.kling_task_id, self, deferrable=self.deferrable)
+        except KlingInputError as error:
+            raise KlingInputError(f"start_from_trigger of task {self.task_id!r} {error}") from None
         self.start_from_trigger = True
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="airflow_kling.triggers.task.KlingTaskTrigger",
             trigger_kwargs={
-                "kling_task_id": self.kling_task_id,
+                "kling_task_id": kling_task_id,
                 "kling_conn_id": self.kling_conn_id,
                 "poke_interval": self.poke_interval,
                 "timeout": self.timeout,
@@ -120,17 +122,36 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             raise
 
 
-def start_from_trigger_problem(kling_task_id: object, *, deferrable: bool) -> str | None:
-    """Why a sensor cannot start in the triggerer, as the end of a sentence; None when it can."""
+def rendered_in_triggerer(kling_task_id: Any, task: Any, *, deferrable: bool) -> str:
+    """``kling_task_id`` as a literal or a template that Airflow 3.3 can render in the triggerer.
+
+    An ``xcom_pull`` without ``map_indexes`` hangs there, and the output of another task is not resolved, so the latter
+    becomes an ``xcom_pull`` with the map index of the one instance that is meant.
+
+    :raises KlingInputError: it cannot be rendered there, as the end of a sentence.
+    """
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
     if not AIRFLOW_V_3_3_PLUS:
-        return "needs Airflow 3.3 or newer: leave it out, and the sensor defers from a worker."
+        raise KlingInputError("needs Airflow 3.3 or newer: leave it out, and the sensor defers from a worker.")
     if not deferrable:
-        return "needs deferrable=True."
-    if isinstance(kling_task_id, str) and "xcom_pull" in kling_task_id and "map_indexes" not in kling_task_id:
-        return (
-            f"cannot use kling_task_id={kling_task_id!r}: Airflow's triggerer hangs on a plain xcom_pull. Write "
-            "kling_task_id=submit.output, or xcom_pull(..., map_indexes=-1)."
-        )
-    return None
+        raise KlingInputError("needs deferrable=True.")
+    if isinstance(kling_task_id, str):
+        if "xcom_pull" in kling_task_id and "map_indexes" not in kling_task_id:
+            raise KlingInputError(
+                f"cannot use kling_task_id={kling_task_id!r}: Airflow's triggerer hangs on a plain xcom_pull. Write "
+                "kling_task_id=submit.output, or xcom_pull(..., map_indexes=-1)."
+            )
+        return kling_task_id
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
+    if not isinstance(kling_task_id, PlainXComArg) or isinstance(kling_task_id.operator, MappedOperator):
+        raise KlingInputError(f"needs kling_task_id to be a text or submit.output, not {kling_task_id!r}.")
+    upstream = kling_task_id.operator
+    group = upstream.get_closest_mapped_task_group()
+    if group is not None and group is not task.get_closest_mapped_task_group():
+        raise KlingInputError(f"needs task {upstream.task_id!r} to be in the same mapped task group.")
+    map_index = "ti.map_index" if group is not None else "-1"
+    pull = f"ti.xcom_pull(task_ids={upstream.task_id!r}, key={kling_task_id.key!r}, map_indexes={map_index})"
+    return "{{ " + pull + " }}"

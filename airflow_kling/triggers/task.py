@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from airflow_kling.api.client import AsyncKlingClient
 
 
+XCOM_RETURN_KEY = "return_value"
+
+
 async def _connect(kling_conn_id: str) -> tuple[AsyncKlingClient, float]:
     hook = KlingHook(kling_conn_id)
     client = await hook.get_async_conn()
@@ -83,12 +86,21 @@ class KlingTaskTrigger(BaseTrigger):
             with_task=self.end_from_trigger,
         )
         if task is not None and task.status == "succeed":
-            yield TaskSuccessEvent(xcoms={"return_value": task.to_xcom()})
+            await self._push(task.to_xcom())
+            yield TaskSuccessEvent()
         else:
             payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "status": status}
             if self.end_from_trigger:
                 payload |= {"deadline": self.deadline}  # no worker has deferred, and so noted, it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def _push(self, finished: dict[str, Any]) -> None:
+        """Push what the sensor would return. Airflow 3.3.2 hands an XCom that comes with the event on as JSON text."""
+        from airflow.providers.common.compat.sdk import XCom
+
+        ti: Any = self.task_instance
+        where = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+        await XCom.aset(key=XCOM_RETURN_KEY, value=finished, **where)
 
     async def on_kill(self) -> None:
         """A user cleared or marked the task. Kling has no cancel call, so this says what that means, and no more.
