@@ -1,0 +1,101 @@
+"""What a DAG file pays for importing operators and sensor: modules, which are the same on every machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+BASE = """
+import json, os, sys
+try:
+    import airflow.sdk
+except ImportError:  # Airflow 2
+    import airflow, airflow.models.dag, airflow.models.baseoperator, airflow.sensors.base, airflow.hooks.base
+    import airflow.triggers.base
+before = set(sys.modules)
+"""
+MODULES = BASE + "{imports}\nprint(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))"
+
+PUBLIC = """
+import airflow_kling.operators.generate
+import airflow_kling.operators.archive
+import airflow_kling.sensors.task
+"""
+HEAVY = ["httpx", "httpcore", "aiohttp", "pydantic", "PIL", "boto3", "botocore", "jwt", "moto", "uvicorn", "starlette"]
+OWN_AND_LATE = ["airflow_kling.api", "airflow_kling.archive", "airflow_kling.emulator", "airflow_kling.submission"]
+
+
+def run(code: str, tmp_path: Path) -> Any:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path)}
+    printed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    return json.loads(printed.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]:
+    """The modules of Airflow alone, and those that operators and sensor add."""
+    before, added = run(MODULES.replace("{imports}", PUBLIC), tmp_path_factory.mktemp("home"))
+    return set(before), set(added)
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+def test_nothing_heavy_is_imported(heavy: str, imported: tuple[set[str], set[str]]) -> None:
+    before, added = imported
+    assert before
+    assert not {name for name in added if name.partition(".")[0] == heavy}
+
+
+@pytest.mark.parametrize("package", OWN_AND_LATE)
+def test_what_a_run_needs_waits_for_the_run(package: str, imported: tuple[set[str], set[str]]) -> None:
+    assert not {name for name in imported[1] if name == package or name.startswith(f"{package}.")}
+
+
+def test_what_is_imported_is_ours(imported: tuple[set[str], set[str]]) -> None:
+    own = {name for name in imported[1] if name.partition(".")[0] == "airflow_kling"}
+    assert {"airflow_kling.operators.generate", "airflow_kling.operators.archive", "airflow_kling.sensors.task"} <= own
+    assert len(own) < 25
+
+
+def test_provider_info_imports_nothing(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; before = set(sys.modules); import airflow_kling.get_provider_info as info; "
+        "info.get_provider_info(); print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    assert run(code, tmp_path) == ["airflow_kling", "airflow_kling.get_provider_info"]
+
+
+@pytest.mark.parametrize("layer", ["client", "wire", "models", "errors", "retry", "auth", "settings", "references"])
+def test_the_api_imports_no_airflow(layer: str, tmp_path: Path) -> None:
+    code = (
+        f"import json, sys; import airflow_kling.api.{layer}; "
+        "print(json.dumps([name for name in sys.modules if name.partition('.')[0] == 'airflow']))"
+    )
+    assert run(code, tmp_path) == []
+
+
+def test_operators_can_be_made_without_a_connection_or_a_network(tmp_path: Path) -> None:
+    code = """
+import json, socket
+def refuse(*args, **kwargs): raise AssertionError("I/O while a DAG file is parsed")
+socket.socket.connect = refuse
+from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.sensors.task import KlingTaskSensor
+from airflow.providers.common.compat.sdk import DAG
+with DAG("made", schedule=None):
+    submit = KlingMultiImageToImageOperator(task_id="a", subject_images=["https://example.com/a.png"] * 2)
+    wait = KlingTaskSensor(task_id="b", kling_task_id=submit.output)
+    KlingArchiveImagesOperator(task_id="c", task=wait.output, destination="s3://bucket/prefix")
+print(json.dumps("made"))
+"""
+    assert run(code, tmp_path) == "made"
