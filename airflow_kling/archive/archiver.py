@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, BinaryIO
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.archive.download import EXPIRED_STATUSES, Download, DownloadLimits
+from airflow_kling.archive.download import Download, DownloadLimits
 from airflow_kling.archive.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
 from airflow_kling.archive.manifest import (
     MAX_BYTES,
@@ -26,6 +28,8 @@ from airflow_kling.archive.verify import verify_image
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError
 
 log = logging.getLogger(__name__)
+
+PARALLEL = 4  # images of a task at once; each holds one temporary file and a piece of it in memory
 
 #: Fetches a URL into a file: :func:`airflow_kling.archive.download.download_image` with its options bound.
 DownloadImage = Callable[[str, BinaryIO], Download]
@@ -46,7 +50,7 @@ def archive_task(
     """Archive every image of a finished task.
 
     :param task: finished task: ``kling_task_id``, ``status``, ``images: [{"index", "url"}]``, ...
-    :param refresh: called at most once per image, when its URL has expired.
+    :param refresh: called at most once per image, when its URL has expired or its download broke off.
     :param max_pixels: limit for an image that is found in the store without a manifest.
     :param request: what was asked, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
     :param run: the Airflow run, for the manifest.
@@ -67,7 +71,12 @@ def archive_task(
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
         return summarize(previous, uri)
     one = _OneImage(kling_task_id, store, download, refresh, urls, max_pixels)
-    images = [kept.get(index) or one.archive(index, present if index not in known else ()) for index in sorted(urls)]
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="kling-archive") as pool:
+        images = list(
+            pool.map(
+                lambda index: kept.get(index) or one.archive(index, present if index not in known else ()), sorted(urls)
+            )
+        )
     _remove_variants(store, kling_task_id, images, present)
     manifest = build_manifest(task, images, request=request or {}, run=run or {})
     _write_manifest(store, manifest)
@@ -101,7 +110,7 @@ def image_urls(task: Mapping[str, Any]) -> dict[int, str]:
 
 
 class _OneImage:
-    """Gets one image after another into the store; fresh URLs serve the images that follow too."""
+    """Gets images into the store, from several threads; fresh URLs serve all of them."""
 
     def __init__(
         self,
@@ -118,6 +127,7 @@ class _OneImage:
         self._refresh = refresh
         self._urls = dict(urls)
         self._max_pixels = max_pixels
+        self._refreshing = threading.Lock()
 
     def archive(self, index: int, present: Collection[str]) -> ManifestImage:
         """Take a whole image that a killed run left in the store without a manifest, or else fetch and store it.
@@ -160,21 +170,28 @@ class _OneImage:
         return Download(size, sha256, info.content_type, info.ext, info.width, info.height)
 
     def _fetch(self, index: int, file: BinaryIO) -> Download:
+        url = self._urls[index]
         try:
             try:
-                return self._download(self._urls[index], file)
+                return self._download(url, file)
             except KlingDownloadError as error:
-                if error.http_status not in EXPIRED_STATUSES:
+                if not error.retryable:
                     raise
-                log.info("The URL of image %d of Kling task %s has expired", index, self._kling_task_id)
-            fresh = image_urls(self._refresh())
-            if index not in fresh:
-                raise KlingError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
-            self._urls.update(fresh)
-            return self._download(self._urls[index], file)
+                log.info("Image %d of Kling task %s: %s Trying a fresh URL.", index, self._kling_task_id, error)
+            return self._download(self._fresh_url(index, url), file)
         except KlingError as error:
             error.kling_task_id = self._kling_task_id
             raise
+
+    def _fresh_url(self, index: int, stale: str) -> str:
+        """Ask the API for the task's URLs, unless another image has just done so."""
+        with self._refreshing:
+            if self._urls[index] == stale:
+                fresh = image_urls(self._refresh())
+                if index not in fresh:
+                    raise KlingError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
+                self._urls.update(fresh)
+            return self._urls[index]
 
     def _entry(self, index: int, got: Download) -> ManifestImage:
         key = image_key(self._kling_task_id, index, got.ext)

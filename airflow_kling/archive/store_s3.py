@@ -9,14 +9,12 @@ from typing import Any, BinaryIO
 from airflow_kling.archive.keys import check_task_id
 from airflow_kling.archive.store import Stored
 
-_PART = 8 * 1024 * 1024  # bytes of a part of a multipart upload; the only piece of an image that is ever in memory
-
 
 class S3Store:
     """Store below ``s3://bucket/prefix``.
 
-    A PUT, and the end of a multipart upload, publish an object at once; a multipart upload that fails is aborted. boto3
-    sends a checksum with every upload, which S3 compares.
+    Every object is one PUT, which publishes it at once or not at all: S3 takes 5 GB that way, and a killed run leaves
+    no half of a multipart upload behind to be paid for. boto3 sends a checksum with it, which S3 compares.
 
     The connection needs ``s3:ListBucket``, ``s3:PutObject`` and ``s3:GetObject``, and ``s3:DeleteObject`` only to clear
     up after an interrupted run.
@@ -77,18 +75,11 @@ class S3Store:
         return True
 
     def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
-        """Upload in parts of 8 MiB, one after the other; ``sha256`` becomes metadata of the object."""
-        from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
-
+        """Stream the file in one PUT, whatever its size; ``sha256`` becomes metadata of the object."""
         file.seek(0)
         metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
-        self._client.upload_fileobj(
-            _KeptOpen(file),
-            self._bucket,
-            self._prefix + key,
-            ExtraArgs={**self._extra_args, "ContentType": content_type, "Metadata": metadata},
-            Config=TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False),
-        )
+        arguments = {**self._extra_args, "ContentType": content_type, "Metadata": metadata}
+        self._client.put_object(**self._object(key), Body=file, **arguments)
         return self.uri(key)
 
     def remove(self, key: str) -> None:
@@ -96,20 +87,10 @@ class S3Store:
         self._client.delete_object(**self._object(key))
 
     def sweep(self, kling_task_id: str) -> None:
-        """Do nothing: an unfinished upload is no object."""
+        """Do nothing: a PUT that was cut off leaves nothing."""
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
-
-
-class _KeptOpen:
-    """s3transfer closes the file object it is given; the file is still needed."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-    def close(self) -> None:
-        """Leave the file open."""
 
 
 def _is_missing(error: Any) -> bool:

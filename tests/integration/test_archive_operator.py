@@ -195,7 +195,7 @@ def test_expired_urls_are_asked_for_anew(kling: Emulator, finished: Any, tmp_pat
     kling.advance(3601)
     check(operator(task, tmp_path).execute({}), tmp_path, 3)
     assert kling.ledger()["requests"]["query"] == queries + 1
-    assert downloads(kling) == 4
+    assert 4 <= downloads(kling) <= 6  # the images that are under way meanwhile find their URL expired too
 
 
 def test_key_that_is_refused_while_urls_are_renewed(
@@ -228,12 +228,13 @@ def test_partial_failure_leaves_no_half_and_a_retry_goes_on(
     assert caught.value.kling_task_id == task_id
     assert caught.value.url == f"{kling.url}/_images/{task_id}/1.png"
     assert "token=" not in str(caught.value)
-    assert set(files(tmp_path)) == {f"{task_id}/0.png"}
+    stored = set(files(tmp_path))
+    assert stored <= {f"{task_id}/0.png", f"{task_id}/2.png"}
 
     kling.faults.remove(fault_id)
     before = downloads(kling)
     check(operator(task, tmp_path).execute({}), tmp_path, 3)
-    assert downloads(kling) == before + 2
+    assert downloads(kling) == before + 3 - len(stored)
 
 
 def test_image_over_the_limit_is_refused(finished: Any, tmp_path: Path) -> None:
