@@ -1,0 +1,329 @@
+"""One poller for all waiting tasks of a connection and event loop: shared, fair, and gone when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_kling import pacing, polling
+from airflow_kling.api.gateway import COMETAPI, OFFICIAL, Gateway
+from airflow_kling.api.models import KlingTask, TaskStatus
+from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingRateLimitError, KlingServerError
+from airflow_kling.polling import StatusPoller
+
+
+class Client:
+    """An asynchronous client whose tasks finish when told; counts what it is asked."""
+
+    def __init__(self, gateway: Gateway = COMETAPI, latency: float = 0.0) -> None:
+        self.gateway = gateway
+        self.latency = latency
+        self.statuses: dict[str, str] = {}
+        self.errors: list[KlingError] = []
+        self.asked: list[str] = []
+        self.pages = 0
+        self.at_once = self.most_at_once = 0
+        self.closed = False
+
+    async def get(self, task_id: str, *, deadline: float) -> KlingTask:
+        self.asked.append(task_id)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.latency)
+        self.at_once -= 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return KlingTask(kling_task_id=task_id, status=self.statuses.get(task_id, "processing"))
+
+    async def list_statuses(self, *, page: int, page_size: int, deadline: float) -> list[TaskStatus]:
+        self.pages += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        newest_first = list(reversed(self.statuses.items()))
+        some = newest_first[(page - 1) * page_size : page * page_size]
+        return [TaskStatus(task_id, status, time.time()) for task_id, status in some]
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.closed = True
+
+
+class Connections:
+    """Makes clients, and counts how often each connection was looked up."""
+
+    def __init__(self, rate: float = 1e6, **clients: Client) -> None:
+        self.clients = clients
+        self.rate = rate
+        self.looked_up: Counter[str] = Counter()
+
+    async def __call__(self, conn_id: str) -> tuple[Any, float]:
+        self.looked_up[conn_id] += 1
+        return self.clients[conn_id], self.rate
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(polling, "SWEEP_GAP", 0.01)
+
+
+def waiting(connect: Connections, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
+    now = time.time()
+    given = {"deadline": now + 20, "poke_interval": 0.02, "since": now, **options}
+    return asyncio.create_task(StatusPoller.of(conn_id, connect).wait(task_id, **given))
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.005)
+
+
+def test_a_hundred_waits_share_one_client_and_one_lookup() -> None:
+    client = Client()
+    client.statuses = {str(i): "succeed" if i % 2 else "failed" for i in range(100)}
+    connect = Connections(kling=client)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(waiting(connect, str(i)) for i in range(100)))
+
+    verdicts = asyncio.run(main())
+    assert [verdict for verdict, _ in verdicts] == ["succeed" if i % 2 else "failed" for i in range(100)]
+    assert connect.looked_up == {"kling": 1}
+    assert Counter(client.asked) == {str(i): 1 for i in range(100)}
+    assert client.most_at_once <= polling.CONCURRENCY
+    assert client.closed
+
+
+def test_the_last_to_leave_closes_and_the_next_one_opens_anew() -> None:
+    client = Client()
+    connect = Connections(kling=client)
+
+    async def main() -> None:
+        first, second = waiting(connect, "1"), waiting(connect, "2")
+        await until(lambda: len(client.asked) > 3)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert not client.closed
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        await until(lambda: client.closed)
+        client.statuses["3"] = "succeed"
+        assert (await waiting(connect, "3"))[0] == "succeed"
+
+    asyncio.run(main())
+    assert connect.looked_up == {"kling": 2}
+
+
+def test_a_cancelled_wait_leaves_at_once_and_is_not_looked_at_again() -> None:
+    client = Client(latency=0.05)
+    connect = Connections(kling=client)
+
+    async def main() -> None:
+        gone, stays = waiting(connect, "gone"), waiting(connect, "stays")
+        await until(lambda: "gone" in client.asked)
+        gone.cancel()
+        before = time.perf_counter()
+        await asyncio.gather(gone, return_exceptions=True)
+        assert time.perf_counter() - before < 0.04
+        asked = client.asked.count("gone")
+        await until(lambda: client.asked.count("stays") > 3)
+        assert client.asked.count("gone") == asked
+        stays.cancel()
+
+    asyncio.run(main())
+
+
+def test_two_connections_and_two_loops_share_nothing() -> None:
+    one, two = Client(), Client()
+    one.statuses, two.statuses = {"1": "succeed"}, {"1": "failed"}
+    connect = Connections(one=one, two=two)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(waiting(connect, "1", "one"), waiting(connect, "1", "two"))
+
+    assert [verdict for verdict, _ in asyncio.run(main())] == ["succeed", "failed"]
+    asyncio.run(main())
+    assert connect.looked_up == {"one": 2, "two": 2}
+
+
+def test_two_waits_for_one_task_end_with_one_look() -> None:
+    client = Client()
+    connect = Connections(kling=client)
+
+    async def main() -> list[Any]:
+        both = [waiting(connect, "1"), waiting(connect, "1")]
+        await until(lambda: client.asked)
+        client.statuses["1"] = "succeed"
+        return await asyncio.gather(*both)
+
+    assert [verdict for verdict, _ in asyncio.run(main())] == ["succeed", "succeed"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "outcome"), [(KlingAuthenticationError("401"), "error"), (LookupError("no such connection"), None)]
+)
+def test_a_poller_that_cannot_start_ends_every_wait_with_its_own_error(broken: Exception, outcome: str | None) -> None:
+    async def connect(conn_id: str) -> Any:
+        raise broken
+
+    async def main() -> list[Any]:
+        waits = [waiting(connect, str(i)) for i in range(3)]  # type: ignore[arg-type]
+        return await asyncio.gather(*waits, return_exceptions=True)
+
+    ends = asyncio.run(main())
+    if outcome:
+        assert [end[0] for end in ends] == [outcome] * 3
+    else:
+        assert len({id(end) for end in ends}) == 3
+        assert all("no such connection" in str(end) and isinstance(end, RuntimeError) for end in ends)
+
+
+def test_a_defect_in_a_look_ends_every_wait() -> None:
+    client = Client()
+    client.errors = [ZeroDivisionError("a defect")]  # type: ignore[list-item]
+
+    async def main() -> list[Any]:
+        waits = [waiting(Connections(kling=client), str(i)) for i in range(3)]
+        return await asyncio.gather(*waits, return_exceptions=True)
+
+    assert all(isinstance(end, RuntimeError) and "a defect" in str(end) for end in asyncio.run(main()))
+
+
+@pytest.mark.parametrize(
+    "refusal", [KlingRateLimitError("429", retry_after=0.2), KlingServerError("503", retry_after=0.2)]
+)
+def test_a_refusal_slows_everybody_down(refusal: KlingError, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_kling.api.retry.BASE_DELAY", 0.0)
+    client = Client()
+    client.errors = [refusal]
+
+    async def main() -> None:
+        connect = Connections(kling=client)
+        waits = [waiting(connect, "first", poke_interval=0.01)]
+        await until(lambda: client.asked)
+        refused = time.perf_counter()
+        waits += [waiting(connect, str(i), poke_interval=0.01) for i in range(20)]
+        await until(lambda: len(client.asked) > 1)
+        assert time.perf_counter() - refused >= 0.19
+        for wait in waits:
+            wait.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_small_budget_is_kept_and_shared_fairly() -> None:
+    client = Client()
+    connect = Connections(rate=100, kling=client)
+
+    async def main() -> float:
+        start = time.perf_counter()
+        waits = [waiting(connect, str(i), poke_interval=0.001) for i in range(40)]
+        await until(lambda: len(client.asked) >= 160)
+        for wait in waits:
+            wait.cancel()
+        return time.perf_counter() - start
+
+    took = asyncio.run(main())
+    assert took >= 0.55  # 160 requests at 100 a second, after a burst of 100
+    counts = Counter(client.asked[:160])
+    assert len(counts) == 40
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_the_list_tells_of_many_with_few_requests() -> None:
+    client = Client(OFFICIAL)
+    client.statuses = {str(i): "processing" for i in range(1200)}
+    connect = Connections(kling=client)
+
+    async def main() -> list[Any]:
+        waits = [waiting(connect, str(i), poke_interval=0.5) for i in range(1200)]
+        await until(lambda: client.pages >= 3)
+        client.statuses = dict.fromkeys(client.statuses, "succeed")
+        return await asyncio.gather(*waits)
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert client.pages <= 9
+    assert len(client.asked) < 20
+
+
+def test_what_the_list_does_not_tell_is_asked_one_by_one() -> None:
+    client = Client(OFFICIAL)
+    client.statuses = {str(i): "succeed" for i in range(600)}
+    hidden = Client(OFFICIAL)
+    hidden.statuses = {"old": "succeed", **client.statuses}
+
+    async def listed(**page: Any) -> list[TaskStatus]:
+        return [status for status in await Client.list_statuses(hidden, **page) if status.kling_task_id != "old"]
+
+    hidden.list_statuses = listed  # type: ignore[method-assign]
+
+    async def main() -> list[Any]:
+        connect = Connections(kling=hidden)
+        names = ["old", *(str(i) for i in range(20))]
+        return await asyncio.gather(*(waiting(connect, name) for name in names))
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert set(hidden.asked) == {"old"}
+
+
+def test_paging_stops_at_pages_older_than_every_due_task() -> None:
+    client = Client(replace(OFFICIAL))
+    client.statuses = {str(i): "processing" for i in range(5000)}
+    now = time.time()
+
+    async def listed(*, page: int, page_size: int, deadline: float) -> list[TaskStatus]:
+        client.pages += 1
+        return [TaskStatus(f"other-{page}-{i}", "processing", now - 3600 * page) for i in range(page_size)]
+
+    client.list_statuses = listed  # type: ignore[method-assign]
+
+    async def main() -> None:
+        connect = Connections(kling=client)
+        waits = [waiting(connect, str(i), poke_interval=0.5) for i in range(10)]
+        await until(lambda: len(client.asked) >= 10)
+        for wait in waits:
+            wait.cancel()
+
+    asyncio.run(main())
+    assert client.pages == 1
+
+
+def test_a_list_that_fails_falls_back_to_single_queries() -> None:
+    client = Client(OFFICIAL)
+    client.statuses = {str(i): "succeed" for i in range(10)}
+    client.errors = [KlingServerError("500")]
+
+    async def main() -> list[Any]:
+        connect = Connections(kling=client)
+        return await asyncio.gather(*(waiting(connect, str(i)) for i in range(10)))
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert client.asked
+
+
+def test_the_whole_task_comes_with_the_verdict_when_asked_for() -> None:
+    client = Client()
+    client.statuses = {"1": "succeed"}
+
+    async def main() -> Any:
+        return await waiting(Connections(kling=client), "1", with_task=True)
+
+    verdict, task = asyncio.run(main())
+    assert (verdict, task.status) == ("succeed", "succeed")
+
+
+def test_the_deadline_ends_a_wait_that_the_budget_has_starved() -> None:
+    client = Client()
+
+    async def main() -> Any:
+        return await waiting(Connections(kling=client), "1", deadline=time.time() + 0.1, poke_interval=60)
+
+    assert asyncio.run(main())[0] == "timeout"
