@@ -1,0 +1,107 @@
+"""The trigger of a task that started in the triggerer: a success ends the task there, all else resumes on a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TaskSuccessEvent
+
+from airflow_kling.emulator import Emulator
+from airflow_kling.sensors.task import KlingTaskSensor
+from airflow_kling.triggers.task import KlingTaskTrigger
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def run(one: KlingTaskTrigger) -> list[Any]:
+    async def collect() -> list[Any]:
+        async with asyncio.timeout(20):
+            return [event async for event in one.run()]
+
+    return asyncio.run(collect())
+
+
+def trigger(kling_task_id: str, **fields: Any) -> KlingTaskTrigger:
+    made = KlingTaskTrigger(kling_task_id=kling_task_id, poke_interval=0.02, end_from_trigger=True, **fields)
+    made.task_instance = SimpleNamespace(dag_id="dag", run_id="run", task_id="wait", map_index=3)  # type: ignore[assignment]
+    return made
+
+
+@pytest.fixture
+def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    xcoms: list[dict[str, Any]] = []
+
+    async def aset(**fields: Any) -> None:
+        xcoms.append(fields)
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.aset", aset, raising=False)
+    return xcoms
+
+
+def test_success_ends_the_task_with_the_finished_task_as_its_xcom(
+    kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
+) -> None:
+    task_id = submitted(n=2)
+    kling.advance(120)
+    [event] = run(trigger(task_id, timeout=60))
+    assert isinstance(event, TaskSuccessEvent)
+    [xcom] = pushed
+    assert {name: xcom[name] for name in ("key", "dag_id", "run_id", "task_id", "map_index")} == {
+        "key": "return_value",
+        "dag_id": "dag",
+        "run_id": "run",
+        "task_id": "wait",
+        "map_index": 3,
+    }
+    assert xcom["value"]["kling_task_id"] == task_id
+    assert xcom["value"]["status"] == "succeed"
+    assert len(xcom["value"]["images"]) == 2
+
+
+def test_failure_resumes_on_a_worker(
+    kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
+) -> None:
+    kling.faults.add(on="create", action="fail_task")
+    task_id = submitted()
+    kling.advance(120)
+    deadline = time.time() + 60
+    [event] = run(trigger(task_id, deadline=deadline))
+    assert event.payload == {"kling_task_id": task_id, "status": "failed", "deadline": deadline}
+    assert pushed == []
+
+
+def test_timeout_resumes_on_a_worker_that_has_all_it_needs(
+    kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
+) -> None:
+    task_id = submitted()
+    [event] = run(trigger(task_id, timeout=0.1))
+    assert event.payload["status"] == "timeout"
+    kling.advance(120)
+    finished = KlingTaskSensor(task_id="wait", kling_task_id="not rendered").execute_complete({}, event.payload)
+    assert finished["kling_task_id"] == task_id
+    assert pushed == []
+
+
+def test_success_whose_details_cannot_be_had_resumes_on_a_worker(
+    kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
+) -> None:
+    task_id = submitted()
+    kling.advance(120)
+    kling.faults.add(on="query", action="error", code=1000, after=1)
+    [event] = run(trigger(task_id, timeout=60))
+    assert event.payload["kling_task_id"] == task_id
+    assert event.payload["status"] == "succeed"
+    assert pushed == []
+
+
+def test_deadline_is_the_same_after_a_restart(kling: Emulator) -> None:
+    first = trigger("8334", timeout=60)
+    path, arguments = first.serialize()
+    assert arguments["end_from_trigger"] is True
+    assert arguments["deadline"] == pytest.approx(time.time() + 60, abs=5)
+    assert KlingTaskTrigger(**arguments).serialize() == (path, arguments)
