@@ -62,7 +62,7 @@ CONNECTION_TYPE = {
         "max_requests_per_second": {
             "label": "Max requests per second",
             "description": "What all waiting tasks of one triggerer together may ask.",
-            "schema": {"type": ["number", "null"]},
+            "schema": {"type": ["integer", "null"]},
         },
         "allow_private_hosts": {
             "label": "Allow private hosts",

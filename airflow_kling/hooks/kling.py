@@ -49,22 +49,24 @@ class KlingHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Form fields for Airflow up to 3.1; later ones read them from the provider info, which is where they live."""
+        """Form fields for Airflow up to 3.1; later ones read them from the provider info, which is where they live.
+
+        Airflow 2.11 drops a hook that has another kind of field than these four.
+        """
         from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
-        from wtforms import BooleanField, FloatField, PasswordField, SelectField, StringField
-        from wtforms.validators import Optional
+        from wtforms import BooleanField, IntegerField, PasswordField, StringField
+        from wtforms.validators import AnyOf, Optional
 
         def field(spec: dict[str, Any]) -> Any:
             schema, about = spec["schema"], {"label": spec["label"], "description": spec["description"]}
             if "enum" in schema:
-                return SelectField(choices=schema["enum"], default=schema["default"], **about)
+                choices = [AnyOf(schema["enum"])]
+                return StringField(widget=BS3TextFieldWidget(), default=schema["default"], validators=choices, **about)
             if "boolean" in schema["type"]:
                 return BooleanField(default=schema["default"], **about)
-            if "number" in schema["type"]:
-                return FloatField(widget=BS3TextFieldWidget(), validators=[Optional()], **about)
-            if schema.get("format") == "password":
-                return PasswordField(widget=BS3PasswordFieldWidget(), **about)
-            return StringField(widget=BS3TextFieldWidget(), **about)
+            if "integer" in schema["type"]:
+                return IntegerField(widget=BS3TextFieldWidget(), validators=[Optional()], **about)
+            return PasswordField(widget=BS3PasswordFieldWidget(), **about)
 
         return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
 
