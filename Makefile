@@ -13,7 +13,7 @@ BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system lint bench constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system test-faults faults lint bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,17 +24,23 @@ demo: $(STAMP) ## one run of the main DAG in a real Airflow; KLING_API_KEY=... u
 up: $(STAMP) ## Airflow with its UI on the same DAGs, until Ctrl-C
 	@exec $(BIN)/python -m demo up
 
-test: test-airflow-3 test-system $(if $(SKIP_AIRFLOW_2),,test-airflow-2) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
+test: test-airflow-3 test-system test-faults $(if $(SKIP_AIRFLOW_2),,test-airflow-2) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
 	@echo "Airflow $(AIRFLOW_3): passed. Airflow $(AIRFLOW_2): $(if $(SKIP_AIRFLOW_2),NOT RUN,passed)."
 
 test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch coverage >= 95 %
-	$(BIN)/python -m pytest --ignore=tests/system --cov --cov-report=term
+	$(BIN)/python -m pytest --ignore=tests/system --ignore=tests/faults --cov --cov-report=term
 
 test-system: $(STAMP) ## real scheduler, triggerer and workers on Airflow 3.3
 	$(BIN)/python -m pytest tests/system
 
+test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
+	$(BIN)/python -m pytest tests/faults
+
+faults: $(STAMP) $(STAMP_2) ## the whole fault table on both lines of Airflow, and random process kills; FAULTS="--seed 7"
+	$(BIN)/python -m tests.faults $(FAULTS)
+
 test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11
-	$(BIN_2)/python -m pytest --ignore=tests/system
+	$(BIN_2)/python -m pytest --ignore=tests/system --ignore=tests/faults
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
