@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
 from airflow_kling import asking
+from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -66,6 +67,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         kwargs.setdefault("outlets", [AssetAlias(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
+        self._task: Any = None
         self.destination = destination
         self.kling_conn_id = kling_conn_id
         self.aws_conn_id = aws_conn_id
@@ -104,8 +106,18 @@ class KlingArchiveImagesOperator(BaseOperator):
         report_hook_lineage(self.hook, summary, asked.get("references") or ())
         return summary
 
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+        """Render, then keep the finished task aside: Airflow stores and shows what ``task`` is now, without signatures.
+
+        Airflow calls this one, and not ``render_template_fields``, for mapped tasks too.
+        """
+        super()._do_render_template_fields(parent, *args, **kwargs)
+        if parent is self:
+            self._task = asking.from_text(self.task)
+            self.task = _without_signatures(self._task)
+
     def _finished_task(self) -> Mapping[str, Any]:
-        task = asking.from_text(self.task)
+        task = self._task or asking.from_text(self.task)
         if isinstance(task, str):
             return self._ask(task)
         if not isinstance(task, Mapping) or not task.get("kling_task_id"):
@@ -135,6 +147,15 @@ class KlingArchiveImagesOperator(BaseOperator):
         ]
         found = ti.xcom_pull(task_ids=submitters, key=asking.xcom_key(kling_task_id)) if submitters else ()
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
+
+
+def _without_signatures(task: Any) -> Any:
+    if not isinstance(task, Mapping) or not isinstance(task.get("images"), list):
+        return task
+    images = [
+        {**image, "url": redact_url(str(image.get("url")))} for image in task["images"] if isinstance(image, dict)
+    ]
+    return {**task, "images": images}
 
 
 def _run(context: Context) -> dict[str, Any]:

@@ -446,3 +446,16 @@ def test_a_50_mb_image_costs_less_than_30_mb_of_memory(
     size, growth = map(int, printed.stdout.splitlines()[-1].split())
     assert size == (site / "large.png").stat().st_size
     assert growth < 30 * 1024 * 1024
+
+
+def test_rendered_field_shows_no_signature_and_the_images_are_fetched_all_the_same(
+    kling: Emulator, finished: Any, tmp_path: Path
+) -> None:
+    task = operator(finished(n=2), tmp_path)
+    assert "token=" in str(task.task)
+    task.render_template_fields({})
+    assert "token=" not in str(task.task)
+    assert task.task["images"][0]["url"].endswith("/0.png")
+    queries = kling.ledger()["requests"]["query"]
+    check(task.execute({}), tmp_path, 2)
+    assert kling.ledger()["requests"]["query"] == queries
