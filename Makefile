@@ -13,7 +13,7 @@ BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system test-faults faults lint bench constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system test-faults faults lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +47,11 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: ## benchmarks
-	@echo "There are no benchmarks yet." >&2; exit 1
+bench: $(STAMP) ## every benchmark, about 40 minutes; docs/performance.md explains the tables
+	@$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP) ## the same with small sizes, about three minutes
+	@$(BIN)/python -m benchmarks --quick
 
 constraints: $(STAMP) ## resolve the pinned environments anew
 	PATH=$(BIN):$$PATH constraints/compile.sh

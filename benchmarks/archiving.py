@@ -1,0 +1,113 @@
+"""From the image's URL to S3: this package's operator beside HttpToS3Operator and beside a streamed boto3 upload.
+
+The same image server and the same S3 server (moto) for all; each contestant is a process of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import boto3
+import httpx
+
+from benchmarks.archiving_contestant import BUCKET
+from benchmarks.processes import connections, contestant, extra_packages, is_quick, listening
+from benchmarks.report import progress, publish, table
+
+NAMES = {
+    "kling": "KlingArchiveImagesOperator",
+    "http_to_s3": "HttpToS3Operator",
+    "boto3": "boto3 upload_fileobj from a stream",
+}
+PUTS = {"put_boto3": "boto3 upload_fileobj", "put_obstore": "obstore put"}
+_numbers = itertools.count(0, 10_000)
+
+
+@contextmanager
+def servers() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the image server's URL and the environment that leads to the S3 server."""
+    with ExitStack() as running:
+        s3 = running.enter_context(listening("benchmarks.s3_server", "s3", core=None))
+        images = running.enter_context(listening("benchmarks.s3_server", "images", core=None))
+        aws = {"conn_type": "aws", "login": "bench", "password": "bench"}
+        aws |= {"extra": {"endpoint_url": s3, "region_name": "us-east-1"}}  # type: ignore[dict-item]
+        env = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws), "AWS_ENDPOINT_URL": s3} | connections(images)
+        client(s3).create_bucket(Bucket=BUCKET)
+        yield images, env
+
+
+def client(url: str) -> Any:
+    keys = {"aws_access_key_id": "bench", "aws_secret_access_key": "bench", "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=url, **keys)
+
+
+def run(way: str, images: str, env: dict[str, str], megabytes: float, tasks: int, per_task: int) -> dict[str, Any]:
+    progress(f"{way}: {tasks} x {per_task} images of {megabytes:g} MB")
+    size = len(httpx.get(f"{images}/{megabytes}.png", timeout=120, trust_env=False).content)  # drawn once, before
+    spec = {"way": way, "images": images, "megabytes": megabytes, "tasks": tasks, "per_task": per_task}
+    result = contestant("benchmarks.archiving_contestant", spec | {"number": next(_numbers)}, env=env, core=None)
+    count = tasks * per_task
+    return {"way": way, "megabytes": megabytes, "images": count, **result} | {
+        "mb_per_s": count * size / 1e6 / result["seconds"],
+        "cpu_s_per_gb": result["cpu_s"] / (count * size / 1e9),
+        "objects_per_s": count / result["seconds"],
+    }
+
+
+def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        name: statistics.median(one[name] for one in runs) if isinstance(value, float) else value
+        for name, value in runs[0].items()
+    }
+
+
+def main() -> None:
+    quick = is_quick(__doc__)
+    extra_packages("obstore")
+    rounds = 1 if quick else 3
+    sizes = ((1, 4), (10, 1)) if quick else ((1, 20), (10, 4), (50, 1))  # megabytes, tasks of four images
+    found: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    puts: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(rounds):
+        with servers() as (images, env):  # anew each time: moto keeps what it is given
+            for megabytes, tasks in sizes:
+                for way in NAMES:
+                    found.setdefault((megabytes, way), []).append(run(way, images, env, megabytes, tasks, 4))
+            for way in PUTS:
+                puts.setdefault(way, []).append(run(way, images, env, 4, 1, 20 if quick else 100))
+    moved = {key: median_of(runs) for key, runs in found.items()}
+    head = ["image MB", "way", "MB/s", "of boto3", "CPU s/GB", "peak MB over idle"]
+    rows = [
+        [
+            megabytes,
+            NAMES[way],
+            one["mb_per_s"],
+            one["mb_per_s"] / moved[megabytes, "boto3"]["mb_per_s"],
+            one["cpu_s_per_gb"],
+            one["peak_mb"],
+        ]
+        for (megabytes, way), one in moved.items()
+    ]
+    put = {way: median_of(runs) for way, runs in puts.items()}
+    put_head = ["upload of 4 MB images, 16 at once", "objects/s", "ratio", "CPU s/GB", "peak MB over idle"]
+    put_rows = [
+        [
+            PUTS[way],
+            one["objects_per_s"],
+            one["objects_per_s"] / put["put_boto3"]["objects_per_s"],
+            one["cpu_s"] / (one["images"] * 0.004),
+            one["peak_mb"],
+        ]
+        for way, one in put.items()
+    ]
+    data = {"archiving": list(moved.values()), "puts": list(put.values())}
+    publish("archiving", data, table(head, rows), table(put_head, put_rows))
+
+
+if __name__ == "__main__":
+    main()

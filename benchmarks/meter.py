@@ -1,0 +1,75 @@
+"""What a process uses and how long its event loop is held up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from array import array
+from pathlib import Path
+
+from benchmarks.report import percentile
+
+TICK = 0.01  # seconds
+
+
+class LoopMeter:
+    """A timer that goes off every 10 ms; what it is late, somebody held the loop."""
+
+    def __init__(self) -> None:
+        self.lags = array("d")
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> LoopMeter:
+        self._again()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _again(self) -> None:
+        self._due = time.perf_counter() + TICK
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self.lags.append(max(0.0, time.perf_counter() - self._due))
+        self._again()
+
+    def summary(self) -> dict[str, float]:
+        """Milliseconds."""
+        lags = sorted(self.lags)
+        return {
+            "lag_p50_ms": 1e3 * percentile(lags, 0.5),
+            "lag_p99_ms": 1e3 * percentile(lags, 0.99),
+            "lag_max_ms": 1e3 * (lags[-1] if lags else 0.0),
+        }
+
+
+async def cost_of_a_tick(seconds: float = 3.0) -> float:
+    """CPU seconds that a :class:`LoopMeter` uses for each tick on a loop with nothing else to do."""
+    used = time.process_time()
+    with LoopMeter() as meter:
+        await asyncio.sleep(seconds)
+    return (time.process_time() - used) / max(1, len(meter.lags))
+
+
+def rss() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class PeakMemory:
+    """The peak of this process's memory over what it had, in bytes, while the ``with`` block lasts."""
+
+    peak = 0
+
+    def __enter__(self) -> PeakMemory:
+        Path("/proc/self/clear_refs").write_text("5")  # start the high-water mark anew
+        self._before = rss()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        status = Path("/proc/self/status").read_text()
+        self.peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024 - self._before

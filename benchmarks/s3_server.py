@@ -1,0 +1,70 @@
+"""`s3`: S3 over HTTP in memory (moto). `images`: images of a chosen size. Each runs in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import signal
+import threading
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from PIL import Image
+
+
+@cache
+def png(megabytes: float) -> bytes:
+    """A PNG of about this size whose pixels compress as a photograph's do: to about two thirds."""
+    side = int((megabytes * 1e6 / 3 / 0.66) ** 0.5)
+    strip = random.Random(1).randbytes(side * 3 * 64)
+    noise = Image.frombytes("RGB", (side, 64), strip).point(lambda value: value // 8)
+    image = Image.new("RGB", (side, side))
+    for top in range(0, side, 64):
+        image.paste(noise, (0, top))
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+class Images(BaseHTTPRequestHandler):
+    """``GET /<anything>/<megabytes>.png``."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        body = png(float(self.path.rpartition("/")[2].removesuffix(".png")))
+        self.send_response(200)
+        self.send_header("Content-Type", "image/png")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("s3", "images"))
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    if parser.parse_args().what == "images":
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
+    else:
+        from moto.server import ThreadedMotoServer
+
+        moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+        moto.start()
+        host, port = moto.get_host_and_port()
+        print(f"listening on http://{host}:{port}", flush=True)
+    ended.wait()
+
+
+if __name__ == "__main__":
+    main()

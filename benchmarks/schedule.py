@@ -1,0 +1,86 @@
+"""When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s.
+
+A simulation over :mod:`airflow_kling.pacing`, and one run over HTTP to see that it tells the truth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+from airflow_kling import pacing
+from benchmarks.processes import is_quick, listening
+from benchmarks.report import percentile, publish, show, table
+from benchmarks.waiting import NAMES, OURS, SENSOR, run_one
+
+FIXED_POLL = 5.0
+SPREADS = ((20.0, 0.35), (20.0, 0.5), (90.0, 0.35), (90.0, 0.5))  # median in seconds, sigma
+Looks = Callable[[float, random.Random], tuple[int, float]]
+
+
+def paced(end: float, dice: random.Random) -> tuple[int, float]:
+    """Requests and delay of a generation that ends at this age."""
+    options = {"since": 0.0, "deadline": 1e9, "poke_interval": pacing.POKE_INTERVAL}
+    at = pacing.first_look(now=0.0, dice=dice.random(), **options)
+    for requests in itertools.count(1):
+        if at >= end:
+            return requests, at - end
+        at = pacing.next_look(now=at, dice=dice.random(), **options)
+    raise AssertionError
+
+
+def fixed(end: float, dice: random.Random) -> tuple[int, float]:
+    """The same for a poll every 5 s, the first one after 5 s."""
+    requests = math.ceil(end / FIXED_POLL)
+    return requests, requests * FIXED_POLL - end
+
+
+def simulate(looks: Looks, median: float, sigma: float, count: int) -> dict[str, float]:
+    dice, ends = random.Random(1), random.Random(2)
+    seen = [looks(median * math.exp(sigma * ends.gauss(0, 1)), dice) for _ in range(count)]
+    delays = sorted(delay for _, delay in seen)
+    return {
+        "requests": sum(requests for requests, _ in seen) / count,
+        "delay_mean_s": sum(delays) / count,
+        "delay_p50_s": percentile(delays, 0.5),
+        "delay_p99_s": percentile(delays, 0.99),
+    }
+
+
+def simulations(count: int) -> list[dict[str, Any]]:
+    return [
+        {"median_s": median, "sigma": sigma, "schedule": name, **simulate(looks, median, sigma, count)}
+        for median, sigma in SPREADS
+        for name, looks in (("this package", paced), ("fixed 5 s", fixed))
+    ]
+
+
+def over_http() -> list[dict[str, Any]]:
+    with listening("benchmarks.kling_server") as url:
+        return [run_one(url, who, 200, sigma=0.5) for who in (OURS, SENSOR)]
+
+
+def main() -> None:
+    quick = is_quick(__doc__)
+    simulated = simulations(20_000 if quick else 200_000)
+    real = [] if quick else over_http()
+    head = ["spread", "schedule", "requests", "delay mean s", "p50", "p99"]
+    figures = ("delay_mean_s", "delay_p50_s", "delay_p99_s")
+    rows = [
+        [f"log-normal, median {show(one['median_s'])} s, sigma {one['sigma']}", one["schedule"], one["requests"]]
+        + [one[figure] for figure in figures]
+        for one in simulated
+    ]
+    rows += [
+        ["the second spread over HTTP, 200 jobs", NAMES[one["contestant"]], one["requests_per_job"]]
+        + [one[figure] for figure in figures]
+        for one in real
+    ]
+    publish("schedule", {"simulated": simulated, "over_http": real}, table(head, rows))
+
+
+if __name__ == "__main__":
+    main()
