@@ -97,6 +97,8 @@ _REDIRECT = Reading(KlingAPIError, "a redirect came instead of an answer", _CHEC
 _SERVER_ERROR = Reading(KlingServerError, "the API failed", _LOOK_LATER)
 _NOT_JSON = Reading(KlingServerError, "the answer is not JSON but a page of something in between", _LOOK_LATER)
 _UNKNOWN = Reading(KlingAPIError, "an error that is not documented", "ask the provider's support with the request id")
+# HTTP says success and the code says neither success nor a known refusal: a create may have created.
+_NEITHER = Reading(KlingServerError, "neither a success nor an error that is documented", _LOOK_LATER)
 
 
 def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:
@@ -150,7 +152,7 @@ def _read(status: int, code: str, *, is_json: bool, of_task: bool) -> Reading:
         return _NOT_JSON if status < 500 else _SERVER_ERROR
     if status >= 500:
         return _SERVER_ERROR
-    return BY_STATUS.get(status, _UNKNOWN)
+    return _NEITHER if status < 300 else BY_STATUS.get(status, _UNKNOWN)
 
 
 def task_failure(task: KlingTask) -> KlingTaskFailed:

@@ -145,7 +145,7 @@ def _check_url(url: str, name: str) -> None:
 
 
 def _from_path_object(path: object, name: str) -> Reference:
-    if isinstance(path, Path) and not _scheme(os.fspath(path)):  # Airflow 2.11's ObjectStoragePath is a Path too
+    if isinstance(path, Path) and not _scheme(str(path)):  # Airflow 2.11's ObjectStoragePath is a Path too
         return _from_local_file(path, name)
     if hasattr(path, "open"):
         return _from_open(lambda: cast(BinaryIO, cast(Any, path).open("rb")), str(path), name)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_kling.api.errors import answer_error, retry_after_seconds, task_failure
 from airflow_kling.api.models import KlingTask
+from airflow_kling.api.retry import nothing_was_created
 from airflow_kling.exceptions import (
     KlingAccountError,
     KlingAPIError,
@@ -196,11 +197,26 @@ def test_unrouted_path_of_a_query_is_no_unknown_task() -> None:
     assert type(error_of(404, {"code": None, "message": "404"}, task="8334")) is KlingAPIError
 
 
-@pytest.mark.parametrize("status", [200, 400])
-def test_undocumented_code_is_no_rate_limit_and_not_repeated(status: int) -> None:
-    error = error_of(status, {"code": 4711, "message": "news"})
-    assert not error.retryable
+def test_undocumented_code_is_not_repeated() -> None:
+    error = error_of(400, {"code": 4711, "message": "news"})
+    assert type(error) is KlingBadRequestError
     assert error.code == "4711"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": 4711, "message": "news", "data": {"task_id": "8334"}},
+        {"code": None, "data": {"task_id": "8334"}},
+        {"data": {"task_id": "8334"}},
+        {"error": {"code": "news", "message": "m"}},
+    ],
+    ids=str,
+)
+def test_http_success_with_an_undocumented_code_leaves_open_what_happened(body: Any) -> None:
+    error = error_of(200, body)
+    assert type(error) is KlingServerError
+    assert not nothing_was_created(error)
 
 
 def test_long_message_is_cut() -> None:

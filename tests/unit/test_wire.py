@@ -306,6 +306,27 @@ def test_page_that_is_no_list(data: Any) -> None:
         wire.read_page(answer({"code": 0, "data": data}), now=NOW)
 
 
+def test_statuses_of_a_page() -> None:
+    data = [
+        {"task_id": 2, "task_status": "processing", "created_at": 1766737710125},
+        {"task_id": "1", "task_status": "succeeded", "created_at": "2025"},
+        {"task_status": "processing"},
+        None,
+        "x",
+    ]
+    statuses = wire.read_statuses(answer({"code": 0, "data": data}), now=NOW)
+    assert [(one.kling_task_id, one.status, one.created_at) for one in statuses] == [
+        ("2", "processing", 1766737710.125),
+        ("1", "succeed", None),
+    ]
+
+
+@pytest.mark.parametrize("data", [None, {}, "x"], ids=str)
+def test_statuses_of_a_page_that_is_no_list(data: Any) -> None:
+    with pytest.raises(KlingServerError):
+        wire.read_statuses(answer({"code": 0, "data": data}), now=NOW)
+
+
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_query_goes_to_the_route_of_the_gateway(name: str) -> None:
     gateway = GATEWAYS[name]
