@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from os import PathLike
@@ -60,7 +61,10 @@ def check_literals(fields: Mapping[str, Any]) -> None:
         elif name in SINGLE_IMAGES:
             if value and is_literal(value):
                 check_reference_literal(value, name=name)
-        elif value is not None and is_literal(value) and name != "subject_images":
+        elif name == "subject_images":
+            if is_literal(value):
+                checked[name] = ["an image"] * len(as_list(value))
+        elif value is not None and is_literal(value):
             checked[name] = value
     MultiImageToImageRequest.check_literals(checked)
 
@@ -97,8 +101,9 @@ def build_request(
 def from_text(value: Any) -> Any:
     """The list or dict that a template has rendered to its text; every other value as it is."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
-        with suppress(ValueError, SyntaxError):
-            return ast.literal_eval(value.strip())
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError):
+                return read(value.strip())
     return value
 
 

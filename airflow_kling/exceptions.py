@@ -96,7 +96,7 @@ class KlingRateLimitError(KlingAPIError):
 
 
 class KlingServerError(KlingAPIError):
-    """The API failed (5xx, HTML, a redirect, an answer that is not its own); whether it acted is unknown.
+    """The API failed (5xx, HTML, an answer that is not its own); whether it acted is unknown.
 
     :param retry_after: seconds the API asked to wait, None if it did not say.
     """

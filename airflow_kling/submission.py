@@ -18,9 +18,7 @@ from airflow_kling.api.errors import task_failure
 from airflow_kling.api.retry import nothing_was_created
 from airflow_kling.exceptions import (
     KlingBadRequestError,
-    KlingConnectionError,
     KlingError,
-    KlingServerError,
     KlingSubmissionError,
 )
 from airflow_kling.ledger import INTENDED, REFUSED, SUBMITTED, Entry, Identity, Ledger
@@ -226,15 +224,12 @@ class Submission:
                 raise
             self._refusal = error
             return None, replace(facts, posted="duplicate", asked=frozenset())
-        except (KlingConnectionError, KlingServerError) as error:
+        except KlingError as error:
             if nothing_was_created(error):
                 self._refused(facts)
                 raise
             log.warning("%s Asking whether it was made.", error)
             return None, replace(facts, posted="unknown", may_exist=True, asked=frozenset())
-        except KlingError:
-            self._refused(facts)
-            raise
         self._note_submitted(task)
         log.info("Kling generates %d image(s) as task %s and will bill them.", self.request.n, task.kling_task_id)
         return task, facts

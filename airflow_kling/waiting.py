@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Airflow's own limit on a deferral, for when no triggerer runs: this long after ours, which ends with a last look.
 DEFERRAL_GRACE = timedelta(minutes=5)
+MAX_RETRY_AFTER = 60.0  # seconds that a Retry-After may stretch the interval to
 RESUME_PATIENCE = 15.0  # seconds; a resumed task has its result at hand, so a passing error is worth a moment
 
 
@@ -107,7 +108,7 @@ class KlingWaitMixin:
                 if not isinstance(look, KlingError) and look.finished:
                     return look.to_xcom()
                 self._remaining(kling_task_id, deadline)
-                pause = max(self.poke_interval, getattr(look, "retry_after", None) or 0.0)
+                pause = max(self.poke_interval, min(getattr(look, "retry_after", None) or 0.0, MAX_RETRY_AFTER))
                 time.sleep(max(0.0, min(pause, deadline - time.time())))
 
     def _remaining(self, kling_task_id: str, deadline: float) -> float:
@@ -130,12 +131,15 @@ class KlingWaitMixin:
         """Resume after the trigger has fired: whatever the event claims, the API is asked.
 
         :param event: of :class:`~airflow_kling.triggers.task.KlingTaskTrigger`.
-        :param kling_task_id: as deferred; the event's for a task that started in the triggerer.
+        :param kling_task_id: as deferred; the event's for a task that started in the triggerer, and in ``dag.test()``,
+            which forgets what was deferred.
         :param deadline: likewise, epoch seconds.
         :raises KlingTaskFailed: the generation failed.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
         with failing_fast():
             return self.wait_deferred(
-                kling_task_id or event["kling_task_id"], deadline or event["deadline"], patience=RESUME_PATIENCE
+                kling_task_id or event["kling_task_id"],
+                deadline or event.get("deadline") or time.time() + self.timeout,
+                patience=RESUME_PATIENCE,
             )

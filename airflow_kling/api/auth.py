@@ -41,7 +41,7 @@ class JWTAuth(httpx.Auth):
         access_key: str,
         secret_key: str,
         *,
-        on_token: Callable[[str], None] = lambda token: None,
+        on_token: Callable[[str], object] = lambda token: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._access_key = access_key

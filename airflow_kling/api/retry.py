@@ -6,6 +6,7 @@ from airflow_kling.exceptions import (
     KlingAPIError,
     KlingConnectionError,
     KlingError,
+    KlingInputError,
     KlingRateLimitError,
     KlingServerError,
 )
@@ -27,7 +28,7 @@ def nothing_was_created(error: KlingError) -> bool:
         return not error.request_sent
     if isinstance(error, KlingServerError):
         return error.code == MAINTENANCE
-    return isinstance(error, KlingAPIError)
+    return isinstance(error, KlingAPIError | KlingInputError)
 
 
 def with_money(error: KlingError) -> KlingError:

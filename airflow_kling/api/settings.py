@@ -97,7 +97,7 @@ class Settings(BaseModel):
         """The gateway described."""
         return GATEWAYS[self.gateway]
 
-    def auth(self, on_token: Callable[[str], None] = lambda token: None) -> httpx.Auth:
+    def auth(self, on_token: Callable[[str], object] = lambda token: None) -> httpx.Auth:
         """How calls are signed.
 
         :param on_token: told each token that is minted, to mask it.

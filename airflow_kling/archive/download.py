@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,18 @@ from airflow_kling.exceptions import KlingDownloadError, KlingImageError
 
 #: How the hosts of result URLs answer when a URL has expired or its image was cleared; a fresh URL may work.
 EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})
+
+
+class _NoSignatures(logging.Filter):
+    """httpcore logs the headers of an answer; a Location may hold a signature."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _QUERY.sub("?...", record.getMessage()), ()
+        return True
+
+
+_QUERY = re.compile(r"\?[^\s'\"<>]+")
+logging.getLogger("httpcore.http11").addFilter(_NoSignatures())
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = (

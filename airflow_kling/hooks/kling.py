@@ -111,10 +111,7 @@ class KlingHook(BaseHook):
         from airflow_kling.api.client import KlingClient
 
         settings = self.settings
-        # Airflow masks the password and the extra as a whole, not the values in it.
-        for secret in (settings.access_key, settings.secret_key):
-            if secret:
-                mask_secret(secret.get_secret_value())
+        _mask(settings)
         return KlingClient(
             settings.auth(on_token=mask_secret), ssl_context=shared_ssl_context(), **settings.client_options()
         )
@@ -127,8 +124,12 @@ class KlingHook(BaseHook):
         from airflow_kling.api.client import AsyncKlingClient
 
         settings = await self.aget_settings()
+        # In threads: the one blocks for ~50 ms, the other talks to Airflow's supervisor in a way that a loop may not.
         context = await asyncio.to_thread(shared_ssl_context)
-        return AsyncKlingClient(settings.auth(), ssl_context=context, **settings.client_options())
+        await asyncio.to_thread(_mask, settings)
+        loop = asyncio.get_running_loop()
+        auth = settings.auth(on_token=lambda token: loop.run_in_executor(None, mask_secret, token))
+        return AsyncKlingClient(auth, ssl_context=context, **settings.client_options())
 
     def submit(self, request: MultiImageToImageRequest | Mapping[str, Any]) -> KlingTask:
         """Submit a generation: the one call that costs money, sent again only where it never reached the API.
@@ -165,6 +166,13 @@ class KlingHook(BaseHook):
         except KlingError as error:
             return False, str(error)
         return True, f"Kling answers at {self.settings.host or self.settings.api.base_url} and accepts the key."
+
+
+def _mask(settings: Settings) -> None:
+    """Airflow masks the password and the extra as a whole, not the values in the extra nor a stripped password."""
+    for secret in (settings.api_key, settings.access_key, settings.secret_key):
+        if secret:
+            mask_secret(secret.get_secret_value())
 
 
 def _connection_type() -> dict[str, Any]:

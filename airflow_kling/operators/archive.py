@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
 from airflow_kling import asking
-from airflow_kling.api.redact import redact_url
-from airflow_kling.exceptions import KlingInputError
+from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lineage import emit_asset_events, report_hook_lineage
@@ -125,6 +124,8 @@ class KlingArchiveImagesOperator(BaseOperator):
                 f"task is a {type(task).__name__} without kling_task_id, it must be a finished task (the sensor's "
                 "output) or a Kling task id; nothing was archived."
             )
+        if task.get("status") == "failed":
+            raise _failure(task)
         return task
 
     def _ask(self, kling_task_id: str) -> dict[str, Any]:
@@ -149,9 +150,19 @@ class KlingArchiveImagesOperator(BaseOperator):
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
 
 
+def _failure(task: Mapping[str, Any]) -> KlingTaskFailed:
+    from airflow_kling.api.errors import task_failure
+    from airflow_kling.api.models import KlingTask
+
+    reason = str(task.get("status_message") or "")
+    return task_failure(KlingTask(kling_task_id=str(task["kling_task_id"]), status="failed", status_message=reason))
+
+
 def _without_signatures(task: Any) -> Any:
     if not isinstance(task, Mapping) or not isinstance(task.get("images"), list):
         return task
+    from airflow_kling.api.redact import redact_url
+
     images = [
         {**image, "url": redact_url(str(image.get("url")))} for image in task["images"] if isinstance(image, dict)
     ]

@@ -134,15 +134,21 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
-        return self._execute(context, submit_deadline=time.time() + self.submit_timeout)
+        return self._execute(context)
 
     def resume_submission(self, context: Context, event: Any, **state: Any) -> str | dict[str, Any]:
         """Go on after a deferral that Kling's refusal for too many requests or tasks had made necessary."""
         return self._execute(context, **state)
 
     def _execute(
-        self, context: Context, *, submit_deadline: float, refusals: int = 0, refused_attempt: int | None = None
+        self,
+        context: Context,
+        *,
+        submit_deadline: float | None = None,
+        refusals: int = 0,
+        refused_attempt: int | None = None,
     ) -> str | dict[str, Any]:
+        submit_deadline = submit_deadline or time.time() + self.submit_timeout
         with failing_fast():
             request, asked = self._request()
             while True:

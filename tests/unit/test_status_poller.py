@@ -274,7 +274,8 @@ def test_what_the_list_does_not_tell_is_asked_one_by_one() -> None:
     assert set(hidden.asked) == {"old"}
 
 
-def test_paging_stops_at_pages_older_than_every_due_task() -> None:
+def test_paging_stops_at_pages_older_than_every_due_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "JITTER", 0.0)
     client = Client(replace(OFFICIAL))
     client.statuses = {str(i): "processing" for i in range(5000)}
     now = time.time()
@@ -288,7 +289,8 @@ def test_paging_stops_at_pages_older_than_every_due_task() -> None:
 
     async def main() -> None:
         connect = Connections(kling=client)
-        waits = [waiting(connect, str(i), poke_interval=0.5) for i in range(10)]
+        since = time.time()
+        waits = [waiting(connect, str(i), poke_interval=0.5, since=since) for i in range(10)]
         await until(lambda: len(client.asked) >= 10)
         for wait in waits:
             wait.cancel()
