@@ -112,4 +112,8 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("\nStopped; everything has ended.")
+        sys.exit(130)

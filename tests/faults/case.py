@@ -83,7 +83,7 @@ class Case:
             "edits": {task: dict(options) for task, options in self.row.edits.items()},
             "own_triggerer": self.row.own_triggerer,
         }
-        self.line.trigger(self.dag_id, run_id, conf)
+        self.line.user.start_run(self.dag_id, run_id, conf)
 
     def instances(self) -> list[dict[str, Any]]:
         """The task instances of all runs, as Airflow's database has them."""

@@ -136,6 +136,6 @@ def _unsaid(case: Case, end: End, found: _Found) -> list[str]:
 def _is_alive(kill: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(kill["pid"])
-        return process.create_time() < kill["time"] and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.create_time() < kill["time"]) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

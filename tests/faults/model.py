@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tests.faults.case import Case
 
 AIRFLOW_3, AIRFLOW_2 = "3.3", "2.11"
+Fields = dict[str, Any]  # of a row, or of a fault
 SUCCESS = {"generate": "success", "archive": "success"}
 
 
@@ -59,8 +60,8 @@ class Row:
     dag: str = "together"
     account: str = "strict"
     n: int = 2
-    kills: tuple[Mapping[str, Any], ...] = ()
-    faults: tuple[Mapping[str, Any], ...] = ()
+    kills: Sequence[Mapping[str, Any]] = ()
+    faults: Sequence[Mapping[str, Any]] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     action: Callable[[Case], None] | None = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from tests.faults import actions
-from tests.faults.model import End, Row
+from tests.faults.model import End, Fields, Row
 
 N = 3
 WRITES = N + 1  # and the manifest
@@ -19,7 +18,7 @@ def on_airflow_3() -> Iterator[Row]:
     yield from (Row(dag="archive", n=N, **fields) for fields in (*_killed(), *_together(), *_downloads()))
 
 
-def _killed() -> Iterator[dict[str, Any]]:
+def _killed() -> Iterator[Fields]:
     for write in range(1, WRITES + 1):
         what = f"image {write} of {N}" if write <= N else "the manifest"
         for point, when, words in (
@@ -36,7 +35,7 @@ def _killed() -> Iterator[dict[str, Any]]:
             }
 
 
-def _together() -> Iterator[dict[str, Any]]:
+def _together() -> Iterator[Fields]:
     yield {
         "name": "two archivers at once",
         "end": End(1, N, {"archive": "success", "archive 2": "success"}),
@@ -46,18 +45,19 @@ def _together() -> Iterator[dict[str, Any]]:
     }
 
 
-def _downloads() -> Iterator[dict[str, Any]]:
-    image = {"on": "image", "match": {"index": 1}, "times": 1}
-    for name, fault in {
+def _downloads() -> Iterator[Fields]:
+    image: Fields = {"on": "image", "match": {"index": 1}, "times": 1}
+    faults: dict[str, Fields] = {
         "URL expired": {"action": "expire_urls"},
         "image cut off": {"action": "truncate"},
         "connection dropped at an image": {"action": "drop"},
         "HTML instead of an image": {"action": "not_an_image"},
         "503 instead of an image": {"action": "error", "status": 503},
-    }.items():
+    }
+    for name, fault in faults.items():
         yield {"name": name, "end": WHOLE, "faults": ({**image, **fault},), "short": name == "image cut off"}
-    endless = {"on": "image", "match": {"index": 1}, "action": "endless"}
-    limit = {"options": {"archive": {"max_image_bytes": 2_000_000}}}
+    endless: Fields = {"on": "image", "match": {"index": 1}, "action": "endless"}
+    limit: Fields = {"options": {"archive": {"max_image_bytes": 2_000_000}}}
     yield {
         "name": "endless body",
         "end": End(1, 0, FAILED, says=(r"has more than the limit of 2000000 bytes",)),

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.faults import actions
-from tests.faults.model import AIRFLOW_2, End, Row
+from tests.faults.model import AIRFLOW_2, End, Fields, Row
 
 GATEWAYS = ("cometapi", "official")
 LOST = {"generate": "failed", "archive": "upstream_failed"}
 ADOPTED = r"Adopted Kling task {id}"
 MONEY = (r"KlingSubmissionError", r"A paid generation may exist under external_task_id")
-HOLD = {"on": "create", "action": "hold", "point": "after", "times": 1}
+HOLD: Fields = {"on": "create", "action": "hold", "point": "after", "times": 1}
 # The first look finds the generation unfinished, however late it comes: so there is a wait.
-UNFINISHED = {"on": "query", "action": "unknown_status", "task_status": "processing"}
-NOT_YET = {**UNFINISHED, "times": 1}
+UNFINISHED: Fields = {"on": "query", "action": "unknown_status", "task_status": "processing"}
+NOT_YET: Fields = {**UNFINISHED, "times": 1}
 ON_WORKER = {"generate": {"deferrable": False, "poke_interval": 1.0}}
 
 PAID_ONCE = End(1, 2)
@@ -31,12 +31,11 @@ def answer_lost(gateway: str) -> End:
 def on_airflow_3() -> Iterator[Row]:
     """Rows with a ledger."""
     for gateway in GATEWAYS:
-        yield from (Row(**{"gateway": gateway, **fields}) for fields in _killed(gateway))
-        yield from (Row(**{"gateway": gateway, **fields}) for fields in _answers(gateway))
+        yield from (Row(gateway=gateway, **fields) for fields in (*_killed(gateway), *_answers(gateway)))
     yield from _options()
 
 
-def _killed(gateway: str) -> Iterator[dict]:
+def _killed(gateway: str) -> Iterator[Fields]:
     lost = answer_lost(gateway)
     yield {"name": "killed before the intent is noted", "end": PAID_ONCE, "kills": [_kill("note intent", "before")]}
     yield {
@@ -77,9 +76,9 @@ def _killed(gateway: str) -> Iterator[dict]:
     }
 
 
-def _answers(gateway: str) -> Iterator[dict]:
+def _answers(gateway: str) -> Iterator[Fields]:
     lost = answer_lost(gateway)
-    once = {"on": "create", "times": 1}
+    once: Fields = {"on": "create", "times": 1}
     yield {"name": "500 after it was created", "end": lost, "faults": [{**once, "action": "error_after", "code": 5000}]}
     yield {
         "name": "connection dropped after it was created",
@@ -105,7 +104,7 @@ def _answers(gateway: str) -> Iterator[dict]:
 
 
 def _options() -> Iterator[Row]:
-    held = {"faults": (HOLD,), "action": actions.kill_while_held}
+    held: Fields = {"faults": (HOLD,), "action": actions.kill_while_held}
     yield Row(
         "no answer, on_unknown='resubmit'",
         End(2, 2, says=(r"Nothing can tell whether .* was generated; submitting another",)),
@@ -115,7 +114,7 @@ def _options() -> Iterator[Row]:
     yield Row("no answer, account takes an id twice", TAKEN_OVER, gateway="official", account="lenient", **held)
     # Not guaranteed: see docs/reliability.md.
     yield Row("no answer, account takes an id twice", End(2, 2), account="lenient", **held)
-    edited = {"kills": (_kill("note id", "after"),), "edits": {"generate": {"prompt": "another prompt"}}}
+    edited: Fields = {"kills": (_kill("note id", "after"),), "edits": {"generate": {"prompt": "another prompt"}}}
     yield Row(
         "input edited between two tries",
         End(1, 0, LOST, says=(r"The input has changed since an earlier try", r"as Kling task {id}, will be billed")),
@@ -130,8 +129,9 @@ def on_airflow_2() -> Iterator[Row]:
             yield Row(**{"gateway": gateway, "line": AIRFLOW_2, "options": ON_WORKER, **fields})
 
 
-def _killed_without_ledger(gateway: str) -> Iterator[dict]:
-    lost, once = answer_lost(gateway), {"on": "create", "times": 1}
+def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
+    lost = answer_lost(gateway)
+    once: Fields = {"on": "create", "times": 1}
     yield {"name": "killed before the POST", "end": PAID_ONCE, "kills": [_kill("create", "before")]}
     yield {
         "name": "killed with the POST sent, no answer yet",

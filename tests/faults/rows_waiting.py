@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.faults import actions
-from tests.faults.model import End, Row
+from tests.faults.model import End, Fields, Row
 from tests.faults.rows_submission import ADOPTED, HOLD, LOST, NOT_YET, ON_WORKER, PAID_ONCE, TAKEN_OVER, UNFINISHED
 
 APART = {"submit": "success", "wait": "success", "archive": "success"}
@@ -22,7 +22,8 @@ def on_airflow_3() -> Iterator[Row]:
 
 
 def _workers() -> Iterator[Row]:
-    killed, once = {"task": "generate", "point": "resume"}, {"faults": (NOT_YET,)}
+    killed: Fields = {"task": "generate", "point": "resume"}
+    once: Fields = {"faults": (NOT_YET,)}
     yield Row("event sent, killed when it resumes", TAKEN_OVER, kills=(killed,), short=True, **once)
     yield Row("resumed and looked, killed with no XCom", TAKEN_OVER, kills=({**killed, "when": "after"},), **once)
     yield Row("killed with its result in hand", TAKEN_OVER, kills=({**killed, "point": "returned"},), **once)
@@ -47,8 +48,8 @@ def _workers() -> Iterator[Row]:
 
 
 def _triggerers() -> Iterator[Row]:
-    unfinished = {"faults": (UNFINISHED,), "own_triggerer": True}
-    restarted = {"action": actions.restart_triggerer, **unfinished}
+    unfinished: Fields = {"faults": (UNFINISHED,), "own_triggerer": True}
+    restarted: Fields = {"action": actions.restart_triggerer, **unfinished}
     yield Row("triggerer SIGKILLed and restarted", PAID_ONCE, short=True, **restarted)
     yield Row("triggerer SIGKILLed and restarted, sensor", End(1, 2, APART), dag="apart", **restarted)
     yield Row(
@@ -69,8 +70,8 @@ def _triggerers() -> Iterator[Row]:
 
 
 def _users() -> Iterator[Row]:
-    unfinished = {"faults": (UNFINISHED,)}
-    cleared = {"action": actions.clear_while_deferred, **unfinished}
+    unfinished: Fields = {"faults": (UNFINISHED,)}
+    cleared: Fields = {"action": actions.clear_while_deferred, **unfinished}
     yield Row(
         "user clears the waiting task",
         End(2, 2, says=(RUNS_ON, r"its generation before that \(Kling task {id}, .*cannot be cancelled and is billed")),
@@ -100,11 +101,12 @@ def _users() -> Iterator[Row]:
 
 
 def _answers() -> Iterator[Row]:
-    query = {"on": "query", "times": 3}
-    for name, fault in {
+    query: Fields = {"on": "query", "times": 3}
+    faults: dict[str, Fields] = {
         "connection dropped": {"action": "drop"},
         "500": {"action": "error", "code": 5000},
         "HTML": {"action": "html", "status": 200},
         "429 with Retry-After": {"action": "error", "code": 1302, "retry_after": 3},
-    }.items():
+    }
+    for name, fault in faults.items():
         yield Row(f"{name} three times while it waits", PAID_ONCE, faults=({**query, **fault},))

@@ -8,25 +8,38 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from airflow.api.common.trigger_dag import trigger_dag
-from airflow.models import DagBag
+from airflow.models import DagBag, DagRun
 
 
 def main() -> None:
-    """Do each job, and say so."""
-    bag = DagBag(read_dags_from_db=True)
-    print("ready", flush=True)
+    """Do each job, and say whether it is done."""
     for line in sys.stdin:
         job = json.loads(line)
-        if job["do"] == "trigger":
-            trigger_dag(job["dag_id"], run_id=job["run_id"], conf=job["conf"], replace_microseconds=False)
+        try:
+            JOBS[job.pop("do")](**job)
+        except Exception as error:
+            print(f"failed: {error!r}", flush=True)
         else:
-            dag = bag.get_dag(job["dag_id"])
-            some = dag.partial_subset(job["task_ids"], include_downstream=True, include_upstream=False)
-            some.clear(run_id=job["run_id"])
-        print("done", flush=True)
+            print("done", flush=True)
 
+
+def start_run(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+    """Start a run."""
+    trigger_dag(dag_id, run_id=run_id, conf=conf, replace_microseconds=False)
+
+
+def clear(dag_id: str, run_id: str, task_id: str) -> None:
+    """Clear a task and what comes after it."""
+    [run] = DagRun.find(dag_id=dag_id, run_id=run_id)
+    dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
+    some = dag.partial_subset([task_id], include_downstream=True, include_upstream=False)
+    some.clear(start_date=run.execution_date, end_date=run.execution_date)
+
+
+JOBS = {"start_run": start_run, "clear": clear}
 
 if __name__ == "__main__":
     main()

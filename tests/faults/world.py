@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.faults.airflows import airflow_2, airflow_3
 from tests.faults.kling import Kling, kling
-from tests.faults.lines import Line, airflow_2, airflow_3
+from tests.faults.lines import Line
 from tests.faults.model import AIRFLOW_2, AIRFLOW_3
 
 OPTIONS = {"strict": (), "lenient": ("--allow-duplicate-external-ids",)}
