@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
-from airflow_kling.sensors.task import KlingTaskSensor
 
-pytestmark = pytest.mark.usefixtures("quick", "airflow_home", "kept_arguments")
+pytestmark = pytest.mark.usefixtures("quick", "airflow_home")
 
 HEAD = """
 from airflow.providers.common.compat.sdk import DAG, Asset, Param
@@ -72,26 +70,6 @@ with DAG("kling_mapped", schedule=None) as dag:
     KlingArchiveImagesOperator.partial(task_id="archive", destination=DESTINATION).expand(task=wait.output)
 """
 )
-
-
-@pytest.fixture
-def kept_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``dag.test()`` loses the arguments of a deferral, which Airflow's scheduler and triggerer keep."""
-    kept: dict[str, dict[str, Any]] = {}
-    for kind in (KlingTaskSensor, KlingMultiImageToImageOperator):
-        defer, resume = kind.defer, kind.resume_execution
-
-        def keep(self: Any, *, kwargs: dict[str, Any], defer: Any = defer, **rest: Any) -> None:
-            kept[kwargs["kling_task_id"]] = kwargs
-            defer(self, kwargs=kwargs, **rest)
-
-        def give_back(
-            self: Any, next_method: str, next_kwargs: dict[str, Any], context: Any, resume: Any = resume
-        ) -> Any:
-            return resume(self, next_method, {**kept[next_kwargs["event"]["kling_task_id"]], **next_kwargs}, context)
-
-        monkeypatch.setattr(kind, "defer", keep)
-        monkeypatch.setattr(kind, "resume_execution", give_back)
 
 
 @pytest.fixture
