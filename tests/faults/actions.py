@@ -58,8 +58,7 @@ def _move_to_another_triggerer(
     waiter = WAITER[case.row.dag]
     first = case.line.triggerer(f"{case.token}-1", case.token)
     before = case.wait_for_trigger(waiter)
-    # The worker has looked once, before it deferred.
-    case.wait_for("the trigger's first look", lambda: case.hits().get(case.faults[0], 0) > 1)
+    _wait_until_the_trigger_has_looked(case)
     signal_tree(first, number)
     time.sleep(silence)
     case.line.triggerer(f"{case.token}-2", case.token)
@@ -145,6 +144,10 @@ def stop_asleep(pid: int) -> None:
 def _wait_until_it_waits(case: Case) -> str:
     waiter = WAITER[case.row.dag]
     case.wait_for_state(waiter, "deferred")
-    case.wait_for_trigger(waiter)
-    case.wait_for("the first look", lambda: case.hits().get(case.faults[0]))
+    _wait_until_the_trigger_has_looked(case)
     return waiter
+
+
+def _wait_until_the_trigger_has_looked(case: Case) -> None:
+    """It runs, that is to say; the worker has looked once, before it deferred."""
+    case.wait_for("the trigger's first look", lambda: case.hits().get(case.faults[0], 0) > 1)
