@@ -33,7 +33,7 @@ class Identity:
 
     :param round: ``ti.max_tries``.
     :param first_round: no user has cleared the task yet.
-    :param first_try: nothing of this round has run before this try.
+    :param first_try: nothing has run before this try; after a clear that is not known, and asking is free.
     :param base: the user's own ``external_task_id``.
     """
 
@@ -59,7 +59,7 @@ class Identity:
             map_index=ti.map_index,
             round=ti.max_tries,
             first_round=ti.max_tries <= retries,
-            first_try=ti.try_number in (1, ti.max_tries - retries + 1),
+            first_try=ti.try_number <= 1,
             base=base,
         )
 
@@ -122,4 +122,8 @@ def fingerprint(asked: Mapping[str, Any]) -> str:
     :param asked: see :func:`airflow_kling.asking.describe`; the identity in it does not count.
     """
     content = {name: value for name, value in asked.items() if name != "external_task_id"}
+    content["references"] = [
+        {name: value for name, value in reference.items() if name != "uri" or "sha256" not in reference}
+        for reference in asked.get("references", ())
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_kling.exceptions import KlingError
+from airflow_kling.exceptions import KlingError, KlingInputError
 
 if TYPE_CHECKING:
     from airflow_kling.api.models import KlingTask, TaskStatus
@@ -23,6 +23,7 @@ FIRST_LOOK = 11.0  # seconds of age
 DENSE_UNTIL, DENSE_INTERVAL = 25.0, 4.2  # seconds of age, seconds
 LATER_INTERVAL = 4.85  # seconds
 PROPORTION = 0.02
+MIN_INTERVAL = 1.0  # seconds, whatever poke_interval says
 JITTER = 0.1  # of an interval, up or down
 
 RUNS_ON = (
@@ -53,7 +54,7 @@ def verdict(look: KlingTask | TaskStatus | KlingError, *, now: float, deadline: 
 def interval(age: float, poke_interval: float) -> float:
     """Seconds between two looks at a task of this age, at most ``poke_interval``."""
     dense = DENSE_INTERVAL if age < DENSE_UNTIL else LATER_INTERVAL
-    return min(poke_interval, max(dense, PROPORTION * age))
+    return max(MIN_INTERVAL, min(poke_interval, max(dense, PROPORTION * age)))
 
 
 def first_look(*, now: float, since: float, deadline: float, poke_interval: float, dice: float) -> float:
@@ -74,9 +75,12 @@ def next_look(*, now: float, since: float, deadline: float, poke_interval: float
     return max(now, min(deadline, now + interval(now - since, poke_interval) * jitter))
 
 
-def seconds(value: timedelta | float) -> float:
-    """A duration as seconds."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+def seconds(value: timedelta | float, name: str) -> float:
+    """A duration as seconds. :raises KlingInputError: it is negative."""
+    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if number < 0:
+        raise KlingInputError(f"{name} is {number:g}, it must be at least 0 seconds.")
+    return number
 
 
 @dataclass
@@ -92,6 +96,6 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Take a token; return the seconds to wait before using it."""
-        self._tokens = min(max(1.0, self.rate), self._tokens + (now - self._at) * self.rate) - 1
+        self._tokens = min(max(1.0, self.rate), self._tokens + max(0.0, now - self._at) * self.rate) - 1
         self._at = now
         return max(0.0, -self._tokens / self.rate)

@@ -7,18 +7,20 @@ Where the gateway has a list, one request tells of up to 500 tasks.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_kling import pacing
-from airflow_kling.exceptions import KlingError, KlingRateLimitError
+from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingRateLimitError
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import AsyncKlingClient
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.3 ms, and all of them may come at once
 SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
 MAX_PAGES = 1000  # the last page the API gives [C]
+LOOK_LIMIT = 120.0  # seconds for one whole answer
 PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
 
@@ -45,6 +50,7 @@ class Watch:
 
     :param since: epoch seconds when the wait began.
     :param ended: resolves to the verdict.
+    :param context: in which the trigger's log lines belong.
     :param due: epoch seconds of the next look.
     """
 
@@ -53,8 +59,18 @@ class Watch:
     poke_interval: float
     since: float
     ended: asyncio.Future[str]
+    context: contextvars.Context
     due: float = 0.0
     odd_status: str | None = None
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    """An answer that trickles in must not hold a slot for ever; httpx's own timeouts are per read."""
+    try:
+        async with asyncio.timeout(LOOK_LIMIT):
+            return await answer
+    except TimeoutError:
+        raise KlingConnectionError(f"No whole answer within {LOOK_LIMIT:g} s.", request_sent=True) from None
 
 
 class StatusPoller:
@@ -111,7 +127,8 @@ class StatusPoller:
         :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
-        watch = Watch(kling_task_id, deadline, poke_interval, since, asyncio.get_running_loop().create_future())
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        watch = Watch(kling_task_id, deadline, poke_interval, since, ended, contextvars.copy_context())
         self._join(watch)
         try:
             verdict = await watch.ended
@@ -218,7 +235,7 @@ class StatusPoller:
 
     async def _look(self, client: AsyncKlingClient, watch: Watch) -> None:
         try:
-            look: Look = await client.get(watch.kling_task_id, deadline=0)
+            look: Look = await _in_time(client.get(watch.kling_task_id, deadline=0))
         except KlingError as error:
             look = error
         self._heed(look)
@@ -238,7 +255,7 @@ class StatusPoller:
         for page in range(1, MAX_PAGES + 1):
             await self._pace(bucket)
             try:
-                tasks = await client.list_statuses(page=page, page_size=PAGE_SIZE, deadline=0)
+                tasks = await _in_time(client.list_statuses(page=page, page_size=PAGE_SIZE, deadline=0))
             except KlingError as error:
                 self._heed(error)
                 log.debug("The list of connection %s did not answer: %s", self.conn_id, error)
@@ -260,7 +277,8 @@ class StatusPoller:
         from airflow_kling.api.retry import backoff
 
         assert isinstance(answer, KlingError)
-        self._refusals += 1
+        if self._clock() >= self._not_before:  # else it was under way when the pause began: the same refusal
+            self._refusals += 1
         self._not_before = max(self._not_before, self._clock() + backoff(answer, self._refusals, dice=self._dice()))
 
     def _settle(self, kling_task_id: str, look: Look) -> None:
@@ -269,7 +287,9 @@ class StatusPoller:
             if watch.ended.done():
                 continue
             if verdict := pacing.verdict(look, now=now, deadline=watch.deadline):
-                watch.ended.set_result(verdict)
+                if verdict == pacing.ERROR:
+                    watch.context.run(log.warning, "Waiting for task %s cannot help: %s", kling_task_id, look)
+                self._end(watch, verdict)
                 continue
             self._note_odd_status(watch, look)
             due = pacing.next_look(
@@ -284,7 +304,26 @@ class StatusPoller:
     def _note_odd_status(self, watch: Watch, look: Look) -> None:
         if not isinstance(look, KlingError) and not look.status_known and look.status != watch.odd_status:
             watch.odd_status = look.status
-            log.warning("Kling task %s has the unknown status %r; waiting on.", watch.kling_task_id, look.status)
+            watch.context.run(
+                log.warning, "Kling task %s has the unknown status %r; waiting on.", watch.kling_task_id, look.status
+            )
+
+    def _end(self, watch: Watch, outcome: str | Exception) -> None:
+        """End a wait, but not before the scheduler has seen its deferral; the look may have been for another one."""
+
+        def end() -> None:
+            if not watch.ended.done():
+                if isinstance(outcome, Exception):
+                    watch.ended.set_exception(outcome)
+                else:
+                    watch.ended.set_result(outcome)
+
+        watch.due = math.inf  # no look is to come
+        early = watch.since + pacing.FIRST_LOOK_AFTER_DEFERRAL - self._clock()
+        if early > 0:
+            asyncio.get_running_loop().call_later(early, end)
+        else:
+            end()
 
     def _fail(self, error: BaseException) -> None:
         """End every wait. An error of ours is a verdict: the worker asks the API itself and raises it properly."""
@@ -292,8 +331,8 @@ class StatusPoller:
             if watch.ended.done():
                 continue
             if isinstance(error, KlingError):
-                watch.ended.set_result(pacing.ERROR)
+                self._end(watch, pacing.ERROR)
                 continue
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
-            watch.ended.set_exception(own)
+            self._end(watch, own)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from airflow_kling.api import lookup
 from airflow_kling.api.errors import task_failure
-from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.retry import NOTHING_CREATED, nothing_was_created
 from airflow_kling.exceptions import (
     KlingBadRequestError,
     KlingError,
@@ -227,12 +227,22 @@ class Submission:
         except KlingError as error:
             if nothing_was_created(error):
                 self._refused(facts)
-                raise
+                raise self._with_earlier(error, facts) from None
             log.warning("%s Asking whether it was made.", error)
             return None, replace(facts, posted="unknown", may_exist=True, asked=frozenset())
         self._note_submitted(task)
         log.info("Kling generates %d image(s) as task %s and will bill them.", self.request.n, task.kling_task_id)
         return task, facts
+
+    def _with_earlier(self, error: KlingError, facts: Facts) -> KlingError:
+        """What the client says of its own call is not the whole bill where an earlier one may have gone through."""
+        if facts.may_exist:
+            earlier = (
+                "This try created nothing, but an earlier one may have: a paid generation may exist under "
+                f"external_task_id {self._external_task_id!r}."
+            )
+            error.args = (str(error).replace(NOTHING_CREATED, earlier),)
+        return error
 
     def _refused(self, facts: Facts) -> None:
         """A refusal says that this POST created nothing; it says nothing of an earlier one."""

@@ -74,7 +74,9 @@ class KlingWaitMixin:
             said.add(values)
             self.log.warning(message, *values)
 
-    def wait_deferred(self, kling_task_id: str, deadline: float, *, patience: float = 0) -> dict[str, Any]:
+    def wait_deferred(
+        self, kling_task_id: str, deadline: float, *, patience: float = 0, refused_in_triggerer: bool = False
+    ) -> dict[str, Any]:
         """Return the finished task, else free the worker until the triggerer knows more.
 
         :param deadline: epoch seconds.
@@ -84,6 +86,8 @@ class KlingWaitMixin:
             look = self.look(client, kling_task_id, patience=patience)
         if not isinstance(look, KlingError) and look.finished:
             return look.to_xcom()
+        if refused_in_triggerer and not isinstance(look, KlingError):
+            raise self._only_triggerer_refused(kling_task_id)
         from airflow_kling.triggers.task import KlingTaskTrigger
 
         remaining = self._remaining(kling_task_id, deadline)
@@ -108,8 +112,22 @@ class KlingWaitMixin:
                 if not isinstance(look, KlingError) and look.finished:
                     return look.to_xcom()
                 self._remaining(kling_task_id, deadline)
-                pause = max(self.poke_interval, min(getattr(look, "retry_after", None) or 0.0, MAX_RETRY_AFTER))
+                pause = max(
+                    self.poke_interval,
+                    pacing.MIN_INTERVAL,
+                    min(getattr(look, "retry_after", None) or 0.0, MAX_RETRY_AFTER),
+                )
                 time.sleep(max(0.0, min(pause, deadline - time.time())))
+
+    def _only_triggerer_refused(self, kling_task_id: str) -> KlingError:
+        """Else worker and triggerer would hand the task to each other until the timeout."""
+        error = KlingError(
+            f"The triggerer was refused when it asked for Kling task {kling_task_id}, though this worker is not: give "
+            "it the same connection, clock and network. The generation is running on and will be billed.",
+            kling_task_id=kling_task_id,
+        )
+        error.retryable = True
+        return error
 
     def _remaining(self, kling_task_id: str, deadline: float) -> float:
         remaining = deadline - time.time()
@@ -142,4 +160,5 @@ class KlingWaitMixin:
                 kling_task_id or event["kling_task_id"],
                 deadline or event.get("deadline") or time.time() + self.timeout,
                 patience=RESUME_PATIENCE,
+                refused_in_triggerer=(event or {}).get("status") == pacing.ERROR,
             )

@@ -68,6 +68,8 @@ class _Calls:
         return _Call(sent, wire.read_task, creates=True)
 
     def _get(self, kling_task_id: str) -> _Call[KlingTask]:
+        if isinstance(kling_task_id, int):  # a native template renders an id of digits to a number
+            kling_task_id = str(kling_task_id)
         if not isinstance(kling_task_id, str) or not kling_task_id.strip(". "):
             raise KlingInputError(
                 f"kling_task_id is {kling_task_id!r}, which is not a Kling task id; nothing was asked."

@@ -89,6 +89,7 @@ BY_STATUS = {
     404: Reading(KlingAPIError, "there is no such route", _CHECK_ROUTE),
     405: Reading(KlingAPIError, "the route does not take this method", _CHECK_ROUTE),
     408: Reading(KlingServerError, "the API gave up waiting for the request", _LOOK_LATER),
+    409: Reading(KlingBadRequestError, "it conflicts with what exists", _SEE_MESSAGE),
     413: Reading(KlingBadRequestError, "the request is too large", "send smaller images or URLs"),
     422: Reading(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
     429: Reading(KlingRateLimitError, "too many requests", _WAIT),
@@ -136,7 +137,7 @@ def _fields(body: Any) -> tuple[str, str, str]:
     request_id = body.get("request_id") or inner.get("request_id")
     return (
         "" if code is None else str(code).strip(),
-        str(message).strip()[:500] if isinstance(message, str) else "",
+        " ".join(message.split())[:500] if isinstance(message, str) else "",
         str(request_id or ""),
     )
 
@@ -160,8 +161,9 @@ def task_failure(task: KlingTask) -> KlingTaskFailed:
     reason = task.status_message
     moderated = any(words in reason.lower() for words in MODERATION_REASONS)
     advice = _OTHER_INPUT if moderated else "correct the input if the reason names it, else generate again"
+    said = " ".join(reason.split()) or "no reason given"
     return KlingTaskFailed(
-        f'Kling failed to generate task {task.kling_task_id}: "{reason or "no reason given"}"; {advice}.',
+        f'Kling failed to generate task {task.kling_task_id}: "{said}"; {advice}.',
         kling_task_id=task.kling_task_id,
         status_message=reason,
         moderated=moderated,

@@ -29,6 +29,8 @@ def find(client: KlingClient, external_task_id: str) -> KlingTask | None:
         if client.gateway.finds_external_ids or error.retryable:
             raise
         return None
+    if task.external_task_id is None and client.gateway.finds_external_ids:
+        return task if task.kling_task_id != external_task_id else None  # task_info may be missing [C]
     return task if task.external_task_id == external_task_id else None
 
 

@@ -15,6 +15,9 @@ ATTEMPTS = 5  # of one call, the first included
 BASE_DELAY = 1.0  # seconds; 1303 asks for at least one [C]
 MAX_DELAY = 60.0  # seconds; caps the backoff and a Retry-After alike
 
+NOTHING_CREATED = "Nothing was created."
+MAY_BE_BILLED = "A generation may have been created and be billed."
+
 MAINTENANCE = "5001"
 
 
@@ -33,10 +36,7 @@ def nothing_was_created(error: KlingError) -> bool:
 
 def with_money(error: KlingError) -> KlingError:
     """Have the message of a create's error say what it means for the bill."""
-    created = (
-        "Nothing was created" if nothing_was_created(error) else "A generation may have been created and be billed"
-    )
-    error.args = (f"{error} {created}.",)
+    error.args = (f"{error} {NOTHING_CREATED if nothing_was_created(error) else MAY_BE_BILLED}",)
     return error
 
 

@@ -118,7 +118,8 @@ def _url(host: str | None, port: int | None, schema: str | None) -> str:
         return ""
     url = host if "://" in host else f"{schema or 'https'}://{host}"
     try:
-        return f"{url}:{port}" if port and urlsplit(url).port is None else url
+        parts = urlsplit(url)
+        return parts._replace(netloc=f"{parts.netloc}:{port}").geturl() if port and parts.port is None else url
     except ValueError:
         return url  # refused by what checks the URL
 

@@ -137,7 +137,9 @@ def _task(data: dict[str, Any], request_id: Any, asked_id: str | None) -> KlingT
     levels = list(_levels(data))
     # A list may not stand in for a dict further in, so the native body is the innermost level that has its fields.
     native = next((level for level in reversed(levels) if "task_status" in level or "task_result" in level), levels[-1])
-    task_id = native.get("task_id") or data.get("task_id") or asked_id
+    # Of two ids, the one that was asked for is the gateway's, and else the outer one.
+    ids = [str(level["task_id"]) for level in (data, native) if level.get("task_id")]
+    task_id = asked_id if not ids or asked_id in ids else ids[0]
     if not task_id:
         return None
     info = native.get("task_info")
@@ -145,7 +147,7 @@ def _task(data: dict[str, Any], request_id: Any, asked_id: str | None) -> KlingT
     images = tuple(_images(native.get("task_result")))
     deduction = native.get("final_unit_deduction")
     return KlingTask(
-        kling_task_id=str(task_id),
+        kling_task_id=task_id,
         external_task_id=str(external_task_id) if external_task_id else None,
         status=_status(native.get("task_status"), data.get("status"), has_images=bool(images)),
         status_message=str(native.get("task_status_msg") or data.get("fail_reason") or ""),
@@ -173,15 +175,18 @@ def _status(native: Any, wrapped: Any, *, has_images: bool) -> str:
     outer = WRAPPED_STATUSES.get(wrapped, wrapped) if isinstance(wrapped, str) else ""
     if inner in models.TERMINAL or not outer:
         return inner or models.SUBMITTED
-    if outer == models.FAILED or (outer == models.SUCCEED and (has_images or not inner)):
+    if outer == models.FAILED or (outer == models.SUCCEED and has_images):
         return outer
-    return inner or outer
+    return inner or (models.PROCESSING if outer == models.SUCCEED else outer)
 
 
 def _images(result: Any) -> Iterator[KlingImage]:
-    images = result.get("images") if isinstance(result, dict) else None
-    for position, image in enumerate(images if isinstance(images, list) else ()):
-        if isinstance(image, dict):
-            index = image.get("index")
-            known = isinstance(index, int) and index >= 0
-            yield KlingImage(index=index if known else position, url=str(image.get("url") or ""))
+    """The images; an index may be missing, and then all of them are numbered by position, so that none is lost."""
+    listed = result.get("images") if isinstance(result, dict) else None
+    images = [
+        (n, image) for n, image in enumerate(listed if isinstance(listed, list) else ()) if isinstance(image, dict)
+    ]
+    given = [image.get("index") for _, image in images]
+    trusted = all(type(index) is int and index >= 0 for index in given) and len(set(given)) == len(given)
+    for position, image in images:
+        yield KlingImage(index=image["index"] if trusted else position, url=str(image.get("url") or ""))

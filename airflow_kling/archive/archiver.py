@@ -92,7 +92,12 @@ def image_urls(task: Mapping[str, Any]) -> dict[int, str]:
     """
     task_id = task.get("kling_task_id")
     if task.get("status") not in ("succeed", "succeeded"):
-        raise KlingError(f"Kling task {task_id} is {task.get('status')!r}, not succeeded.", kling_task_id=task_id)
+        unfinished = KlingError(
+            f"Kling task {task_id} is {task.get('status')!r}, not succeeded; nothing was archived, wait for it first.",
+            kling_task_id=task_id,
+        )
+        unfinished.retryable = True
+        raise unfinished
     urls: dict[int, str] = {}
     for position, image in enumerate(task.get("images") or ()):
         index = position if image.get("index") is None else image["index"]

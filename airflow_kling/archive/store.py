@@ -88,9 +88,13 @@ def open_store(
 
 def _split(destination: str) -> tuple[str, str]:
     """Split into scheme and the rest, and refuse what would let a path escape or vanish."""
-    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^\x00-\x1f\x7f]+)", destination)
+    shown = redact_url(destination) if "://" in str(destination) else destination
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^\x00-\x1f\x7f]+)", str(destination))
     if not match:
-        raise KlingInputError(f"{redact_url(destination)} is not a destination like s3://bucket/prefix.")
+        raise KlingInputError(
+            f"destination is {shown!r}, it must be a URL such as s3://bucket/prefix or file:///directory; nothing was "
+            "archived."
+        )
     scheme, rest = match[1], match[2]
     if any(part in (".", "..") for part in rest.split("/")):
         raise KlingInputError(f"{redact_url(destination)} has '.' or '..' in its path; write the path out.")

@@ -117,8 +117,8 @@ class KlingArchiveImagesOperator(BaseOperator):
 
     def _finished_task(self) -> Mapping[str, Any]:
         task = self._task or asking.from_text(self.task)
-        if isinstance(task, str):
-            return self._ask(task)
+        if isinstance(task, str | int):
+            return self._ask(str(task))
         if not isinstance(task, Mapping) or not task.get("kling_task_id"):
             raise KlingInputError(
                 f"task is a {type(task).__name__} without kling_task_id, it must be a finished task (the sensor's "
@@ -126,6 +126,8 @@ class KlingArchiveImagesOperator(BaseOperator):
             )
         if task.get("status") == "failed":
             raise _failure(task)
+        if task.get("status") == "succeed" and not task.get("images"):
+            return self._ask(str(task["kling_task_id"]))
         return task
 
     def _ask(self, kling_task_id: str) -> dict[str, Any]:

@@ -119,14 +119,14 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         self.callback_url = callback_url
         self.external_task_id = external_task_id
         self.kling_conn_id = kling_conn_id
-        self.submit_timeout = pacing.seconds(submit_timeout)
+        self.submit_timeout = pacing.seconds(submit_timeout, "submit_timeout")
         self.on_unknown = _one_of("on_unknown", on_unknown, "fail", "resubmit")
         self.on_clear = _one_of("on_clear", on_clear, "new", "reuse")
         self.on_input_change = _one_of("on_input_change", on_input_change, "fail", "new")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = pacing.seconds(poke_interval)
-        self.timeout = pacing.seconds(timeout)
+        self.poke_interval = pacing.seconds(poke_interval, "poke_interval")
+        self.timeout = pacing.seconds(timeout, "timeout")
         asking.check_literals(self._fields())
 
     def _fields(self) -> dict[str, Any]:

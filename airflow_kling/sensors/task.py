@@ -19,7 +19,7 @@ from airflow_kling import pacing
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.waiting import KlingWaitMixin
+from airflow_kling.waiting import DEFERRAL_GRACE, KlingWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -88,14 +88,14 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
                 "end_from_trigger": True,
             },
             next_method="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            timeout=timedelta(seconds=self.timeout) + DEFERRAL_GRACE,
         )
 
     def execute(self, context: Context) -> Any:
         """Look once on the worker, then defer; or poke, as the mode says."""
         with self._failing_softly(), failing_fast():
             if self.deferrable:
-                return self.wait_deferred(self.kling_task_id, time.time() + self.timeout)
+                return self.wait_deferred(_text(self.kling_task_id), time.time() + self.timeout)
             return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -120,6 +120,11 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped instead of failed: {error}") from None
             raise
+
+
+def _text(kling_task_id: Any) -> Any:
+    """A native template renders an id of digits to a number."""
+    return str(kling_task_id) if isinstance(kling_task_id, int) else kling_task_id
 
 
 def rendered_in_triggerer(kling_task_id: Any, task: Any, *, deferrable: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ XCOM_RETURN_KEY = "return_value"
 
 
 async def _connect(kling_conn_id: str) -> tuple[AsyncKlingClient, float]:
+    # Airflow 2.11 would write a line for each request to the log of a task, which is a database loop of its supervisor.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     hook = KlingHook(kling_conn_id)
     client = await hook.get_async_conn()
     return client, hook.settings.max_requests_per_second

@@ -72,6 +72,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries and the triggerer's first look come at once."""
     monkeypatch.setattr(retry, "BASE_DELAY", 0.001)
     monkeypatch.setattr(pacing, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(pacing, "MIN_INTERVAL", 0.0)
     monkeypatch.setattr(pacing, "FIRST_LOOK", 0.01)
 
 

@@ -102,7 +102,7 @@ def test_finished_task_that_a_template_renders_to_text(finished: Any, tmp_path: 
     check(task.execute(context), tmp_path, 1)
 
 
-JUNK = [None, 7, [], {}, {"status": "succeed"}, {"kling_task_id": None}, ["8334"], {"kling_task_id": ""}]
+JUNK = [None, [], {}, {"status": "succeed"}, {"kling_task_id": None}, ["8334"], {"kling_task_id": ""}]
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=str)
@@ -123,8 +123,7 @@ def test_id_that_would_be_a_path_is_refused(odd: str, kling: Emulator, tmp_path:
 
 
 NOT_FINISHED: list[tuple[dict[str, Any], str]] = [
-    ({"status": "processing", "images": []}, "'processing', not succeeded"),
-    ({"status": "succeed", "images": []}, "without any image"),
+    ({"status": "succeed", "images": []}, "there is no such task"),  # asked for once more
     ({"status": "succeed", "images": [{"index": 0, "url": ""}]}, "has no URL"),
     ({"status": "succeed", "images": [{"index": 0, "url": "a"}, {"index": 0, "url": "b"}]}, "used twice"),
     ({"status": "succeed", "images": [{"index": -1, "url": "a"}]}, "not within 0 to"),
@@ -137,6 +136,13 @@ def test_task_without_images_to_archive(task: dict[str, Any], words: str, kling:
         operator({"kling_task_id": "8334", **task}, tmp_path).execute({})
     assert isinstance(caught.value, AirflowFailException)
     assert files(tmp_path) == {}
+
+
+def test_task_that_is_still_running_may_be_retried(submitted: Callable[..., str], tmp_path: Path) -> None:
+    with pytest.raises(KlingError, match="'submitted', not succeeded; nothing was archived") as caught:
+        operator(submitted(), tmp_path).execute({})
+    assert caught.value.retryable
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 @pytest.mark.parametrize("reason", ["Image pixel is invalid", "Failure to pass the risk control system"])

@@ -372,9 +372,7 @@ def test_it_defers_with_plain_arguments(kling: Emulator, submitted: Callable[...
     assert timedelta(hours=1, minutes=1) < deferred.value.timeout < timedelta(hours=2)
 
 
-@pytest.mark.parametrize(
-    "event", [None, {}, {"status": "succeed"}, {"status": "failed"}, {"status": "error", "kling_task_id": "other"}]
-)
+@pytest.mark.parametrize("event", [None, {}, {"status": "succeed"}, {"status": "failed"}])
 def test_what_the_event_claims_does_not_matter(event: Any, kling: Emulator, submitted: Callable[..., str]) -> None:
     task_id = submitted()
     resume = {"kling_task_id": task_id, "deadline": time.time() + 60}
@@ -426,3 +424,13 @@ def test_killing_it_says_that_the_generation_runs_on(
     task.on_kill()
     assert "no cancel call" in plain_logs.text
     assert task_id in plain_logs.text
+
+
+def test_a_triggerer_that_alone_is_refused_is_named(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    event = {"kling_task_id": task_id, "status": "error"}
+    with pytest.raises(KlingError, match="The triggerer was refused") as caught:
+        sensor(task_id).execute_complete({}, event, kling_task_id=task_id, deadline=time.time() + 60)
+    assert caught.value.retryable
+    kling.advance(120)
+    assert sensor(task_id).execute_complete({}, event)["status"] == "succeed"

@@ -43,7 +43,7 @@ def test_the_asynchronous_client_cannot_create() -> None:
     assert not hasattr(AsyncKlingClient, "create")
 
 
-@pytest.mark.parametrize("odd", ["", " ", ".", "..", " . ", None, 8334, ["8334"]], ids=str)
+@pytest.mark.parametrize("odd", ["", " ", ".", "..", " . ", None, ["8334"]], ids=str)
 def test_id_that_is_none_is_refused_before_anything_is_asked(odd: Any) -> None:
     with pytest.raises(KlingInputError, match="nothing was asked"):
         client(lambda request: pytest.fail("asked")).get(odd)

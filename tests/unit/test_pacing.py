@@ -109,4 +109,4 @@ def test_token_bucket_allows_a_burst_of_one_second_and_the_rate_after_it() -> No
 
 @pytest.mark.parametrize(("value", "seconds"), [(timedelta(minutes=2), 120.0), (3, 3.0), (0.5, 0.5)])
 def test_seconds(value: timedelta | float, seconds: float) -> None:
-    assert pacing.seconds(value) == seconds
+    assert pacing.seconds(value, "timeout") == seconds

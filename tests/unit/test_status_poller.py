@@ -71,6 +71,7 @@ class Connections:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(pacing, "MIN_INTERVAL", 0.0)
     monkeypatch.setattr(polling, "SWEEP_GAP", 0.01)
 
 

@@ -143,7 +143,7 @@ OUTER = [
     ("SUBMITTED", "submitted"),
     ("QUEUED", "submitted"),
     ("IN_PROGRESS", "processing"),
-    ("SUCCESS", "succeed"),
+    ("SUCCESS", "processing"),  # the images are still to come
     ("FAILURE", "failed"),
     ("UNKNOWN", "UNKNOWN"),
     ("SOMETHING_NEW", "SOMETHING_NEW"),
@@ -229,6 +229,9 @@ def test_wrapping_without_a_native_body(inner: Any) -> None:
         ([{"index": 1, "url": "a"}, {"index": 0, "url": "b"}], [1, 0]),
         ([{"index": None, "url": "a"}, {"index": "x", "url": "b"}, {"index": -1, "url": "c"}], [0, 1, 2]),
         ([None, "text", {"url": "c"}], [2]),
+        ([{"index": 1, "url": "a"}, {"url": "b"}], [0, 1]),
+        ([{"index": 0, "url": "a"}, {"index": 0, "url": "b"}], [0, 1]),
+        ([{"index": True, "url": "a"}, {"index": 3, "url": "b"}], [0, 1]),
         ([], []),
         (None, []),
         ({"0": "a"}, []),
