@@ -19,6 +19,7 @@ async def main() -> None:
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 60
     config.h2_max_concurrent_streams = 1000
+    config.keep_alive_max_requests = 1_000_000  # by default it ends a connection after 1000
     _, app = build(EmulatorConfig(fetch_references=False))
     print(f"listening on http://127.0.0.1:{port}", flush=True)
     await serve(app, config)  # type: ignore[arg-type]

@@ -47,12 +47,13 @@ class LoopMeter:
         }
 
 
-async def cost_of_a_tick(seconds: float = 3.0) -> float:
-    """CPU seconds that a :class:`LoopMeter` uses for each tick on a loop with nothing else to do."""
+async def idle(seconds: float = 3.0) -> tuple[float, LoopMeter]:
+    """A :class:`LoopMeter` on a loop with nothing else to do: CPU seconds for each tick, and the lag that the machine
+    itself makes because other processes want the core too."""
     used = time.process_time()
     with LoopMeter() as meter:
         await asyncio.sleep(seconds)
-    return (time.process_time() - used) / max(1, len(meter.lags))
+    return (time.process_time() - used) / max(1, len(meter.lags)), meter
 
 
 def rss() -> int:

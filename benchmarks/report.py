@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -27,11 +28,23 @@ _PACKAGES = (
 def machine() -> dict[str, Any]:
     """What the figures depend on, and nothing that names the machine."""
     return {
+        "code": _commit(),
+        "load_average": round(os.getloadavg()[0], 1),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{package: _version(package) for package in _PACKAGES},
     }
+
+
+def _commit() -> str:
+    """The commit that was measured; ``-dirty`` where the package itself had changes on top."""
+    commands = (["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--", "airflow_kling"])
+    commit, changes = (
+        subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False).stdout.strip()
+        for command in commands
+    )
+    return f"{commit}-dirty" if changes else commit
 
 
 def _version(package: str) -> str | None:

@@ -45,7 +45,7 @@ def run_one(url: str, who: str, jobs: int, **options: Any) -> dict[str, Any]:
 
 def summarize(runs: Iterable[dict[str, Any]]) -> str:
     head = ["jobs", "contestant", "CPU ms/job", "ratio", "requests/job", "delay mean s", "p50", "p99"]
-    head += ["loop lag p50 ms", "p99", "max", "RSS kB/job", "not detected"]
+    head += ["loop lag p50 ms", "p99", "max", "idle p99", "idle max", "RSS kB/job", "not detected"]
     runs = list(runs)
     sensor = {run["jobs"]: run["cpu_ms_per_job"] for run in runs if run["contestant"] == SENSOR and not run["lost"]}
     rows = [
@@ -61,6 +61,8 @@ def summarize(runs: Iterable[dict[str, Any]]) -> str:
             run["lag_p50_ms"],
             run["lag_p99_ms"],
             run["lag_max_ms"],
+            run["idle"]["lag_p99_ms"],
+            run["idle"]["lag_max_ms"],
             run["rss_kb_per_job"],
             run["lost"],
         ]

@@ -16,7 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_kling.api.gateway import GATEWAYS
 from benchmarks.kling_server import UNTIL_DONE
-from benchmarks.meter import LoopMeter, PeakMemory, cost_of_a_tick
+from benchmarks.meter import LoopMeter, PeakMemory, idle
 from benchmarks.report import percentile
 from demo.stack import EMULATOR_KEY
 
@@ -94,7 +94,7 @@ async def measure(spec: dict[str, Any]) -> dict[str, Any]:
     warm: dict[str, float] = {}
     finished = await create_jobs(spec, WARM_UP, 0.0)
     await asyncio.gather(*await start(maker(spec, warming=True), finished, warm))
-    tick = await cost_of_a_tick() if spec["meter"] else 0.0
+    tick, alone = await idle()
 
     jobs = await create_jobs(spec, spec["jobs"], spec["median"])
     make = maker(spec, warming=False)
@@ -110,7 +110,9 @@ async def measure(spec: dict[str, Any]) -> dict[str, Any]:
         _, late = await asyncio.wait(running, timeout=spec["limit"])
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     if spec["meter"]:
-        cpu -= len(meter.lags) * (tick + await cost_of_a_tick()) / 2
+        tick_after, alone_after = await idle()
+        alone.lags.extend(alone_after.lags)
+        cpu -= len(meter.lags) * (tick + tick_after) / 2
     requests = await counted(spec)
     broken = sum(1 for one in running if one.done() and one.exception())
     for one in late:
@@ -134,6 +136,7 @@ async def measure(spec: dict[str, Any]) -> dict[str, Any]:
         "started_s": started,
         "wall_s": wall,
         **meter.summary(),
+        "idle": alone.summary(),
     }
 
 
