@@ -84,7 +84,7 @@ with DAG(
     max_active_runs=1,
     params={
         "catalog": Param(
-            os.environ.get("KLING_CATALOG", "file:///opt/airflow/catalog.csv"),
+            os.environ.get("KLING_CATALOG", "file:///srv/kling/catalog.csv"),
             type="string",
             title="Catalogue",
             description="A .csv or .json file; see the documentation of the DAG.",
