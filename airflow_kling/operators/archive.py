@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
 from airflow_kling import asking
+from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lineage import emit_asset_events, report_hook_lineage
+from airflow_kling.lineage import report_hook_lineage
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Asset, AssetAlias, HookLineageCollector
+from airflow.providers.common.compat.sdk import HookLineageCollector
 
 from airflow_kling import lineage
 
@@ -51,30 +51,3 @@ def test_references_are_inputs_and_images_and_manifest_are_outputs(collected: An
 
 def test_without_a_reader_nothing_is_collected_and_nothing_fails() -> None:
     lineage.report_hook_lineage(object(), SUMMARY, [{"uri": "https://example.com/a.png"}])
-
-
-class Event:
-    def __init__(self) -> None:
-        self.extra: dict[str, Any] = {"of": "somebody else"}
-        self.added: list[tuple[Any, dict[str, Any]]] = []
-
-    def add(self, asset: Any, extra: dict[str, Any]) -> None:
-        self.added.append((asset, extra))
-
-
-def test_each_outlet_gets_the_manifest_in_its_own_way() -> None:
-    asset, alias, other = Asset("kling_images"), AssetAlias("by_alias"), object()
-    events = {asset: Event(), alias: Event(), other: Event()}
-    context: Any = {"outlet_events": events}
-    lineage.emit_asset_events(context, [asset, alias, other], SUMMARY, destination="s3://bucket/images/")
-    assert events[asset].extra == {"of": "somebody else", **SUMMARY}
-    [(made, extra)] = events[alias].added
-    assert made.uri == "s3://bucket/images"
-    assert extra == SUMMARY
-    assert frozenset(extra.items()), "Airflow 2.11 makes a set of it, after the task has succeeded"
-    assert events[other].extra == {"of": "somebody else"}
-    assert events[other].added == []
-
-
-def test_outside_of_a_run_there_are_no_events() -> None:
-    lineage.emit_asset_events({}, [Asset("kling_images")], SUMMARY, destination="s3://bucket/images")

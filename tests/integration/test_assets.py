@@ -1,0 +1,45 @@
+"""What the archive tells those who schedule on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+from airflow_kling import assets
+
+SUMMARY = {
+    "manifest": "s3://bucket/images/8334/manifest.json",
+    "kling_task_id": "8334",
+    "images": [
+        {"index": 0, "uri": "s3://bucket/images/8334/0.png"},
+        {"index": 1, "uri": "s3://bucket/images/8334/1.png"},
+    ],
+}
+
+
+class Event:
+    def __init__(self) -> None:
+        self.extra: dict[str, Any] = {"of": "somebody else"}
+        self.added: list[tuple[Any, dict[str, Any]]] = []
+
+    def add(self, asset: Any, extra: dict[str, Any]) -> None:
+        self.added.append((asset, extra))
+
+
+def test_each_outlet_gets_the_manifest_in_its_own_way() -> None:
+    asset, alias, other = Asset("kling_images"), AssetAlias("by_alias"), object()
+    events = {asset: Event(), alias: Event(), other: Event()}
+    context: Any = {"outlet_events": events}
+    assets.emit_asset_events(context, [asset, alias, other], SUMMARY, destination="s3://bucket/images/")
+    assert events[asset].extra == {"of": "somebody else", **SUMMARY}
+    [(made, extra)] = events[alias].added
+    assert made.uri == "s3://bucket/images"
+    assert extra == SUMMARY
+    assert frozenset(extra.items()), "Airflow 2.11 makes a set of it, after the task has succeeded"
+    assert events[other].extra == {"of": "somebody else"}
+    assert events[other].added == []
+
+
+def test_outside_of_a_run_there_are_no_events() -> None:
+    assets.emit_asset_events({}, [Asset("kling_images")], SUMMARY, destination="s3://bucket/images")
