@@ -11,18 +11,19 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-def emit_asset_events(
-    context: Context, outlets: Iterable[Any], summary: Mapping[str, Any], *, destination: str
-) -> None:
-    """Give each outlet the manifest as its event's extra; an alias gets an asset for the destination."""
+def emit_asset_events(context: Context, outlets: Iterable[Any], extra: Mapping[str, Any], *, destination: str) -> None:
+    """Give the event of each outlet this extra; an alias gets an asset for the destination.
+
+    :param extra: JSON: of an archive the whole manifest, so that who is triggered by the event need not read it.
+    """
     events = context.get("outlet_events")
     if events is None:
         return
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            events[outlet].add(Asset(destination.rstrip("/")), extra=_hashable(summary))
+            events[outlet].add(Asset(destination.rstrip("/")), extra=_hashable(extra))
         elif isinstance(outlet, Asset):
-            events[outlet].extra.update(summary)
+            events[outlet].extra.update(extra)
 
 
 class _HashableList(list[Any]):
@@ -30,6 +31,17 @@ class _HashableList(list[Any]):
         return hash(repr(self))
 
 
-def _hashable(summary: Mapping[str, Any]) -> dict[str, Any]:
+class _HashableDict(dict[str, Any]):
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(self))
+
+
+def _hashable(extra: Mapping[str, Any]) -> dict[str, Any]:
     """The same, as Airflow 2.11 needs it: it puts the extra of an alias' event into a set, after the task's success."""
-    return {name: _HashableList(value) if isinstance(value, list) else value for name, value in summary.items()}
+    return {name: _hashable_value(value) for name, value in extra.items()}
+
+
+def _hashable_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return _HashableList(value)
+    return _HashableDict(value) if isinstance(value, dict) else value

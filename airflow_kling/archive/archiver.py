@@ -16,12 +16,12 @@ from airflow_kling.archive.download import Download, DownloadLimits
 from airflow_kling.archive.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
 from airflow_kling.archive.manifest import (
     MAX_BYTES,
+    Archive,
     Manifest,
     ManifestImage,
     build_manifest,
     dump_manifest,
     parse_manifest,
-    summarize,
 )
 from airflow_kling.archive.store import Store
 from airflow_kling.archive.verify import verify_image
@@ -46,7 +46,7 @@ def archive_task(
     max_pixels: int = DownloadLimits.max_pixels,
     request: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> Archive:
     """Archive every image of a finished task.
 
     :param task: finished task: ``kling_task_id``, ``status``, ``images: [{"index", "url"}]``, ...
@@ -54,8 +54,7 @@ def archive_task(
     :param max_pixels: limit for an image that is found in the store without a manifest.
     :param request: what was asked, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
     :param run: the Airflow run, for the manifest.
-    :return: ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
-        "content_type"}]}``.
+    :return: the manifest, as it is in the store now, and where.
     :raises KlingError: the task is not finished, has no images, or its indexes make no sense.
     :raises KlingDownloadError: an image could not be fetched; those before it stay in the store for the next try.
     """
@@ -69,7 +68,7 @@ def archive_task(
     uri = store.uri(manifest_key(kling_task_id))
     if previous is not None and kept.keys() == urls.keys() == known.keys():
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
-        return summarize(previous, uri)
+        return Archive(previous, uri)
     one = _OneImage(kling_task_id, store, download, refresh, urls, max_pixels)
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="kling-archive") as pool:
         images = list(
@@ -81,7 +80,7 @@ def archive_task(
     manifest = build_manifest(task, images, request=request or {}, run=run or {})
     _write_manifest(store, manifest)
     log.info("Archived %d images of Kling task %s: %s", len(images), kling_task_id, uri)
-    return summarize(manifest, uri)
+    return Archive(manifest, uri)
 
 
 def image_urls(task: Mapping[str, Any]) -> dict[int, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -113,13 +114,26 @@ def parse_manifest(data: bytes) -> Manifest | None:
         return None
 
 
-def summarize(manifest: Manifest, uri: str) -> dict[str, Any]:
-    """What goes into XCom: ``{"manifest", "kling_task_id", "images": [{"index", "uri", "sha256", ...}]}``.
+@dataclass(frozen=True)
+class Archive:
+    """An archived task.
 
     :param uri: where the manifest lies.
     """
-    images = [image.model_dump(exclude={"key", "source_url"}) for image in manifest.images]
-    return {"manifest": uri, "kling_task_id": manifest.kling_task_id, "images": images}
+
+    manifest: Manifest
+    uri: str
+
+
+def summarize(archive: Archive) -> dict[str, Any]:
+    """What goes into XCom: ``{"manifest", "kling_task_id", "images": [{"index", "uri", "sha256", ...}]}``."""
+    images = [image.model_dump(exclude={"key", "source_url"}) for image in archive.manifest.images]
+    return {"manifest": archive.uri, "kling_task_id": archive.manifest.kling_task_id, "images": images}
+
+
+def describe_event(archive: Archive) -> dict[str, Any]:
+    """What goes into the extra of an Asset event: the summary, and what was asked and came back, by which run."""
+    return {**summarize(archive), **archive.manifest.model_dump(mode="json", include={"request", "task", "run"})}
 
 
 def _pick(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

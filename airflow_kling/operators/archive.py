@@ -33,8 +33,9 @@ class KlingArchiveImagesOperator(BaseOperator):
     but repairs what is missing. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
 
     Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
-    "content_type"}]}``, which is also the extra of the Asset event of each outlet. Without ``outlets`` of your own, the
-    event is emitted through the asset alias ``kling_images``, for an asset whose URI is the destination.
+    "content_type"}]}``. The extra of the Asset event of each outlet has the same and the rest of the manifest:
+    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the event is emitted through the asset alias
+    ``kling_images``, for an asset whose URI is the destination.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingDownloadError`` when an image could not be fetched or
     was refused; images stored before that stay, and a retry goes on from there.
@@ -83,13 +84,14 @@ class KlingArchiveImagesOperator(BaseOperator):
         """Archive, then tell Airflow what there is now."""
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.download import DownloadLimits, download_image
+        from airflow_kling.archive.manifest import describe_event, summarize
         from airflow_kling.archive.store import open_store
         from airflow_kling.hooks.kling import shared_ssl_context
 
         with failing_fast():
             task = self._finished_task()
             asked = self._asked(context, task["kling_task_id"])
-            summary = archive_task(
+            archive = archive_task(
                 task,
                 store=open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
                 download=partial(
@@ -102,7 +104,8 @@ class KlingArchiveImagesOperator(BaseOperator):
                 request=asked,
                 run=_run(context),
             )
-        emit_asset_events(context, self.outlets, summary, destination=self.destination)
+        summary = summarize(archive)
+        emit_asset_events(context, self.outlets, describe_event(archive), destination=self.destination)
         report_hook_lineage(self.hook, summary, asked.get("references") or ())
         return summary
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.download import download_image
+from airflow_kling.archive.manifest import summarize
 from airflow_kling.archive.store import Store, open_store
 from airflow_kling.archive.store_fsspec import FsspecStore
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingInputError
@@ -187,7 +188,8 @@ def never() -> dict[str, Any]:
 
 def archive(task: dict[str, Any], store: Store, **options: Any) -> dict[str, Any]:
     run = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
-    return archive_task(task, store=store, **{"download": download, "refresh": never, "run": run, **options})
+    options = {"download": download, "refresh": never, "run": run, **options}
+    return summarize(archive_task(task, store=store, **options))
 
 
 def test_every_image_and_a_manifest(images, place):

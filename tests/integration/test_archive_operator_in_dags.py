@@ -162,6 +162,9 @@ def test_asset_event_carries_the_manifest(fast: Emulator, run: Any, archive: Pat
     assert extra["kling_task_id"] == manifest["kling_task_id"]
     assert extra["manifest"] == f"file://{archive}/{manifest['kling_task_id']}/manifest.json"
     assert len(extra["images"]) == 2
+    assert {name: extra[name] for name in ("request", "task", "run")} == {
+        name: manifest[name] for name in ("request", "task", "run")
+    }
 
 
 def test_generate_with_waiting_and_archive_by_id(fast: Emulator, run: Any, archive: Path) -> None:

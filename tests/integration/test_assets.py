@@ -8,13 +8,16 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_kling import assets
 
-SUMMARY = {
+EXTRA = {
     "manifest": "s3://bucket/images/8334/manifest.json",
     "kling_task_id": "8334",
     "images": [
         {"index": 0, "uri": "s3://bucket/images/8334/0.png"},
         {"index": 1, "uri": "s3://bucket/images/8334/1.png"},
     ],
+    "request": {"prompt": "a mug", "references": [{"name": "subject_images[0]"}]},
+    "task": {"status": "succeed"},
+    "run": {},
 }
 
 
@@ -31,15 +34,15 @@ def test_each_outlet_gets_the_manifest_in_its_own_way() -> None:
     asset, alias, other = Asset("kling_images"), AssetAlias("by_alias"), object()
     events = {asset: Event(), alias: Event(), other: Event()}
     context: Any = {"outlet_events": events}
-    assets.emit_asset_events(context, [asset, alias, other], SUMMARY, destination="s3://bucket/images/")
-    assert events[asset].extra == {"of": "somebody else", **SUMMARY}
+    assets.emit_asset_events(context, [asset, alias, other], EXTRA, destination="s3://bucket/images/")
+    assert events[asset].extra == {"of": "somebody else", **EXTRA}
     [(made, extra)] = events[alias].added
     assert made.uri == "s3://bucket/images"
-    assert extra == SUMMARY
+    assert extra == EXTRA
     assert frozenset(extra.items()), "Airflow 2.11 makes a set of it, after the task has succeeded"
     assert events[other].extra == {"of": "somebody else"}
     assert events[other].added == []
 
 
 def test_outside_of_a_run_there_are_no_events() -> None:
-    assets.emit_asset_events({}, [Asset("kling_images")], SUMMARY, destination="s3://bucket/images")
+    assets.emit_asset_events({}, [Asset("kling_images")], EXTRA, destination="s3://bucket/images")

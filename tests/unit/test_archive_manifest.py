@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from airflow_kling.archive.archiver import image_urls
 from airflow_kling.archive.keys import check_task_id, image_key, manifest_key
 from airflow_kling.archive.manifest import (
+    Archive,
     Manifest,
     ManifestImage,
     build_manifest,
+    describe_event,
     dump_manifest,
     parse_manifest,
     summarize,
@@ -86,10 +88,22 @@ def test_no_payload_and_no_secret_gets_in():
 
 
 def test_the_summary_is_what_goes_into_xcom():
-    summary = summarize(manifest(), "s3://b/task-1/manifest.json")
+    summary = summarize(Archive(manifest(), "s3://b/task-1/manifest.json"))
     assert list(summary) == ["manifest", "kling_task_id", "images"]
     assert list(summary["images"][0]) == ["index", "uri", "sha256", "bytes", "width", "height", "content_type"]
     assert json.loads(json.dumps(summary)) == summary
+
+
+def test_the_event_has_the_summary_and_the_rest_of_the_manifest():
+    archive = Archive(manifest(prompt="p", n=2), "s3://b/task-1/manifest.json")
+    extra = describe_event(archive)
+    assert extra == {
+        **summarize(archive),
+        "request": {"prompt": "p", "n": 2},
+        "task": archive.manifest.task,
+        "run": {"dag_id": "d", "map_index": -1},
+    }
+    assert json.loads(json.dumps(extra)) == extra
 
 
 def change(path: str, value: object) -> bytes:
