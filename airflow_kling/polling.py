@@ -16,30 +16,29 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from airflow_kling import pacing
-from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingRateLimitError
+from airflow_kling.exceptions import KlingError
+from airflow_kling.throttle import Throttle
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import AsyncKlingClient
     from airflow_kling.api.models import KlingTask, TaskStatus
 
-    Look = KlingTask | TaskStatus | KlingError
+    Look = TaskStatus | KlingError
 
     Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.3 ms, and all of them may come at once
+CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and all of them may come at once
+TICK = 0.1  # seconds; looks that are due in the same tick go out together, which halves what each costs the loop
 SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
 MAX_PAGES = 1000  # the last page the API gives [C]
-LOOK_LIMIT = 120.0  # seconds for one whole answer
 PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
 
@@ -62,15 +61,6 @@ class Watch:
     context: contextvars.Context
     due: float = 0.0
     odd_status: str | None = None
-
-
-async def _in_time(answer: Awaitable[T]) -> T:
-    """An answer that trickles in must not hold a slot for ever; httpx's own timeouts are per read."""
-    try:
-        async with asyncio.timeout(LOOK_LIMIT):
-            return await answer
-    except TimeoutError:
-        raise KlingConnectionError(f"No whole answer within {LOOK_LIMIT:g} s.", request_sent=True) from None
 
 
 class StatusPoller:
@@ -102,8 +92,6 @@ class StatusPoller:
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._looks: set[asyncio.Task[None]] = set()
-        self._not_before = 0.0
-        self._refusals = 0
         self._client: AsyncKlingClient | None = None
         self._runner: asyncio.Task[None] | None = None
 
@@ -174,7 +162,7 @@ class StatusPoller:
             del pollers[self.conn_id]
 
     def _schedule(self, watch: Watch, due: float) -> None:
-        watch.due = due
+        watch.due = due = math.ceil(due / TICK) * TICK
         heapq.heappush(self._heap, (due, next(self._order), watch))
         if self._heap[0][2] is watch:
             self._changed.set()
@@ -184,7 +172,7 @@ class StatusPoller:
             client, rate = await self._connect(self.conn_id)
             async with client:
                 self._client = client
-                await self._poll(client, pacing.TokenBucket(rate))
+                await self._poll(client, Throttle(rate, clock=self._clock, dice=self._dice))
         except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
             self._forget()
             self._fail(error)
@@ -192,20 +180,20 @@ class StatusPoller:
             for look in self._looks:
                 look.cancel()
 
-    async def _poll(self, client: AsyncKlingClient, bucket: pacing.TokenBucket) -> None:
+    async def _poll(self, client: AsyncKlingClient, throttle: Throttle) -> None:
         while True:
             await self._until_due()
             if client.gateway.has_list and len(self._watches) >= SWEEP_FROM:
                 await asyncio.sleep(SWEEP_GAP)
             due = self._take_due()
             if client.gateway.has_list and len(due) >= SWEEP_FROM:
-                due = await self._sweep(client, bucket, due)
+                due = await self._sweep(client, throttle, due)
             for watch in due:
                 if watch.ended.done() or watch.due > self._clock():
                     continue  # it left, or a look at the same task served it too
                 await self._slots.acquire()
-                await self._pace(bucket)
-                look = asyncio.create_task(self._look(client, watch))
+                await throttle.turn()
+                look = asyncio.create_task(self._look(client, throttle, watch.kling_task_id))
                 self._looks.add(look)
                 look.add_done_callback(self._looked)
 
@@ -226,20 +214,13 @@ class StatusPoller:
                 due.append(watch)
         return due
 
-    async def _pace(self, bucket: pacing.TokenBucket) -> None:
-        """Wait for the connection's turn: its rate, and the pause that the API has asked everybody for."""
-        delay = max(bucket.take(self._clock()), self._not_before - self._clock())
-        while delay > 0:
-            await asyncio.sleep(delay)
-            delay = self._not_before - self._clock()
-
-    async def _look(self, client: AsyncKlingClient, watch: Watch) -> None:
+    async def _look(self, client: AsyncKlingClient, throttle: Throttle, kling_task_id: str) -> None:
         try:
-            look: Look = await _in_time(client.get(watch.kling_task_id, deadline=0))
+            look: Look = await client.status(kling_task_id)
         except KlingError as error:
             look = error
-        self._heed(look)
-        self._settle(watch.kling_task_id, look)
+        throttle.heed(look)
+        self._settle(kling_task_id, look)
 
     def _looked(self, look: asyncio.Task[None]) -> None:
         self._looks.discard(look)
@@ -248,19 +229,19 @@ class StatusPoller:
             self._forget()
             self._fail(error)
 
-    async def _sweep(self, client: AsyncKlingClient, bucket: pacing.TokenBucket, due: list[Watch]) -> list[Watch]:
+    async def _sweep(self, client: AsyncKlingClient, throttle: Throttle, due: list[Watch]) -> list[Watch]:
         """Read the list, newest first, as far as it can tell of a due task; return the watches it did not tell of."""
         oldest = min(watch.since for watch in due) - CLOCKS_APART
         unseen = {watch.kling_task_id for watch in due}
         for page in range(1, MAX_PAGES + 1):
-            await self._pace(bucket)
+            await throttle.turn()
             try:
-                tasks = await _in_time(client.list_statuses(page=page, page_size=PAGE_SIZE, deadline=0))
+                tasks = await client.list_statuses(page=page, page_size=PAGE_SIZE, deadline=0)
             except KlingError as error:
-                self._heed(error)
+                throttle.heed(error)
                 log.debug("The list of connection %s did not answer: %s", self.conn_id, error)
                 break
-            self._heed(None)
+            throttle.heed(None)
             for task in tasks:
                 self._settle(task.kling_task_id, task)
                 unseen.discard(task.kling_task_id)
@@ -268,18 +249,6 @@ class StatusPoller:
             if not unseen or len(tasks) < PAGE_SIZE or (created is not None and created < oldest):
                 break
         return [watch for watch in due if watch.kling_task_id in unseen]
-
-    def _heed(self, answer: Look | None) -> None:
-        """A rate limit or a Retry-After slows everybody of the connection down; any other answer ends the streak."""
-        if not isinstance(answer, KlingRateLimitError) and not getattr(answer, "retry_after", None):
-            self._refusals = 0
-            return
-        from airflow_kling.api.retry import backoff
-
-        assert isinstance(answer, KlingError)
-        if self._clock() >= self._not_before:  # else it was under way when the pause began: the same refusal
-            self._refusals += 1
-        self._not_before = max(self._not_before, self._clock() + backoff(answer, self._refusals, dice=self._dice()))
 
     def _settle(self, kling_task_id: str, look: Look) -> None:
         now = self._clock()

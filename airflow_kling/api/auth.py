@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 
 import httpx
@@ -15,26 +16,45 @@ RENEW_BEFORE = 60  # seconds before its end that a token is replaced
 TOKEN_TIME_CODES = (1003, 1004, "1003", "1004")  # not yet valid, expired: worth one more try with a new token
 
 
-class BearerAuth(httpx.Auth):
+class KlingAuth(httpx.Auth, ABC):
+    """Signs a request with one header."""
+
+    requires_response_body = True
+
+    @abstractmethod
+    def authorization(self) -> str:
+        """The ``Authorization`` header of the next request."""
+
+    def renewed_after(self, response: httpx.Response) -> bool:
+        """Whether the answer to a request made another header necessary, which is worth one more try."""
+        return False
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign a request, and once more where that may help."""
+        request.headers["Authorization"] = self.authorization()
+        response = yield request
+        if self.renewed_after(response):
+            request.headers["Authorization"] = self.authorization()
+            yield request
+
+
+class BearerAuth(KlingAuth):
     """``Authorization: Bearer <API key>``."""
 
     def __init__(self, api_key: str) -> None:
         self._api_key = api_key
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the key to a request."""
-        request.headers["Authorization"] = f"Bearer {self._api_key}"
-        yield request
+    def authorization(self) -> str:
+        """The key, always the same."""
+        return f"Bearer {self._api_key}"
 
 
-class JWTAuth(httpx.Auth):
+class JWTAuth(KlingAuth):
     """A short-lived HS256 token from the official AccessKey/SecretKey pair, signed anew before it expires.
 
     :param on_token: told each new token, so that it can be masked in logs.
     :param clock: epoch seconds.
     """
-
-    requires_response_body = True
 
     def __init__(
         self,
@@ -51,16 +71,18 @@ class JWTAuth(httpx.Auth):
         self._token = ""
         self._expires = 0.0
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add a token to a request; send it once more with a new one when the API calls the token out of time."""
+    def authorization(self) -> str:
+        """A token that is valid for at least a minute."""
         if self._clock() > self._expires - RENEW_BEFORE:
             self._sign()
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        response = yield request
-        if response.status_code == 401 and _code(response) in TOKEN_TIME_CODES:
+        return f"Bearer {self._token}"
+
+    def renewed_after(self, response: httpx.Response) -> bool:
+        """Sign a new token where the API calls the old one out of time."""
+        out_of_time = response.status_code == 401 and _code(response) in TOKEN_TIME_CODES
+        if out_of_time:
             self._sign()
-            request.headers["Authorization"] = f"Bearer {self._token}"
-            yield request
+        return out_of_time
 
     def _sign(self) -> None:
         now = int(self._clock())

@@ -10,26 +10,36 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from airflow_kling.api import wire
+from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, Gateway
 from airflow_kling.api.models import KlingTask, MultiImageToImageRequest, TaskStatus
 from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingInputError
 
 DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
+LOOK_LIMIT = 120.0  # seconds for one whole answer on an event loop: one that trickles in must not hold a slot for ever
 CONNECTIONS = 50  # more than are ever asked for at once
 KEEPALIVE = 90.0  # seconds; polls lie further apart than httpx's 5 s, and a new handshake costs more than a socket
 
-# httpx raises these before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+# These are raised before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    aiohttp.ClientConnectorError,
+)
 
 T = TypeVar("T")
 
@@ -68,14 +78,19 @@ class _Calls:
         return _Call(sent, wire.read_task, creates=True)
 
     def _get(self, kling_task_id: str) -> _Call[KlingTask]:
+        kling_task_id = self._checked(kling_task_id)
+        sent = wire.query_request(self.gateway, self.base_url, kling_task_id)
+        return _Call(sent, partial(wire.read_task, kling_task_id=kling_task_id), kling_task_id)
+
+    @staticmethod
+    def _checked(kling_task_id: str) -> str:
         if isinstance(kling_task_id, int):  # a native template renders an id of digits to a number
-            kling_task_id = str(kling_task_id)
+            return str(kling_task_id)
         if not isinstance(kling_task_id, str) or not kling_task_id.strip(". "):
             raise KlingInputError(
                 f"kling_task_id is {kling_task_id!r}, which is not a Kling task id; nothing was asked."
             )
-        sent = wire.query_request(self.gateway, self.base_url, kling_task_id)
-        return _Call(sent, partial(wire.read_task, kling_task_id=kling_task_id), kling_task_id)
+        return kling_task_id
 
     def _list(self, page: int, page_size: int, read: Callable[..., T]) -> _Call[T]:
         return _Call(wire.list_request(self.gateway, self.base_url, page=page, page_size=page_size), read)
@@ -92,7 +107,7 @@ class _Calls:
             raise (with_money(error) if call.creates else error) from None
         return delay
 
-    def _no_answer(self, call: _Call[T], error: Exception) -> KlingConnectionError:
+    def _no_answer(self, error: Exception, kling_task_id: str | None) -> KlingConnectionError:
         sent = not isinstance(error, _NEVER_SENT)
         # A LocalProtocolError quotes the header that it refuses, which may be the key.
         details = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
@@ -100,18 +115,17 @@ class _Calls:
             f"No answer from Kling at {self.base_url} ({type(error).__name__}: {details or 'no details'}); "
             + ("the request may have arrived." if sent else "the request was not sent."),
             request_sent=sent,
-            kling_task_id=call.kling_task_id,
+            kling_task_id=kling_task_id,
         )
 
 
-def _options(timeout: float, ssl_context: ssl.SSLContext | None) -> dict[str, Any]:
-    return {
-        "timeout": timeout,
-        "verify": ssl_context or httpx.create_ssl_context(),
-        "limits": httpx.Limits(
-            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE
-        ),
-    }
+def _proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for a host, as httpx would find it."""
+    url = httpx.URL(base_url)
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
 
 
 class KlingClient(_Calls):
@@ -139,7 +153,12 @@ class KlingClient(_Calls):
     ) -> None:
         super().__init__(**options)
         self._sleep = sleep
-        self._http = httpx.Client(auth=auth, **_options(timeout, ssl_context))
+        self._http = httpx.Client(
+            auth=auth,
+            timeout=timeout,
+            verify=ssl_context or httpx.create_ssl_context(),
+            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE),
+        )
 
     def create(self, request: MultiImageToImageRequest, *, deadline: float = math.inf) -> KlingTask:
         """Submit a generation: the one call that costs money.
@@ -168,7 +187,7 @@ class KlingClient(_Calls):
             try:
                 return self._read(call, self._http.send(call.request))
             except httpx.RequestError as lost:
-                error: KlingError = self._no_answer(call, lost)
+                error: KlingError = self._no_answer(lost, call.kling_task_id)
             except KlingError as answered:
                 error = answered
             self._sleep(self._delay(call, error, attempt, deadline))
@@ -193,7 +212,7 @@ class AsyncKlingClient(_Calls):
 
     def __init__(
         self,
-        auth: httpx.Auth,
+        auth: KlingAuth,
         *,
         timeout: float = DEFAULT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
@@ -201,12 +220,56 @@ class AsyncKlingClient(_Calls):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._auth = auth
         self._sleep = sleep
-        self._http = HttpxAiohttpClient(auth=auth, **_options(timeout, ssl_context))
+        self._ssl_context = ssl_context or httpx.create_ssl_context()
+        self._look_timeout = aiohttp.ClientTimeout(total=LOOK_LIMIT, sock_connect=timeout, sock_read=timeout)
+        self._proxy = _proxy_for(self.base_url)
+        transport = AiohttpTransport(
+            verify=self._ssl_context,
+            client=lambda: self._session,
+            proxy=httpx.Proxy(self._proxy) if self._proxy else None,
+        )
+        self._http = httpx.AsyncClient(auth=auth, timeout=timeout, transport=transport)
+
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(ssl=self._ssl_context, limit=CONNECTIONS, keepalive_timeout=KEEPALIVE)
+        return aiohttp.ClientSession(connector=connector, headers=wire.HEADERS, cookie_jar=aiohttp.DummyCookieJar())
 
     async def get(self, kling_task_id: str, *, deadline: float = math.inf) -> KlingTask:
         """One task; see :meth:`KlingClient.get`."""
         return await self._call(self._get(kling_task_id), deadline)
+
+    async def status(self, kling_task_id: str) -> TaskStatus:
+        """One task's status, asked for once, straight through aiohttp: a third of the CPU of :meth:`get`.
+
+        :raises KlingError: as :meth:`get` does.
+        """
+        url = URL(wire.query_url(self.gateway, self.base_url, self._checked(kling_task_id)), encoded=True)
+        answer = await self._look(url, kling_task_id)
+        if isinstance(answer, httpx.Response) and self._auth.renewed_after(answer):
+            answer = await self._look(url, kling_task_id)
+        if isinstance(answer, TaskStatus):
+            return answer
+        return wire.read_task(answer, now=self._clock(), kling_task_id=kling_task_id).brief()
+
+    async def _look(self, url: URL, kling_task_id: str) -> TaskStatus | httpx.Response:
+        try:
+            async with self._session.get(
+                url,
+                headers={"Authorization": self._auth.authorization()},
+                timeout=self._look_timeout,
+                proxy=self._proxy,
+                allow_redirects=False,
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as lost:
+            raise self._no_answer(lost, kling_task_id) from None
+        if answer.status == 200 and (status := wire.read_status(content)):
+            return status
+        headers = [(name, value) for name, value in answer.raw_headers if name.lower() != b"content-encoding"]
+        return httpx.Response(answer.status, headers=headers, content=content)
 
     async def list_statuses(
         self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf
@@ -217,9 +280,10 @@ class AsyncKlingClient(_Calls):
     async def _call(self, call: _Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
             try:
-                return self._read(call, await self._http.send(call.request))
-            except (httpx.RequestError, aiohttp.ClientError) as lost:
-                error: KlingError = self._no_answer(call, lost)
+                async with asyncio.timeout(LOOK_LIMIT):
+                    return self._read(call, await self._http.send(call.request))
+            except (httpx.RequestError, aiohttp.ClientError, TimeoutError) as lost:
+                error: KlingError = self._no_answer(lost, call.kling_task_id)
             except KlingError as answered:
                 error = answered
             await self._sleep(self._delay(call, error, attempt, deadline))
@@ -228,6 +292,7 @@ class AsyncKlingClient(_Calls):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._session.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -227,6 +227,11 @@ class KlingTask(BaseModel):
         """The status is a documented one."""
         return self.status in KNOWN_STATUSES
 
+    def brief(self) -> TaskStatus:
+        """As much as somebody who waits for it needs."""
+        created = self.created_at.timestamp() if self.created_at else None
+        return TaskStatus(self.kling_task_id, self.status, created)
+
     def to_xcom(self) -> dict[str, Any]:
         """The finished task as tasks downstream see it (URLs included: they expire, archive soon)."""
         return {

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from airflow_kling.api.auth import BearerAuth, JWTAuth
+from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
 from airflow_kling.api.client import DEFAULT_TIMEOUT
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, GATEWAYS, Gateway
 from airflow_kling.api.redact import redact_url
@@ -97,7 +96,7 @@ class Settings(BaseModel):
         """The gateway described."""
         return GATEWAYS[self.gateway]
 
-    def auth(self, on_token: Callable[[str], object] = lambda token: None) -> httpx.Auth:
+    def auth(self, on_token: Callable[[str], object] = lambda token: None) -> KlingAuth:
         """How calls are signed.
 
         :param on_token: told each token that is minted, to mask it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 from urllib.parse import quote
 
 import httpx
@@ -56,9 +56,14 @@ def create_request(gateway: Gateway, base_url: str, request: MultiImageToImageRe
     return httpx.Request("POST", f"{base_url}{gateway.tasks_path}", json=given, headers=HEADERS)
 
 
+def query_url(gateway: Gateway, base_url: str, task_id: str) -> str:
+    """Where one task is asked for, by its id, or by its ``external_task_id`` where the gateway finds those."""
+    return f"{base_url}{gateway.tasks_path}/{quote(task_id, safe='')}"
+
+
 def query_request(gateway: Gateway, base_url: str, task_id: str) -> httpx.Request:
-    """One task, by its id, or by its ``external_task_id`` where the gateway finds those."""
-    return httpx.Request("GET", f"{base_url}{gateway.tasks_path}/{quote(task_id, safe='')}", headers=HEADERS)
+    """One task, see :func:`query_url`."""
+    return httpx.Request("GET", query_url(gateway, base_url, task_id), headers=HEADERS)
 
 
 def list_request(gateway: Gateway, base_url: str, *, page: int, page_size: int) -> httpx.Request:
@@ -98,29 +103,44 @@ def read_statuses(response: httpx.Response, *, now: float) -> list[TaskStatus]:
     data = body.get("data")
     if not isinstance(data, list):
         _not_a_task(response, body, None)
-    statuses = []
-    for item in data:
-        if isinstance(item, dict) and (task_id := item.get("task_id")):
-            created = item.get("created_at")
-            statuses.append(
-                TaskStatus(
-                    str(task_id),
-                    _status(item.get("task_status"), None, has_images=False),
-                    created / 1000 if isinstance(created, int) else None,
-                )
-            )
-    return statuses
+    return [_brief(item) for item in data if isinstance(item, dict) and item.get("task_id")]
+
+
+def read_status(content: bytes) -> TaskStatus | None:
+    """The status in a plain successful answer to query; None for any other, which is :func:`read_task`'s to read."""
+    body = _json(content)
+    data = body.get("data") if _is_success(body) else None
+    if not isinstance(data, dict) or "task_status" not in data or "task_id" not in data or "status" in data:
+        return None
+    return None if "data" in data else _brief(data)
+
+
+def _brief(task: dict[str, Any]) -> TaskStatus:
+    created = task.get("created_at")
+    return TaskStatus(
+        str(task["task_id"]),
+        _status(task.get("task_status"), None, has_images=False),
+        created / 1000 if isinstance(created, int) else None,
+    )
 
 
 def read_success(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> dict[str, Any]:
     """The body of an answer that says success; anything else is raised."""
-    try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError):
-        body = None
-    if response.is_success and isinstance(body, dict) and body.get("code") in SUCCESS_CODES and not body.get("error"):
+    body = _json(response.content)
+    if response.is_success and _is_success(body):
         return body
     raise answer_error(response, body, now=now, kling_task_id=kling_task_id)
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_success(body: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(body, dict) and body.get("code") in SUCCESS_CODES and not body.get("error")
 
 
 def _not_a_task(response: httpx.Response, body: dict[str, Any], kling_task_id: str | None) -> NoReturn:

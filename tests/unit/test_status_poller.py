@@ -30,7 +30,7 @@ class Client:
         self.at_once = self.most_at_once = 0
         self.closed = False
 
-    async def get(self, task_id: str, *, deadline: float) -> KlingTask:
+    async def status(self, task_id: str) -> TaskStatus:
         self.asked.append(task_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -38,6 +38,9 @@ class Client:
         self.at_once -= 1
         if self.errors:
             raise self.errors.pop(0)
+        return TaskStatus(task_id, self.statuses.get(task_id, "processing"), None)
+
+    async def get(self, task_id: str, *, deadline: float) -> KlingTask:
         return KlingTask(kling_task_id=task_id, status=self.statuses.get(task_id, "processing"))
 
     async def list_statuses(self, *, page: int, page_size: int, deadline: float) -> list[TaskStatus]:

@@ -1,0 +1,52 @@
+"""When the next request of a connection may go out: its budget, and the pauses that the API has asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from airflow_kling import pacing
+from airflow_kling.exceptions import KlingError, KlingRateLimitError
+
+if TYPE_CHECKING:
+    from airflow_kling.api.models import TaskStatus
+
+GRAIN = 0.05  # seconds that a request may be ahead of its turn: together, requests cost the loop half as much
+
+
+class Throttle:
+    """One for all requests of a connection on an event loop.
+
+    :param rate: requests per second.
+    :param clock: epoch seconds.
+    :param dice: random numbers in [0, 1).
+    """
+
+    def __init__(self, rate: float, *, clock: Callable[[], float], dice: Callable[[], float]) -> None:
+        self._bucket = pacing.TokenBucket(rate)
+        self._clock = clock
+        self._dice = dice
+        self._not_before = 0.0
+        self._refusals = 0
+
+    async def turn(self) -> None:
+        """Wait until the next request may go out."""
+        now = self._clock()
+        delay = max(self._bucket.take(now), self._not_before - now)
+        while delay > GRAIN:
+            await asyncio.sleep(delay)
+            delay = self._not_before - self._clock()
+
+    def heed(self, answer: TaskStatus | KlingError | None) -> None:
+        """A rate limit or a Retry-After slows everybody of the connection down; any other answer ends the streak."""
+        if not isinstance(answer, KlingRateLimitError) and not getattr(answer, "retry_after", None):
+            self._refusals = 0
+            return
+        assert isinstance(answer, KlingError)
+        from airflow_kling.api.retry import backoff
+
+        now = self._clock()
+        if now >= self._not_before:  # else it was under way when the pause began: the same refusal
+            self._refusals += 1
+        self._not_before = max(self._not_before, now + backoff(answer, self._refusals, dice=self._dice()))
