@@ -227,3 +227,36 @@ def _module(name: str, file: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def fast(connect: Callable[..., str]) -> Iterator[Emulator]:
+    """An emulator whose tasks are finished at once, though the first looks say otherwise."""
+    with serve(EmulatorConfig(duration=Duration(0.05), image_size=64)) as emulator:
+        emulator.faults.add(on="query", action="unknown_status", task_status="processing", times=2)
+        connect(emulator)
+        yield emulator
+
+
+@pytest.fixture
+def references(tmp_path: Path, png: bytes, jpeg: bytes) -> list[str]:
+    (tmp_path / "a.png").write_bytes(png)
+    (tmp_path / "b.jpg").write_bytes(jpeg)
+    return [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def run(load_dag: Callable[[str, str], Any], references: list[str], archive: Path) -> Callable[[str, str], Any]:
+    def run(name: str, source: str) -> Any:
+        source = source.replace("SUBJECTS", repr(references)).replace("DESTINATION", repr(f"file://{archive}"))
+        dag = load_dag(name, source)
+        if hasattr(dag, "sync_to_db"):  # Airflow 2: an event is only for outlets that the database knows
+            dag.sync_to_db()
+        return dag.test()
+
+    return run

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
+from airflow_kling.emulator import Emulator
+from tests.integration.dag_runs import manifests, states
 
 pytestmark = pytest.mark.usefixtures("quick", "airflow_home")
 
@@ -70,47 +70,6 @@ with DAG("kling_mapped", schedule=None) as dag:
     KlingArchiveImagesOperator.partial(task_id="archive", destination=DESTINATION).expand(task=wait.output)
 """
 )
-
-
-@pytest.fixture
-def fast(connect: Callable[..., str]) -> Iterator[Emulator]:
-    """An emulator whose tasks are finished at once, though the first looks say otherwise."""
-    with serve(EmulatorConfig(duration=Duration(0.05), image_size=64)) as emulator:
-        emulator.faults.add(on="query", action="unknown_status", task_status="processing", times=2)
-        connect(emulator)
-        yield emulator
-
-
-@pytest.fixture
-def references(tmp_path: Path, png: bytes, jpeg: bytes) -> list[str]:
-    (tmp_path / "a.png").write_bytes(png)
-    (tmp_path / "b.jpg").write_bytes(jpeg)
-    return [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def run(load_dag: Callable[[str, str], Any], references: list[str], archive: Path) -> Callable[[str, str], Any]:
-    def run(name: str, source: str) -> Any:
-        source = source.replace("SUBJECTS", repr(references)).replace("DESTINATION", repr(f"file://{archive}"))
-        dag = load_dag(name, source)
-        if hasattr(dag, "sync_to_db"):  # Airflow 2: an event is only for outlets that the database knows
-            dag.sync_to_db()
-        return dag.test()
-
-    return run
-
-
-def states(dag_run: Any) -> dict[str, str]:
-    return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in dag_run.get_task_instances()}
-
-
-def manifests(archive: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text()) for file in sorted(archive.glob("*/manifest.json"))]
 
 
 def test_submit_wait_archive(fast: Emulator, run: Any, references: list[str], archive: Path) -> None:

@@ -28,6 +28,7 @@ PUBLIC = """
 import airflow_kling.operators.generate
 import airflow_kling.operators.archive
 import airflow_kling.sensors.task
+import airflow_kling.task_group
 """
 HEAVY = ["httpx", "httpcore", "aiohttp", "pydantic", "PIL", "boto3", "botocore", "jwt", "moto", "uvicorn", "starlette"]
 OWN_AND_LATE = ["airflow_kling.api", "airflow_kling.archive", "airflow_kling.emulator", "airflow_kling.submission"]
