@@ -1,0 +1,228 @@
+"""Generations in Airflow's metadata database, as runs of a DAG leave them there: for the gallery's benchmark and tests.
+
+Images are hard links to a few real files, so that 10,000 generations take no room.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from airflow_kling import asking
+from airflow_kling.archive import record
+
+BEGAN = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)
+WORDS = ("morning light", "on a beach", "studio, white", "winter market", "neon rain", "oak table", "linen", "a café")
+PRODUCTS = ("mug", "lamp", "plant", "shoe", "bag", "chair", "teapot", "watch")
+MODELS = ("kling-v2", "kling-v2-1")
+RATIOS = ("1:1", "16:9", "3:4", "4:3")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation, and where in Airflow it was made.
+
+    :param number: also makes its Kling task id, prompt and time
+    :param archived: False for one that still runs
+    """
+
+    number: int
+    dag_id: str
+    run_id: str
+    map_index: int = -1
+    archived: bool = True
+
+    @property
+    def kling_task_id(self) -> str:
+        return f"8{self.number:08d}"
+
+    @property
+    def at(self) -> datetime:
+        return BEGAN + timedelta(minutes=self.number)
+
+
+def one_run(count: int, dag_id: str = "kling_catalog") -> list[Generation]:
+    """All of them as mapped tasks of a single run."""
+    return [Generation(number, dag_id, "manual__all", number) for number in range(count)]
+
+
+def many_runs(count: int, dag_id: str = "kling_daily") -> list[Generation]:
+    """One a run."""
+    return [Generation(number, dag_id, f"scheduled__{number:06d}") for number in range(count)]
+
+
+class Pictures:
+    """A few real images, of which every archived generation gets links.
+
+    :param folder: where they and the archive lie
+    """
+
+    def __init__(self, folder: Path, *, side: int = 1024, kinds: int = 12, per_generation: int = 2) -> None:
+        self._folder = folder
+        self.per_generation = per_generation
+        folder.mkdir(parents=True, exist_ok=True)
+        self._made = [self._make(number, side) for number in range(kinds)]
+
+    def _make(self, number: int, side: int) -> tuple[Path, dict[str, Any]]:
+        file = self._folder / f"picture-{number}.png"
+        gradient = Image.linear_gradient("L").resize((side, side))
+        channels = [
+            gradient.rotate(90 * (number + turn)).point(lambda v, s=turn: (v * (s + 2)) % 256) for turn in range(3)
+        ]
+        out = io.BytesIO()
+        Image.merge("RGB", channels).save(out, "PNG", compress_level=1)
+        file.write_bytes(out.getvalue())
+        return file, {
+            "sha256": hashlib.sha256(out.getvalue()).hexdigest(),
+            "bytes": file.stat().st_size,
+            "width": side,
+            "height": side,
+            "content_type": "image/png",
+        }
+
+    def archive(self, generation: Generation, *, on_disk: bool = True) -> dict[str, Any]:
+        """The summary of an archived generation; its files exist when ``on_disk``."""
+        folder = self._folder / "archive" / generation.kling_task_id
+        images = []
+        if on_disk:
+            folder.mkdir(parents=True, exist_ok=True)
+        for index in range(self.per_generation):
+            file, description = self._made[(generation.number + index) % len(self._made)]
+            target = folder / f"{index}.png"
+            if on_disk and not target.exists():
+                os.link(file, target)
+            images.append({"index": index, "uri": f"file://{target}", **description})
+        uri = f"file://{folder}/manifest.json"
+        return {"manifest": uri, "kling_task_id": generation.kling_task_id, "images": images}
+
+
+def asked(generation: Generation) -> dict[str, Any]:
+    """What the submitting task leaves in XCom."""
+    number = generation.number
+    product, place = PRODUCTS[number % len(PRODUCTS)], WORDS[number // 8 % len(WORDS)]
+    return {
+        "prompt": f"{product.capitalize()} {number}: {place}, soft shadows, a calm background, catalogue style",
+        "model_name": MODELS[number % 2],
+        "aspect_ratio": RATIOS[number % 4],
+        "n": 2,
+        "gateway": "cometapi",
+        "external_task_id": f"{generation.dag_id}-{number}",
+        "references": [
+            {"name": f"subject_images[{i}]", "source": "url", "uri": f"https://example.com/{product}-{i}.png"}
+            for i in range(2)
+        ],
+    }
+
+
+def finished(generation: Generation) -> dict[str, Any]:
+    """The finished task as the sensor returns it, without its images."""
+    return {
+        "kling_task_id": generation.kling_task_id,
+        "status": "succeed",
+        "created_at": generation.at.isoformat(),
+        "updated_at": (generation.at + timedelta(seconds=17 + generation.number % 20)).isoformat(),
+        "unit_deduction": "2",
+    }
+
+
+def seed(session: Any, generations: Sequence[Generation], pictures: Pictures, *, on_disk: int = 0) -> None:
+    """Write runs, task instances and XComs.
+
+    :param on_disk: how many of the newest generations get files
+    """
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+
+    if session.get(DagBundleModel, "seeded") is None:
+        session.add(DagBundleModel(name="seeded"))
+        session.flush()
+    for dag_id in sorted({one.dag_id for one in generations}):
+        if session.get(DagModel, dag_id) is None:
+            session.add(DagModel(dag_id=dag_id, bundle_name="seeded", is_stale=False, is_paused=False, fileloc="x.py"))
+    session.flush()
+    runs = {(one.dag_id, one.run_id): one for one in generations}
+    session.execute(DagRun.__table__.insert(), [_run(one) for one in runs.values()])
+    ids = dict(
+        ((dag_id, run_id), key) for key, dag_id, run_id in session.query(DagRun.id, DagRun.dag_id, DagRun.run_id).all()
+    )
+    session.execute(TaskInstance.__table__.insert(), [row for one in generations for row in _instances(one)])
+    newest = len(generations) - on_disk
+    session.execute(
+        XComModel.__table__.insert(),
+        [
+            row
+            for position, one in enumerate(generations)
+            for row in _xcoms(one, ids[one.dag_id, one.run_id], pictures, on_disk=position >= newest)
+        ],
+    )
+    session.commit()
+
+
+def _run(one: Generation) -> dict[str, Any]:
+    return {
+        "dag_id": one.dag_id,
+        "run_id": one.run_id,
+        "run_type": "manual",
+        "state": "success" if one.archived else "running",
+        "logical_date": None,
+        "run_after": one.at,
+        "start_date": one.at,
+        "log_template_id": None,
+    }
+
+
+def _instances(one: Generation) -> Iterator[dict[str, Any]]:
+    operators = {
+        "submit": ("KlingMultiImageToImageOperator", "success"),
+        "wait": ("KlingTaskSensor", "success" if one.archived else "deferred"),
+        "archive": ("KlingArchiveImagesOperator", "success" if one.archived else None),
+    }
+    for task_id, (operator, state) in operators.items():
+        yield {
+            "dag_id": one.dag_id,
+            "run_id": one.run_id,
+            "task_id": task_id,
+            "map_index": one.map_index,
+            "state": state,
+            "operator": operator,
+            "pool": "default_pool",
+            "start_date": one.at,
+        }
+
+
+def _xcoms(one: Generation, run: int, pictures: Pictures, *, on_disk: bool) -> Iterator[dict[str, Any]]:
+    request = asked(one)
+    values = {
+        ("submit", "return_value"): one.kling_task_id,
+        ("submit", "kling_task_id"): one.kling_task_id,
+        ("submit", asking.xcom_key(one.kling_task_id)): request,
+    }
+    if one.archived:
+        summary = pictures.archive(one, on_disk=on_disk)
+        values["wait", "return_value"] = finished(one)
+        values["archive", "return_value"] = summary
+        values["archive", record.xcom_key(one.kling_task_id)] = record.describe(
+            summary, task=finished(one), asked=request, conn_id=None
+        )
+    for (task_id, key), value in values.items():
+        yield {
+            "dag_run_id": run,
+            "dag_id": one.dag_id,
+            "run_id": one.run_id,
+            "task_id": task_id,
+            "map_index": one.map_index,
+            "key": key,
+            "value": value,
+            "timestamp": one.at + timedelta(seconds=30 if task_id == "archive" else 0),
+        }
