@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, object]:
         "sensors": [{"integration-name": "Kling", "python-modules": ["airflow_kling.sensors.task"]}],
         "hooks": [{"integration-name": "Kling", "python-modules": ["airflow_kling.hooks.kling"]}],
         "triggers": [{"integration-name": "Kling", "python-modules": ["airflow_kling.triggers.task"]}],
+        "extra-links": ["airflow_kling.links.KlingGalleryLink", "airflow_kling.links.S3ConsoleLink"],
         "connection-types": [CONNECTION_TYPE],
     }
 

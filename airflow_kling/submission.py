@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from airflow_kling import metrics
 from airflow_kling.api import lookup
 from airflow_kling.api.errors import task_failure
 from airflow_kling.api.retry import NOTHING_CREATED, nothing_was_created
@@ -144,6 +145,11 @@ class Submission:
         assert self.identity is not None
         return self.identity.external_task_id(self.attempt)
 
+    @property
+    def _tags(self) -> dict[str, str | None]:
+        dag_id = self.identity.dag_id if self.identity else None
+        return {"dag_id": dag_id, "gateway": self.client.gateway.name, "model": self.request.model_name}
+
     def _recall(self, identity: Identity) -> Facts:
         """The facts at the start of this try."""
         gateway = self.client.gateway
@@ -187,6 +193,7 @@ class Submission:
         assert self._seen is not None
         task = self._seen
         log.info("Adopted Kling task %s, which is %s: nothing was submitted again.", task.kling_task_id, task.status)
+        metrics.adopted(self._tags)
         self._note_submitted(task)
         return task
 
@@ -220,16 +227,19 @@ class Submission:
             task = self.client.create(self.request.model_copy(update={"external_task_id": self._external_task_id}))
         except KlingBadRequestError as error:
             if not facts.may_exist:
+                metrics.refused(error, self._tags)
                 self._note(REFUSED)
                 raise
             self._refusal = error
             return None, replace(facts, posted="duplicate", asked=frozenset())
         except KlingError as error:
             if nothing_was_created(error):
+                metrics.refused(error, self._tags)
                 self._refused(facts)
                 raise self._with_earlier(error, facts) from None
             log.warning("%s Asking whether it was made.", error)
             return None, replace(facts, posted="unknown", may_exist=True, asked=frozenset())
+        metrics.submitted(self._tags)
         self._note_submitted(task)
         log.info("Kling generates %d image(s) as task %s and will bill them.", self.request.n, task.kling_task_id)
         return task, facts

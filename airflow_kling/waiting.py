@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
-from airflow_kling import pacing
+from airflow_kling import metrics, pacing
 from airflow_kling.exceptions import KlingError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -35,9 +35,11 @@ class KlingWaitMixin:
     poke_interval: float
     timeout: float
     _waiting_for: str | None = None
+    _finished: KlingTask | None = None
 
     if TYPE_CHECKING:
         log: Any
+        dag_id: str
         defer: Any
 
     @cached_property
@@ -55,6 +57,7 @@ class KlingWaitMixin:
         from airflow_kling.api.errors import task_failure
 
         self._waiting_for = kling_task_id
+        metrics.polled(self._tags)
         try:
             task = client.get(kling_task_id, deadline=time.time() + patience)
         except KlingError as error:
@@ -67,6 +70,19 @@ class KlingWaitMixin:
         if not task.status_known:
             self._say_once("Kling task %s has the unknown status %r; waiting on.", kling_task_id, task.status)
         return task
+
+    @property
+    def _tags(self) -> dict[str, str | None]:
+        return {"dag_id": self.dag_id, "gateway": self.hook.settings.gateway}
+
+    def finish(self, task: KlingTask, *, since: float | None = None) -> dict[str, Any]:
+        """The one end of every wait that succeeds on a worker.
+
+        :param since: epoch seconds when the wait began, None if that is not known.
+        """
+        self._finished = task
+        metrics.finished(task, since=since, now=time.time(), tags=self._tags)
+        return task.to_xcom()
 
     def _say_once(self, message: str, *values: str) -> None:
         said: set[tuple[str, ...]] = vars(self).setdefault("_said", set())
@@ -85,7 +101,7 @@ class KlingWaitMixin:
         with self.hook.get_conn() as client:
             look = self.look(client, kling_task_id, patience=patience)
         if not isinstance(look, KlingError) and look.finished:
-            return look.to_xcom()
+            return self.finish(look, since=deadline - self.timeout)
         if refused_in_triggerer and not isinstance(look, KlingError):
             raise self._only_triggerer_refused(kling_task_id)
         from airflow_kling.triggers.task import KlingTaskTrigger
@@ -110,7 +126,7 @@ class KlingWaitMixin:
             while True:
                 look = self.look(client, kling_task_id)
                 if not isinstance(look, KlingError) and look.finished:
-                    return look.to_xcom()
+                    return self.finish(look, since=deadline - self.timeout)
                 self._remaining(kling_task_id, deadline)
                 pause = max(
                     self.poke_interval,

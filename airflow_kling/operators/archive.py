@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
-from airflow_kling import asking
+from airflow_kling import asking, lineage, links, metrics
 from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lineage import report_hook_lineage
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 # The outlet of a task that names none: an alias costs nothing to declare, and becomes the destination at run time.
 DEFAULT_OUTLET = "kling_images"
@@ -52,6 +52,7 @@ class KlingArchiveImagesOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("task", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
     template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
+    operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
     ui_color = "#fbe7cf"
 
     def __init__(
@@ -69,6 +70,8 @@ class KlingArchiveImagesOperator(BaseOperator):
         super().__init__(**kwargs)
         self.task = task
         self._task: Any = None
+        self._request: dict[str, Any] = {}
+        self._summary: dict[str, Any] = {}
         self.destination = destination
         self.kling_conn_id = kling_conn_id
         self.aws_conn_id = aws_conn_id
@@ -89,24 +92,30 @@ class KlingArchiveImagesOperator(BaseOperator):
         from airflow_kling.hooks.kling import shared_ssl_context
 
         with failing_fast():
-            task = self._finished_task()
-            asked = self._asked(context, task["kling_task_id"])
+            self._push_links(context)
+            task = self._task = self._finished_task()
+            asked = self._request = self._asked(context, task["kling_task_id"])
             archive = archive_task(
                 task,
                 store=open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
-                download=partial(
-                    download_image,
-                    limits=DownloadLimits(max_bytes=self.max_image_bytes),
-                    allow_private_hosts=self.hook.settings.allow_private_hosts,
-                    ssl_context=shared_ssl_context(),
+                download=metrics.counting(
+                    partial(
+                        download_image,
+                        limits=DownloadLimits(max_bytes=self.max_image_bytes),
+                        allow_private_hosts=self.hook.settings.allow_private_hosts,
+                        ssl_context=shared_ssl_context(),
+                    ),
+                    self._tags(asked),
                 ),
                 refresh=lambda: self._ask(task["kling_task_id"]),
                 request=asked,
                 run=_run(context),
             )
-        summary = summarize(archive)
+        summary = self._summary = summarize(archive)
         emit_asset_events(context, self.outlets, describe_event(archive), destination=self.destination)
-        report_hook_lineage(self.hook, summary, asked.get("references") or ())
+        lineage.report_hook_lineage(
+            self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
+        )
         return summary
 
     def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
@@ -119,8 +128,44 @@ class KlingArchiveImagesOperator(BaseOperator):
             self._task = asking.from_text(self.task)
             self.task = _without_signatures(self._task)
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """References and archived images; after a failure, OpenLineage asks here too, and there are no outputs."""
+        from airflow_kling.openlineage import operator_lineage
+
+        task = self._given
+        return operator_lineage(
+            kling_task_id=self._kling_task_id,
+            asked=self._request,
+            units=metrics.units_of(task.get("unit_deduction")) if isinstance(task, Mapping) else None,
+            inputs=lineage.addresses(self._request.get("references") or ()),
+            outputs=lineage.archived(self._summary) if self._summary else (),
+        )
+
+    @property
+    def _given(self) -> Any:
+        return self._task or asking.from_text(self.task)
+
+    @property
+    def _kling_task_id(self) -> str | None:
+        found = self._given.get("kling_task_id") if isinstance(self._given, Mapping) else self._given
+        return str(found) if found else None
+
+    def _push_links(self, context: Context) -> None:
+        if kling_task_id := self._kling_task_id:
+            links.push_gallery_link(context, kling_task_id)
+            links.push_s3_console_link(
+                context, destination=self.destination, kling_task_id=kling_task_id, aws_conn_id=self.aws_conn_id
+            )
+
+    def _tags(self, asked: Mapping[str, Any]) -> dict[str, str | None]:
+        return {
+            "dag_id": self.dag_id,
+            "gateway": self.hook.settings.gateway,
+            "model": asked.get("model_name"),
+        }
+
     def _finished_task(self) -> Mapping[str, Any]:
-        task = self._task or asking.from_text(self.task)
+        task = self._given
         if isinstance(task, str | int):
             return self._ask(str(task))
         if not isinstance(task, Mapping) or not task.get("kling_task_id"):

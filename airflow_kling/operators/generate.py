@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_kling import asking, pacing
+from airflow_kling import asking, lineage, links, metrics, pacing
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -20,6 +20,7 @@ from airflow_kling.waiting import KlingWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
@@ -79,7 +80,10 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         "prompt": "md",
         "negative_prompt": "md",
     }
+    operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
+    _asked: dict[str, Any] | None = None
+    _kling_task_id: str | None = None
 
     def __init__(
         self,
@@ -151,6 +155,8 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         submit_deadline = submit_deadline or time.time() + self.submit_timeout
         with failing_fast():
             request, asked = self._request()
+            self._asked = asked
+            lineage.report_hook_lineage(self.hook, inputs=lineage.addresses(asked["references"]))
             while True:
                 with self.hook.get_conn() as client:
                     submission = self._submission(context, client, request, asked, refused_attempt)
@@ -216,11 +222,41 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         pause = timedelta(seconds=max(delay, pacing.FIRST_LOOK_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """References as they are given; nothing is read for it."""
+        from airflow_kling.openlineage import operator_lineage
+
+        given = [*asking.as_list(self.subject_images), self.scene_image, self.style_image]
+        return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """References and what was asked; after a failure, OpenLineage asks here too."""
+        from airflow_kling.openlineage import operator_lineage
+
+        kling_task_id, asked = self._kling_task_id, self._asked
+        if asked is None:  # another process has submitted, before the deferral
+            kling_task_id, asked = self._told(task_instance)
+        return operator_lineage(
+            kling_task_id=kling_task_id,
+            asked=asked,
+            units=metrics.units_of(self._finished.unit_deduction) if self._finished else None,
+            inputs=lineage.addresses(asked.get("references") or ()),
+        )
+
+    def _told(self, ti: Any) -> tuple[str | None, dict[str, Any]]:
+        """What :meth:`_tell` has left in XCom."""
+        own = {"task_ids": self.task_id, "map_indexes": ti.map_index}
+        kling_task_id = ti.xcom_pull(key="kling_task_id", **own)
+        asked = ti.xcom_pull(key=asking.xcom_key(kling_task_id), **own) if kling_task_id else None
+        return kling_task_id, asked or {}
+
     def _tell(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Leave in XCom what the tasks after this one need: the id, and what was asked, for the manifest."""
+        self._kling_task_id = task.kling_task_id
         if ti := context.get("ti"):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=asking.xcom_key(task.kling_task_id), value=dict(asked))
+        links.push_gallery_link(context, task.kling_task_id)
 
 
 def _one_of(name: str, value: Any, *choices: str) -> Any:

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_kling import pacing
+from airflow_kling import links, metrics, pacing
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -23,6 +23,7 @@ from airflow_kling.waiting import DEFERRAL_GRACE, KlingWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 
 class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
@@ -50,6 +51,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "kling_conn_id")
+    operator_extra_links = links.GALLERY_LINKS
     ui_color = "#d9f2e6"
 
     def __init__(
@@ -93,6 +95,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once on the worker, then defer; or poke, as the mode says."""
+        links.push_gallery_link(context, str(self.kling_task_id))
         with self._failing_softly(), failing_fast():
             if self.deferrable:
                 return self.wait_deferred(_text(self.kling_task_id), time.time() + self.timeout)
@@ -104,12 +107,21 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             look = self.look(client, self.kling_task_id)
         if isinstance(look, KlingError) or not look.finished:
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=look.to_xcom())
+        return PokeReturnValue(is_done=True, xcom_value=self.finish(look))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any], **state: Any) -> dict[str, Any]:
         """Resume after the trigger has fired."""
+        if self.start_from_trigger:  # no worker has run before
+            links.push_gallery_link(context, event["kling_task_id"])
         with self._failing_softly():
             return super().execute_complete(context, event, **state)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """The generation and its units; after a failure, OpenLineage asks here too."""
+        from airflow_kling.openlineage import operator_lineage
+
+        units = metrics.units_of(self._finished.unit_deduction) if self._finished else None
+        return operator_lineage(kling_task_id=self._waiting_for, asked={}, units=units)
 
     @contextmanager
     def _failing_softly(self) -> Iterator[None]:
