@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from airflow_kling.exceptions import KlingError, KlingInputError
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from airflow_kling.api.models import KlingTask, TaskStatus
+
+    class Rule(Protocol):
+        """When to look, in epoch seconds."""
+
+        def __call__(self, *, now: float, since: float, deadline: float, poke_interval: float, dice: float) -> float:
+            """:func:`first_look` or :func:`next_look`."""
+            ...
+
 
 # Airflow 3.3.2 fails a deferred task whose trigger fires before the scheduler has seen the deferral
 # (apache/airflow#67287: 8 % of tasks after 2 s, 2 % after 5 s), so the triggerer looks no sooner than this.

@@ -7,60 +7,36 @@ Where the gateway has a list, one request tells of up to 500 tasks.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import heapq
 import itertools
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from airflow_kling import pacing
 from airflow_kling.exceptions import KlingError
 from airflow_kling.throttle import Throttle
+from airflow_kling.watch import Watch
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import AsyncKlingClient
-    from airflow_kling.api.models import KlingTask, TaskStatus
-
-    Look = TaskStatus | KlingError
+    from airflow_kling.api.models import KlingTask
+    from airflow_kling.watch import Look
 
     Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
 
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and all of them may come at once
-TICK = 0.1  # seconds; looks that are due in the same tick go out together, which halves what each costs the loop
 SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
 MAX_PAGES = 1000  # the last page the API gives [C]
 PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
-
-
-@dataclass(eq=False, slots=True)
-class Watch:
-    """One waiting trigger.
-
-    :param since: epoch seconds when the wait began.
-    :param ended: resolves to the verdict.
-    :param context: in which the trigger's log lines belong.
-    :param due: epoch seconds of the next look.
-    """
-
-    kling_task_id: str
-    deadline: float
-    poke_interval: float
-    since: float
-    ended: asyncio.Future[str]
-    context: contextvars.Context
-    due: float = 0.0
-    odd_status: str | None = None
 
 
 class StatusPoller:
@@ -116,7 +92,7 @@ class StatusPoller:
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        watch = Watch(kling_task_id, deadline, poke_interval, since, ended, contextvars.copy_context())
+        watch = Watch(kling_task_id, deadline, poke_interval, since, ended)
         self._join(watch)
         try:
             verdict = await watch.ended
@@ -135,14 +111,8 @@ class StatusPoller:
 
     def _join(self, watch: Watch) -> None:
         self._watches.setdefault(watch.kling_task_id, []).append(watch)
-        due = pacing.first_look(
-            now=self._clock(),
-            since=watch.since,
-            deadline=watch.deadline,
-            poke_interval=watch.poke_interval,
-            dice=self._dice(),
-        )
-        self._schedule(watch, due)
+        watch.begin(self._clock(), self._dice())
+        self._push(watch)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name=f"kling-poller-{self.conn_id}")
 
@@ -161,9 +131,8 @@ class StatusPoller:
         if pollers.get(self.conn_id) is self:
             del pollers[self.conn_id]
 
-    def _schedule(self, watch: Watch, due: float) -> None:
-        watch.due = due = math.ceil(due / TICK) * TICK
-        heapq.heappush(self._heap, (due, next(self._order), watch))
+    def _push(self, watch: Watch) -> None:
+        heapq.heappush(self._heap, (watch.due, next(self._order), watch))
         if self._heap[0][2] is watch:
             self._changed.set()
 
@@ -189,7 +158,7 @@ class StatusPoller:
             if client.gateway.has_list and len(due) >= SWEEP_FROM:
                 due = await self._sweep(client, throttle, due)
             for watch in due:
-                if watch.ended.done() or watch.due > self._clock():
+                if watch.over or watch.due > self._clock():
                     continue  # it left, or a look at the same task served it too
                 await self._slots.acquire()
                 await throttle.turn()
@@ -210,7 +179,7 @@ class StatusPoller:
         due = []
         while self._heap and self._heap[0][0] <= now:
             time_due, _, watch = heapq.heappop(self._heap)
-            if time_due == watch.due and not watch.ended.done():
+            if time_due == watch.due and not watch.over:
                 due.append(watch)
         return due
 
@@ -253,46 +222,11 @@ class StatusPoller:
     def _settle(self, kling_task_id: str, look: Look) -> None:
         now = self._clock()
         for watch in self._watches.get(kling_task_id, ()):
-            if watch.ended.done():
+            if watch.over:
                 continue
-            if verdict := pacing.verdict(look, now=now, deadline=watch.deadline):
-                if verdict == pacing.ERROR:
-                    watch.context.run(log.warning, "Waiting for task %s cannot help: %s", kling_task_id, look)
-                self._end(watch, verdict)
-                continue
-            self._note_odd_status(watch, look)
-            due = pacing.next_look(
-                now=now,
-                since=watch.since,
-                deadline=watch.deadline,
-                poke_interval=watch.poke_interval,
-                dice=self._dice(),
-            )
-            self._schedule(watch, due)
-
-    def _note_odd_status(self, watch: Watch, look: Look) -> None:
-        if not isinstance(look, KlingError) and not look.status_known and look.status != watch.odd_status:
-            watch.odd_status = look.status
-            watch.context.run(
-                log.warning, "Kling task %s has the unknown status %r; waiting on.", watch.kling_task_id, look.status
-            )
-
-    def _end(self, watch: Watch, outcome: str | Exception) -> None:
-        """End a wait, but not before the scheduler has seen its deferral; the look may have been for another one."""
-
-        def end() -> None:
-            if not watch.ended.done():
-                if isinstance(outcome, Exception):
-                    watch.ended.set_exception(outcome)
-                else:
-                    watch.ended.set_result(outcome)
-
-        watch.due = math.inf  # no look is to come
-        early = watch.since + pacing.FIRST_LOOK_AFTER_DEFERRAL - self._clock()
-        if early > 0:
-            asyncio.get_running_loop().call_later(early, end)
-        else:
-            end()
+            watch.look(look, now, self._dice())
+            if not watch.over:
+                self._push(watch)
 
     def _fail(self, error: BaseException) -> None:
         """End every wait. An error of ours is a verdict: the worker asks the API itself and raises it properly."""
@@ -300,8 +234,8 @@ class StatusPoller:
             if watch.ended.done():
                 continue
             if isinstance(error, KlingError):
-                self._end(watch, pacing.ERROR)
+                watch.end(pacing.ERROR, self._clock())
                 continue
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
-            self._end(watch, own)
+            watch.end(own, self._clock())
