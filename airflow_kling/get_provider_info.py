@@ -18,7 +18,12 @@ def get_provider_info() -> dict[str, object]:
         "operators": [
             {
                 "integration-name": "Kling",
-                "python-modules": ["airflow_kling.operators.generate", "airflow_kling.operators.archive"],
+                "python-modules": [
+                    "airflow_kling.operators.generate",
+                    "airflow_kling.operators.archive",
+                    "airflow_kling.operators.review",
+                    "airflow_kling.operators.publish",
+                ],
             }
         ],
         "sensors": [{"integration-name": "Kling", "python-modules": ["airflow_kling.sensors.task"]}],

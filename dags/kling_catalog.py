@@ -19,8 +19,9 @@ Rows are independent: a row that fails (a refused prompt, an unreadable image) f
 once the others are archived. Clear the failed row's tasks to run it anew.
 
 **The pool `kling` mirrors Kling's concurrency.** An image task holds `n` of the account's parallel slots from
-submission to its end, so `generate` submits *and* waits, holding `pool_slots = n` for the whole time; two separate
-tasks would let go of the slots in between. Make the pool as large as the account's limit and count deferred tasks:
+submission to its end, so with a pool `kling_image` submits *and* waits in one task, `generate`, which holds
+`pool_slots = n` for the whole time; two tasks would let go of the slots in between. Make the pool as large as the
+account's limit and count deferred tasks:
 
     airflow pools set kling 9 "parallel Kling images" --include-deferred
 """
@@ -35,10 +36,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import DAG, Asset, ObjectStoragePath, Param, task, task_group
+from airflow.providers.common.compat.sdk import DAG, Asset, ObjectStoragePath, Param, task
 
-from airflow_kling.operators.archive import KlingArchiveImagesOperator
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling import kling_image
 
 IMAGES_PER_ROW = 2
 
@@ -61,12 +61,12 @@ def beside(catalog: ObjectStoragePath, image: str | None) -> str | None:
 
 
 def to_task_arguments(catalog: ObjectStoragePath, destination: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn one row into the arguments of the mapped task group; what the API allows is the operator's to check."""
+    """Turn one row into arguments of `kling_image`; what the API allows is checked there."""
     if not row.get("sku"):
         raise ValueError(f"A row of {catalog} has no sku: {row}")
     return {
         "subject_images": [beside(catalog, image) for image in row.get("subject_images") or []],
-        "prompt": row.get("prompt") or None,
+        "prompt": row.get("prompt"),
         "scene_image": beside(catalog, row.get("scene_image")),
         "style_image": beside(catalog, row.get("style_image")),
         "aspect_ratio": row.get("aspect_ratio") or "1:1",
@@ -108,34 +108,6 @@ with DAG(
         rows = parse_catalog(path.read_text(encoding="utf-8-sig"), path.name)
         return [to_task_arguments(path, destination, row) for row in rows]
 
-    @task_group
-    def product(
-        subject_images: list[str],
-        prompt: str | None,
-        scene_image: str | None,
-        style_image: str | None,
-        aspect_ratio: str,
-        destination: str,
-    ) -> None:
-        """Generate and archive the images of one row."""
-        generate = KlingMultiImageToImageOperator(
-            task_id="generate",
-            subject_images=subject_images,
-            prompt=prompt,
-            scene_image=scene_image,
-            style_image=style_image,
-            aspect_ratio=aspect_ratio,
-            n=IMAGES_PER_ROW,
-            wait_for_completion=True,
-            deferrable=True,
-            pool="kling",
-            pool_slots=IMAGES_PER_ROW,
-        )
-        KlingArchiveImagesOperator(
-            task_id="archive",
-            task=generate.output,
-            destination=destination,
-            outlets=[Asset("kling_catalog_images")],
-        )
-
-    product.expand_kwargs(read_catalog(dag.param("catalog"), dag.param("destination")))
+    kling_image.partial("product", n=IMAGES_PER_ROW, pool="kling", outlets=[Asset("kling_images")]).expand_kwargs(
+        read_catalog(dag.param("catalog"), dag.param("destination"))
+    )

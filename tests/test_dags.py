@@ -11,10 +11,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 FOLDER = Path(__file__).resolve().parent.parent / "dags"
 MAIN = "kling_multi_image_to_image"
 CATALOG = "kling_catalog"
+REVIEW = "kling_review_and_publish"
+NEEDS_3_1 = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="Airflow asks a person from 3.1 on")
+DAGS = [MAIN, CATALOG, pytest.param(REVIEW, marks=NEEDS_3_1)]
 SUBJECTS = ["https://example.com/mug.png", "/data/plant.png"]
 
 
@@ -44,11 +48,11 @@ def checked(dag: Any, **values: Any) -> dict[str, Any]:
     return dict(params.validate())
 
 
-def test_there_are_two_dags() -> None:
-    assert {file.stem for file in FOLDER.glob("*.py")} == {MAIN, CATALOG}
+def test_there_are_three_dags() -> None:
+    assert {file.stem for file in FOLDER.glob("*.py")} == {MAIN, CATALOG, REVIEW}
 
 
-@pytest.mark.parametrize("name", [MAIN, CATALOG])
+@pytest.mark.parametrize("name", DAGS)
 def test_dag_is_documented_and_named_after_its_file(name: str) -> None:
     dag = load(name).dag
     assert dag.dag_id == name
@@ -57,7 +61,7 @@ def test_dag_is_documented_and_named_after_its_file(name: str) -> None:
     assert not dag.catchup
 
 
-@pytest.mark.parametrize("name", [MAIN, CATALOG])
+@pytest.mark.parametrize("name", DAGS)
 def test_loading_a_dag_opens_no_connection_and_reads_no_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("I/O while a DAG file is parsed")
@@ -125,7 +129,7 @@ def test_catalog_rows_are_mapped_and_independent(catalog: ModuleType) -> None:
     assert set(dag.task_ids) == {"read_catalog", "product.generate", "product.archive"}
     assert archive.upstream_task_ids == {"product.generate", "read_catalog"}
     assert generate.get_closest_mapped_task_group().group_id == "product"
-    assert [asset.uri for asset in archive.outlets] == ["kling_catalog_images"]
+    assert [asset.uri for asset in archive.outlets] == ["kling_images"]
 
 
 def test_catalog_holds_as_many_slots_as_it_asks_for_images(catalog: ModuleType) -> None:
@@ -182,3 +186,52 @@ def test_catalog_leaves_a_row_without_subjects_to_fail_alone(catalog: ModuleType
 def test_catalog_names_the_row_without_a_sku(catalog: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no sku: .*p\.png"):
         arguments(catalog, tmp_path / "catalog.csv", "sku,subject_images\n,https://x.test/p.png\n")
+
+
+# --- review -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(AIRFLOW_V_3_1_PLUS, reason="this Airflow can ask a person")
+def test_review_is_left_out_where_airflow_cannot_ask_a_person(caplog: pytest.LogCaptureFixture) -> None:
+    assert not hasattr(load(REVIEW), "dag")
+    assert "kling_review_and_publish is left out: to ask a person needs Airflow 3.1" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def review() -> Any:
+    return load(REVIEW).dag
+
+
+@NEEDS_3_1
+def test_review_is_scheduled_by_what_the_other_dags_emit(review: Any, main_dag: Any, catalog: ModuleType) -> None:
+    from airflow.sdk import AssetAlias
+
+    from airflow_kling.operators.archive import DEFAULT_OUTLET
+
+    asset, alias = review.schedule.objects
+    for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.archive")):
+        assert archive.outlets == [asset]
+    assert alias == AssetAlias(DEFAULT_OUTLET)
+
+
+@NEEDS_3_1
+def test_review_asks_for_each_generation_and_publishes_the_answer(review: Any) -> None:
+    ask, publish = review.get_task("generation.review"), review.get_task("generation.publish")
+    assert set(review.task_ids) == {"archived", "generation.review", "generation.publish"}
+    assert ask.get_closest_mapped_task_group().group_id == "generation"
+    assert publish.upstream_task_ids == {"generation.review"}
+    assert ask.response_timeout.days == 3
+    assert ask.defaults is None, "the form starts with nothing ticked"
+
+
+@NEEDS_3_1
+def test_review_takes_each_manifest_once(review: Any) -> None:
+    from types import SimpleNamespace
+
+    def event(**extra: Any) -> Any:
+        return SimpleNamespace(extra=extra)
+
+    archived = review.get_task("archived").python_callable
+    events = {"asset": [event(manifest="a"), event(manifest="b"), event()], "alias": [event(manifest="a")]}
+    assert archived(["c", "b"], triggering_asset_events=events) == ["c", "b", "a"]
+    assert archived([], triggering_asset_events={}) == []

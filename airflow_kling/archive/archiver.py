@@ -64,7 +64,7 @@ def archive_task(
     present = store.keys(kling_task_id)
     previous = _read_manifest(store, kling_task_id) if manifest_key(kling_task_id) in present else None
     known = {} if previous is None else {image.index: image for image in previous.images}
-    kept = {index: image for index, image in known.items() if index in urls and _is_there(store, image)}
+    kept = {index: image for index, image in known.items() if index in urls and is_stored(store, image)}
     uri = store.uri(manifest_key(kling_task_id))
     if previous is not None and kept.keys() == urls.keys() == known.keys():
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
@@ -232,7 +232,8 @@ def _write_manifest(store: Store, manifest: Manifest) -> None:
     store.write_file(key, BytesIO(data), content_type="application/json", sha256=sha256)
 
 
-def _is_there(store: Store, image: ManifestImage) -> bool:
+def is_stored(store: Store, image: ManifestImage) -> bool:
+    """Whether the store has these bytes, as far as it can tell without reading them."""
     stored = store.stat(image.key)
     return stored is not None and stored.bytes == image.bytes and stored.sha256 in (None, image.sha256)
 

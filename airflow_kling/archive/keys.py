@@ -1,4 +1,4 @@
-"""Names in the storage: ``<kling task id>/<index>.<ext>`` and ``<kling task id>/manifest.json``, nothing else.
+"""Names in the storage: ``<kling task id>/<index>.<ext>``, ``manifest.json`` and ``review.json`` beside it, no others.
 
 The task id comes from an API, so it is checked: no other text from outside ever becomes part of a path.
 """
@@ -42,3 +42,19 @@ def image_key(kling_task_id: str, index: int, ext: str) -> str:
 def manifest_key(kling_task_id: str) -> str:
     """Name of the manifest relative to the destination."""
     return f"{check_task_id(kling_task_id)}/manifest.json"
+
+
+def review_key(kling_task_id: str) -> str:
+    """Name of the verdict on a task's images, beside its manifest."""
+    return f"{check_task_id(kling_task_id)}/review.json"
+
+
+def split_manifest_uri(uri: str) -> tuple[str, str]:
+    """Return destination and task id of the manifest at ``uri``.
+
+    :raises KlingInputError: it is not the address of a manifest.
+    """
+    destination, _, rest = str(uri).removesuffix("/manifest.json").rpartition("/")
+    if not destination or f"{destination}/{rest}/manifest.json" != uri:
+        raise KlingInputError(f"{str(uri)[:200]!r} is no manifest: <destination>/<Kling task id>/manifest.json is.")
+    return destination, check_task_id(rest)

@@ -1,0 +1,154 @@
+"""From an archive and a person's verdict to published copies; doing it again changes nothing.
+
+Copies lie under the same names as in the archive. ``review.json`` beside the manifest is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+from airflow_kling.archive.archiver import is_stored
+from airflow_kling.archive.keys import manifest_key, review_key, split_manifest_uri
+from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage, parse_manifest
+from airflow_kling.archive.store import Store, open_store
+from airflow_kling.exceptions import KlingError, KlingInputError
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Final = "airflow-provider-kling/review"
+VERSION: Final = 1
+APPROVED, REJECTED = "approved", "rejected"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a person said.
+
+    :param approved: indexes of the images that may be published; all others are rejected.
+    :param by: ``{"id", "name"}`` of the person, None when nobody answered in time.
+    :param at: when, ISO 8601.
+    """
+
+    approved: frozenset[int]
+    by: Mapping[str, str] | None
+    at: str
+
+
+def open_archive(
+    manifest_uri: str, *, aws_conn_id: str | None = "aws_default", storage_conn_id: str | None = None
+) -> tuple[Archive, Store]:
+    """Read a manifest; return it with the store that it and its images are in.
+
+    :param aws_conn_id: for ``s3://``.
+    :param storage_conn_id: for every other storage, whose own default is taken without it.
+    :raises KlingInputError: not the address of a manifest.
+    :raises KlingError: there is none, or it is damaged.
+    """
+    destination, kling_task_id = split_manifest_uri(manifest_uri)
+    scheme, _, place = destination.partition("://")
+    if storage_conn_id and scheme != "s3":
+        destination = f"{scheme}://{storage_conn_id}@{place}"
+    store, data = open_store(destination, aws_conn_id=aws_conn_id), BytesIO()
+    if not store.read_into(manifest_key(kling_task_id), data):
+        raise KlingError(f"There is no manifest {manifest_uri}; archive Kling task {kling_task_id} first.")
+    manifest = parse_manifest(data.getvalue())
+    if manifest is None or manifest.kling_task_id != kling_task_id:
+        raise KlingError(f"{manifest_uri} is not a manifest of Kling task {kling_task_id}; archive it again.")
+    return Archive(manifest, manifest_uri), store
+
+
+def publish(
+    archive: Archive, verdict: Verdict, *, source: Store, target: Store, run: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Copy the approved images, verified, and note the verdict on each beside the manifest.
+
+    An image that was published before and is rejected now is removed from the target.
+
+    :param source: where the archive is.
+    :param target: where the copies go.
+    :param run: the Airflow run, for ``review.json``.
+    :return: ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
+        "width", "height", "content_type"}], "rejected": [index]}``.
+    :raises KlingInputError: the target is the archive itself, or an image was approved that is not in it.
+    :raises KlingError: the bytes in the archive are no longer those of the manifest; nothing of them is published.
+    """
+    manifest = archive.manifest
+    _check(manifest, verdict, source, target)
+    for image in manifest.images:
+        if image.index in verdict.approved:
+            _copy(image, source, target)
+        elif target.stat(image.key) is not None:
+            target.remove(image.key)
+            log.info("Removed %s, which is no longer approved", target.uri(image.key))
+    review = _write_review(manifest, verdict, source, target, run or {})
+    published = [image for image in manifest.images if image.index in verdict.approved]
+    return {
+        "review": review,
+        "manifest": archive.uri,
+        "kling_task_id": manifest.kling_task_id,
+        "published": [
+            {**image.model_dump(exclude={"key", "source_url"}), "uri": target.uri(image.key)} for image in published
+        ],
+        "rejected": [image.index for image in manifest.images if image.index not in verdict.approved],
+    }
+
+
+def _check(manifest: Manifest, verdict: Verdict, source: Store, target: Store) -> None:
+    if odd := verdict.approved - {image.index for image in manifest.images}:
+        raise KlingInputError(f"Image {min(odd)} was approved, Kling task {manifest.kling_task_id} has no such image.")
+    key = manifest.images[0].key
+    if source.uri(key) == target.uri(key):
+        raise KlingInputError(f"{target.uri(key)} is the archive itself; publish to another destination.")
+
+
+def _copy(image: ManifestImage, source: Store, target: Store) -> None:
+    if is_stored(target, image):
+        return
+    with tempfile.TemporaryFile(prefix="kling-") as file:
+        found = source.read_into(image.key, file)
+        size = file.tell()
+        file.seek(0)
+        if not found or size != image.bytes or hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
+            raise KlingError(
+                f"{source.uri(image.key)} is not what the manifest says: it is missing or has changed. Archive the "
+                "task again, which repairs it; it was not published."
+            )
+        uri = target.write_file(image.key, file, content_type=image.content_type, sha256=image.sha256)
+    log.info("Published %s", uri)
+
+
+def _write_review(manifest: Manifest, verdict: Verdict, source: Store, target: Store, run: Mapping[str, Any]) -> str:
+    """Write the verdict, unless the same is there already."""
+    key = review_key(manifest.kling_task_id)
+    said = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "kling_task_id": manifest.kling_task_id,
+        "by": verdict.by,
+        "at": verdict.at,
+        "run": dict(run),
+        "images": [
+            {
+                "index": image.index,
+                "uri": image.uri,
+                "sha256": image.sha256,
+                "verdict": APPROVED if image.index in verdict.approved else REJECTED,
+                "published": target.uri(image.key) if image.index in verdict.approved else None,
+            }
+            for image in manifest.images
+        ],
+    }
+    data = (json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    present = BytesIO()
+    if source.read_into(key, present) and present.getvalue() == data:
+        return source.uri(key)
+    return source.write_file(
+        key, BytesIO(data), content_type="application/json", sha256=hashlib.sha256(data).hexdigest()
+    )

@@ -1,0 +1,86 @@
+"""``KlingPublishImagesOperator``: the archived images that a person approved, copied to where the world sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_kling import asking
+from airflow_kling.assets import emit_asset_events
+from airflow_kling.exceptions import KlingInputError
+from airflow_kling.failures import failing_fast
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_kling.archive.publish import Verdict
+
+
+class KlingPublishImagesOperator(BaseOperator):
+    """Copy approved images of an archive, verified, and write the verdict on each beside the manifest.
+
+    Copies are ``<destination>/<kling_task_id>/<index>.<ext>``; ``review.json`` in the archive says of each image
+    whether it was approved or rejected, by whom and when. An image that was published before and is rejected now is
+    removed from the destination. Running again changes nothing.
+
+    Returns ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
+    "width", "height", "content_type"}], "rejected": [index]}``, which is also the extra of the Asset event of each
+    outlet.
+
+    Raises ``KlingInputError`` when the review is none, or the destination is the archive itself, and ``KlingError``
+    when the archive is not what its manifest says.
+
+    :param review: what ``KlingReviewImagesOperator`` returns: ``{"manifest": uri, "approved": [index], "by": {"id",
+        "name"} | None, "at": ISO 8601}``.
+    :param destination: ``s3://bucket/prefix``, or any object storage URL (``file:///...``, ``gs://...``).
+    :param aws_conn_id: for ``s3://``, of archive and destination.
+    :param storage_conn_id: of an archive in another object storage; its own default is taken without it.
+    :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"CacheControl": "max-age=86400"}``.
+    """
+
+    template_fields: Sequence[str] = ("review", "destination", "aws_conn_id", "storage_conn_id", "s3_extra_args")
+    template_fields_renderers = {"review": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
+    ui_color = "#fbe7cf"
+
+    def __init__(
+        self,
+        *,
+        review: Mapping[str, Any] | str,
+        destination: str,
+        aws_conn_id: str | None = "aws_default",
+        storage_conn_id: str | None = None,
+        s3_extra_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.review = review
+        self.destination = destination
+        self.aws_conn_id = aws_conn_id
+        self.storage_conn_id = storage_conn_id
+        self.s3_extra_args = s3_extra_args
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy, write the verdict, and tell Airflow."""
+        from airflow_kling.archive.publish import open_archive, publish
+        from airflow_kling.archive.store import open_store
+
+        with failing_fast():
+            manifest, verdict = self._verdict()
+            archive, source = open_archive(manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)
+            target = open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args)
+            summary = publish(archive, verdict, source=source, target=target)
+        emit_asset_events(context, self.outlets, summary, destination=self.destination)
+        return summary
+
+    def _verdict(self) -> tuple[str, Verdict]:
+        from airflow_kling.archive.publish import Verdict
+
+        review = asking.from_text(self.review)
+        if not isinstance(review, Mapping) or not {"manifest", "approved", "by", "at"} <= review.keys():
+            raise KlingInputError(
+                f"review is a {type(review).__name__}, it must be what KlingReviewImagesOperator returns: manifest, "
+                "approved, by and at; nothing was published."
+            )
+        return review["manifest"], Verdict(frozenset(review["approved"]), by=review["by"], at=review["at"])

@@ -1,0 +1,149 @@
+"""``KlingReviewImagesOperator``: a person looks at archived images and says which may be published (Airflow 3.1+)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+from airflow_kling.failures import failing_fast
+from airflow_kling.links import gallery_url
+
+if not AIRFLOW_V_3_1_PLUS:
+    raise ImportError("KlingReviewImagesOperator needs Airflow 3.1 or newer, which can ask a person.")
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_kling.archive.manifest import Archive, Manifest
+
+NONE = "None of them"
+_LABEL = "Image {}"
+
+
+class KlingReviewImagesOperator(HITLOperator):
+    """Show the images of an archive on Airflow's page of required actions, and wait for a person's choice.
+
+    The person ticks the images that may be published, or "None of them". The wait takes no worker. Where nobody answers
+    within ``response_timeout``, nothing is approved.
+
+    Returns ``{"manifest": uri, "kling_task_id", "approved": [index], "rejected": [index], "by": {"id", "name"} | None,
+    "at": ISO 8601}``, for :class:`KlingPublishImagesOperator`; ``by`` is None when nobody answered in time.
+
+    Raises ``ValueError`` when images were ticked and "None of them" too: with ``retries`` the person is asked again.
+
+    :param manifest: address of the manifest, e.g. ``archive.output["manifest"]``, or ``event.extra["manifest"]`` of an
+        Asset event.
+    :param aws_conn_id: for ``s3://`` archives.
+    :param storage_conn_id: of an archive in another object storage; its own default is taken without it.
+    :param response_timeout: how long to wait for an answer; without one for ever.
+    :param assigned_users: ``{"id", "name"}`` of those who may answer; everybody who may change the DAG without it.
+    :param notifiers: told that an answer is needed.
+    """
+
+    template_fields: Collection[str] = ("manifest", "aws_conn_id", "storage_conn_id")
+    ui_color = "#fde2e4"
+
+    def __init__(
+        self,
+        *,
+        manifest: str,
+        aws_conn_id: str | None = "aws_default",
+        storage_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # What is asked is known once the manifest is read. Without defaults the form starts with nothing ticked.
+        super().__init__(subject="Which images may be published?", options=[NONE], multiple=True, **kwargs)
+        self.manifest = manifest
+        self.aws_conn_id = aws_conn_id
+        self.storage_conn_id = storage_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Ask, and wait without a worker."""
+        archive = self._archive()
+        self.options = [*_labels(archive.manifest), NONE]
+        self.subject = f"Which images may be published? {shorten(_title(archive.manifest), 100, placeholder=' ...')}"
+        self.body = describe(archive, ui=conf.get("api", "base_url", fallback="/"))
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Read the answer, or the lack of one."""
+        archive = self._archive()
+        labels = _labels(archive.manifest)
+        self.options = [*labels, NONE]
+        if event.get("error_type") == "timeout":
+            self.log.warning("Nobody answered in time: nothing is approved")
+            answer: Mapping[str, Any] = {
+                "chosen_options": [NONE],
+                "responded_by_user": None,
+                "responded_at": datetime.now(UTC),
+            }
+        else:
+            answer = super().execute_complete(context, event)
+        approved = read_choice(answer["chosen_options"], labels)
+        return {
+            "manifest": archive.uri,
+            "kling_task_id": archive.manifest.kling_task_id,
+            "approved": approved,
+            "rejected": [index for index in labels.values() if index not in approved],
+            "by": answer["responded_by_user"],
+            "at": answer["responded_at"].isoformat(),
+        }
+
+    def _archive(self) -> Archive:
+        from airflow_kling.archive.publish import open_archive
+
+        with failing_fast():
+            return open_archive(self.manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)[0]
+
+
+def read_choice(chosen: Sequence[str], labels: Mapping[str, int]) -> list[int]:
+    """Indexes of the images that were ticked.
+
+    :raises ValueError: "None of them" was ticked together with images.
+    """
+    if NONE in chosen and len(chosen) > 1:
+        raise ValueError(f"{', '.join(chosen)} were ticked together, which is a contradiction; please choose again.")
+    return sorted(labels[label] for label in chosen if label != NONE)
+
+
+def describe(archive: Archive, *, ui: str) -> str:
+    """What the person reads: Markdown, of which Airflow's UI shows no HTML.
+
+    :param ui: base URL of Airflow's UI, where the gallery is.
+    """
+    manifest = archive.manifest
+    asked = manifest.request
+    facts = [str(asked[name]) for name in ("model_name", "aspect_ratio") if asked.get(name)]
+    lines = [f"**{' · '.join([f'Kling task {manifest.kling_task_id}', *facts])}**", ""]
+    if prompt := asked.get("prompt"):
+        lines += [_fenced(prompt), ""]
+    if {"dag_id", "run_id"} <= manifest.run.keys():
+        page = gallery_url(
+            ui, **{name: manifest.run[name] for name in ("dag_id", "run_id")}, kling_task_id=manifest.kling_task_id
+        )
+        lines += [f"[Look at the images in the gallery]({page})", ""]
+    for label, image in zip(_labels(manifest), manifest.images, strict=True):
+        lines.append(f"- **{label}**: {image.width} x {image.height}, `{image.uri}`")
+    return "\n".join(lines)
+
+
+def _fenced(text: str) -> str:
+    """As a block of code, so that nothing of it is read as Markdown: a link or a picture in a prompt stays text."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _title(manifest: Manifest) -> str:
+    return str(manifest.request.get("prompt") or f"Kling task {manifest.kling_task_id}")
+
+
+def _labels(manifest: Manifest) -> dict[str, int]:
+    return {_LABEL.format(image.index): image.index for image in manifest.images}

@@ -1,0 +1,91 @@
+"""
+### Kling: a person looks, and what is approved is published
+
+Runs whenever a DAG has archived images and says so with the Asset `kling_images`, as `kling_multi_image_to_image` and
+`kling_catalog` do; an archive task without `outlets` of its own does it as well, through the alias of that name. To
+review what was archived before, trigger it with addresses of manifests.
+
+For each archived generation, on its own:
+
+1. **review** asks on the page *Required Actions*, with prompt and images: which ones may be published? It takes no
+   worker while it waits. Where nobody answers in three days, nothing is approved.
+2. **publish** copies the approved images to `publish_to/<Kling task id>/`, verified, and writes `review.json` beside
+   the manifest: of each image whether it was approved or rejected, by whom and when. Clear `review` to be asked again;
+   what is rejected then is taken out of `publish_to`.
+
+Needs Airflow 3.1 or newer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from itertools import chain
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, Param, task, task_group
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+from airflow_kling.operators.publish import KlingPublishImagesOperator
+
+REVIEW_TIMEOUT = timedelta(days=3)
+
+
+def build_dag() -> DAG:
+    """Return the DAG."""
+    from airflow_kling.operators.review import KlingReviewImagesOperator
+
+    with DAG(
+        dag_id="kling_review_and_publish",
+        description="Ask a person which archived images may be published, and publish those.",
+        doc_md=__doc__,
+        schedule=Asset("kling_images") | AssetAlias("kling_images"),
+        catchup=False,
+        # A run waits for a person for days, at no cost: the usual 16 would keep all others from being asked.
+        max_active_runs=1000,
+        params={
+            "manifests": Param(
+                [],
+                type="array",
+                items={"type": "string"},
+                title="Manifests",
+                description="Addresses of manifests to review, one a line, beside those of the Asset events.",
+            ),
+            "publish_to": Param(
+                os.environ.get("KLING_PUBLISHED", "file:///tmp/kling-published"),
+                type="string",
+                title="Publish to",
+                description="s3://bucket/prefix or another object storage URL.",
+            ),
+        },
+        default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+        tags=["kling", "images"],
+    ) as dag:
+
+        @task
+        def archived(manifests: list[str], triggering_asset_events: Any = None) -> list[str]:
+            """Return the manifests to review, each one once: an event may come through asset and alias."""
+            events = chain.from_iterable((triggering_asset_events or {}).values())
+            of_events = [event.extra["manifest"] for event in events if "manifest" in (event.extra or {})]
+            return list(dict.fromkeys([*manifests, *of_events]))
+
+        @task_group
+        def generation(manifest: str) -> None:
+            """Review and publish the images of one generation."""
+            review = KlingReviewImagesOperator(task_id="review", manifest=manifest, response_timeout=REVIEW_TIMEOUT)
+            KlingPublishImagesOperator(
+                task_id="publish",
+                review=review.output,
+                destination=dag.param("publish_to"),
+                outlets=[Asset("kling_published_images")],
+            )
+
+        generation.expand(manifest=archived(dag.param("manifests")))
+    return dag
+
+
+if AIRFLOW_V_3_1_PLUS:
+    dag = build_dag()
+else:
+    logging.getLogger(__name__).warning("kling_review_and_publish is left out: to ask a person needs Airflow 3.1.")

@@ -1,0 +1,286 @@
+"""Approved images are copied to the byte, rejected ones marked, and doing it again changes nothing; real storages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Asset
+from moto.server import ThreadedMotoServer
+
+from airflow_kling.archive.archiver import archive_task
+from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
+from airflow_kling.archive.publish import open_archive
+from airflow_kling.archive.store import Store, open_store
+from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.operators.publish import KlingPublishImagesOperator
+from tests.integration.conftest import picture
+
+AT = "2026-01-02T03:04:05+00:00"
+BY = {"id": "7", "name": "Ada"}
+PICTURES = {0: picture(colour="red"), 1: picture(colour="green"), 3: picture(colour="blue")}
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+class Places:
+    """An archive and where to publish it, in one kind of storage.
+
+    :param read: returns the bytes at an address, None when there is nothing.
+    """
+
+    def __init__(self, archive: str, published: str, read: Callable[[str], bytes | None]) -> None:
+        self.archive, self.published, self.read = archive, published, read
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.archive}/task-1/manifest.json"
+
+    def review(self) -> dict[str, Any]:
+        found = self.read(f"{self.archive}/task-1/review.json")
+        assert found is not None
+        said: dict[str, Any] = json.loads(found)
+        return said
+
+    def copies(self) -> dict[int, bytes]:
+        found = {index: self.read(f"{self.published}/task-1/{index}.png") for index in PICTURES}
+        return {index: data for index, data in found.items() if data is not None}
+
+
+def read_file(uri: str) -> bytes | None:
+    path = Path(uri.removeprefix("file://"))
+    return path.read_bytes() if path.exists() else None
+
+
+def read_object(uri: str) -> bytes | None:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath(uri)
+    return path.read_bytes() if path.exists() else None
+
+
+def attach_memory(conn_id: str | None = None) -> None:
+    """Let Airflow know the object storage ``memory://``; a connection leads to a part of it."""
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2
+        from airflow.io.store import attach
+    memory = MemoryFileSystem()
+    attach("memory", conn_id=conn_id, fs=DirFileSystem(f"/{conn_id}", memory) if conn_id else memory)
+
+
+@pytest.fixture(params=["file", "s3", "object-storage"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+    if request.param == "file":
+        places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
+    elif request.param == "s3":
+        places = request.getfixturevalue("s3_places")
+    else:
+        attach_memory()
+        name = f"memory://{tmp_path.name}"
+        places = Places(f"{name}/archive", f"{name}/published", read_object)
+    fill(open_store(places.archive))
+    return places
+
+
+@pytest.fixture
+def s3_places(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Places:
+    import boto3
+
+    extra = {"endpoint_url": moto, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "an-id", "password": "a-secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    keys = {"aws_access_key_id": "an-id", "aws_secret_access_key": "a-secret", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=moto, **keys)
+    client.create_bucket(Bucket=tmp_path.name)
+
+    def read(uri: str) -> bytes | None:
+        try:
+            found: bytes = client.get_object(Bucket=tmp_path.name, Key=uri.split("/", 3)[3])["Body"].read()
+        except client.exceptions.NoSuchKey:
+            return None
+        return found
+
+    return Places(f"s3://{tmp_path.name}/archive", f"s3://{tmp_path.name}/published", read)
+
+
+def fill(store: Store) -> None:
+    """Put an archive of three images into a store, as the archive task leaves it."""
+    images = []
+    for index, data in PICTURES.items():
+        sha256 = hashlib.sha256(data).hexdigest()
+        key = f"task-1/{index}.png"
+        store.write_file(key, BytesIO(data), content_type="image/png", sha256=sha256)
+        fields = {"index": index, "uri": store.uri(key), "key": key, "sha256": sha256, "bytes": len(data)}
+        size = {"width": 320, "height": 320, "content_type": "image/png", "source_url": "https://h/0.png"}
+        images.append(ManifestImage.model_validate(fields | size))
+    manifest = build_manifest({"kling_task_id": "task-1"}, images, request={"prompt": "a mug"}, run={})
+    data = dump_manifest(manifest)
+    store.write_file("task-1/manifest.json", BytesIO(data), content_type="application/json", sha256="0" * 64)
+
+
+def review(places: Places, *approved: int, **changes: Any) -> dict[str, Any]:
+    return {"manifest": places.manifest, "approved": list(approved), "by": BY, "at": AT, **changes}
+
+
+def publish(places: Places, *approved: int, **fields: Any) -> dict[str, Any]:
+    said = fields.pop("review", None) or review(places, *approved)
+    task = KlingPublishImagesOperator(task_id="publish", review=said, destination=places.published, **fields)
+    return task.execute({})
+
+
+def test_approved_images_are_copied_and_every_verdict_is_noted(places: Places) -> None:
+    summary = publish(places, 0, 3)
+    assert places.copies() == {0: PICTURES[0], 3: PICTURES[3]}
+    assert summary["review"] == f"{places.archive}/task-1/review.json"
+    assert summary["manifest"] == places.manifest
+    assert [image["uri"] for image in summary["published"]] == [f"{places.published}/task-1/{i}.png" for i in (0, 3)]
+    assert summary["rejected"] == [1]
+    assert json.loads(json.dumps(summary)) == summary
+    said = places.review()
+    assert (said["schema"], said["version"]) == ("airflow-provider-kling/review", 1)
+    assert (said["kling_task_id"], said["by"], said["at"]) == ("task-1", BY, AT)
+    assert [(image["index"], image["verdict"], image["published"]) for image in said["images"]] == [
+        (0, "approved", f"{places.published}/task-1/0.png"),
+        (1, "rejected", None),
+        (3, "approved", f"{places.published}/task-1/3.png"),
+    ]
+    assert {image["sha256"] for image in said["images"]} == {
+        hashlib.sha256(data).hexdigest() for data in PICTURES.values()
+    }
+
+
+def test_a_second_run_writes_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = publish(places, 0, 3)
+    for kind in ("store_local.LocalStore", "store_s3.S3Store", "store_fsspec.FsspecStore"):
+        for method in ("write_file", "remove"):
+            monkeypatch.setattr(f"airflow_kling.archive.{kind}.{method}", None)
+    assert publish(places, 0, 3) == first
+
+
+def test_another_verdict_takes_back_what_was_published(places: Places) -> None:
+    publish(places, 0, 3)
+    publish(places, 1, review=review(places, 1, by=None))
+    assert places.copies() == {1: PICTURES[1]}
+    assert [image["verdict"] for image in places.review()["images"]] == ["rejected", "approved", "rejected"]
+    assert places.review()["by"] is None
+    publish(places)
+    assert places.copies() == {}
+
+
+def test_the_archive_stays_as_it_was(places: Places) -> None:
+    publish(places, 1)
+    archive, store = open_archive(places.manifest)
+    for index, data in PICTURES.items():
+        assert places.read(f"{places.archive}/task-1/{index}.png") == data
+    again = archive_task(
+        {
+            "kling_task_id": "task-1",
+            "status": "succeed",
+            "images": [{"index": i, "url": "https://h/0.png"} for i in PICTURES],
+        },
+        store=store,
+        download=lambda *_: pytest.fail("downloaded again"),
+        refresh=lambda: pytest.fail("asked again"),
+    )
+    assert again == archive
+    assert places.review()["at"] == AT
+
+
+def test_bytes_that_are_not_those_of_the_manifest_are_never_published(places: Places) -> None:
+    store = open_store(places.archive)
+    changed = picture(colour="black")
+    store.write_file("task-1/1.png", BytesIO(changed), content_type="image/png", sha256="0" * 64)
+    with pytest.raises(KlingError, match=r"task-1/1\.png is not what the manifest says"):
+        publish(places, 0, 1)
+    store.remove("task-1/1.png")
+    with pytest.raises(KlingError, match="is not what the manifest says"):
+        publish(places, 0, 1)
+    assert places.copies() == {0: PICTURES[0]}
+    assert places.read(f"{places.archive}/task-1/review.json") is None, "written last"
+
+
+def test_the_archive_is_not_published_onto_itself(places: Places) -> None:
+    task = KlingPublishImagesOperator(task_id="publish", review=review(places), destination=f"{places.archive}/")
+    with pytest.raises(KlingInputError, match="is the archive itself"):
+        task.execute({})
+    assert places.read(f"{places.archive}/task-1/0.png") == PICTURES[0]
+
+
+def test_an_image_that_is_not_there_cannot_be_approved(places: Places) -> None:
+    with pytest.raises(KlingInputError, match="Image 2 was approved, Kling task task-1 has no such image"):
+        publish(places, 0, 2)
+    assert places.copies() == {}
+
+
+@pytest.mark.parametrize(
+    "uri", ["task-1/manifest.json", "file:///a/task-1/other.json", "file:///a/b c/manifest.json", ""]
+)
+def test_what_is_no_address_of_a_manifest(uri: str) -> None:
+    with pytest.raises(KlingInputError):
+        open_archive(uri)
+
+
+def test_a_manifest_that_is_missing_or_damaged(tmp_path: Path) -> None:
+    uri = f"{tmp_path.as_uri()}/task-1/manifest.json"
+    with pytest.raises(KlingError, match="There is no manifest"):
+        open_archive(uri)
+    fill(open_store(tmp_path.as_uri()))
+    (tmp_path / "task-1").rename(tmp_path / "task-2")
+    with pytest.raises(KlingError, match="is not a manifest of Kling task task-2"):
+        open_archive(uri.replace("task-1", "task-2"))
+
+
+def test_another_storage_is_opened_with_its_connection(tmp_path: Path) -> None:
+    attach_memory()
+    attach_memory("team")
+    fill(open_store(f"memory://team@{tmp_path.name}"))
+    uri = f"memory://{tmp_path.name}/task-1/manifest.json"
+    archive, store = open_archive(uri, storage_conn_id="team")
+    assert (archive.uri, store.uri("task-1/manifest.json")) == (uri, uri)
+    with pytest.raises(KlingError, match="There is no manifest"):
+        open_archive(uri)
+
+
+@pytest.mark.parametrize("said", ["approve it", {"approved": [0]}, None, ["a"]])
+def test_a_review_that_is_none(said: Any) -> None:
+    task = KlingPublishImagesOperator(task_id="publish", review=said, destination="file:///tmp/published")
+    with pytest.raises(KlingInputError, match="nothing was published"):
+        task.execute({})
+
+
+def test_a_review_may_come_as_text_from_a_template(tmp_path: Path) -> None:
+    places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
+    fill(open_store(places.archive))
+    publish(places, review=json.dumps(review(places, 3)))
+    assert set(places.copies()) == {3}
+
+
+def test_outlets_hear_what_was_published(tmp_path: Path) -> None:
+    class Event:
+        def __init__(self) -> None:
+            self.extra: dict[str, Any] = {}
+
+    places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
+    fill(open_store(places.archive))
+    asset = Asset("published")
+    task = KlingPublishImagesOperator(
+        task_id="publish", review=review(places, 0), destination=places.published, outlets=[asset]
+    )
+    events = {asset: Event()}
+    assert task.execute({"outlet_events": events}) == events[asset].extra
