@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ import pytest
 
 from demo.__main__ import wait_for_dag
 from demo.airflow_api import AirflowApi, label
-from demo.stack import EMULATOR_KEY, POOL, Airflow, airflow, emulator, emulator_connection
+from demo.stack import CHECKOUT, EMULATOR_KEY, POOL, Airflow, airflow, emulator, emulator_connection
 
+DAGS = (CHECKOUT / "dags", CHECKOUT / "tests" / "system" / "dags")
 SLOTS = 4
 RUN_TIMEOUT = 240.0
 
@@ -33,19 +35,27 @@ class Run:
     state: str
     history: dict[str, list[str]] = field(default_factory=dict)
 
+    def instances(self) -> dict[str, dict[str, Any]]:
+        return {label(one): one for one in self.api.task_instances(self.dag_id, self.run_id)}
+
     def states(self) -> dict[str, str]:
-        return {label(one): one["state"] for one in self.api.task_instances(self.dag_id, self.run_id)}
+        return {name: one["state"] for name, one in self.instances().items()}
 
     def xcom(self, task_id: str, map_index: int = -1) -> Any:
         return self.api.xcom(self.dag_id, self.run_id, task_id, map_index)
 
     def log(self, name: str) -> str:
-        [instance] = [one for one in self.api.task_instances(self.dag_id, self.run_id) if label(one) == name]
-        return self.api.log(self.dag_id, self.run_id, instance)
+        return self.api.log(self.dag_id, self.run_id, self.instances()[name])
 
     def asset_events(self) -> list[dict[str, Any]]:
         found = self.api.get("assets/events", source_dag_id=self.dag_id, source_run_id=self.run_id)
         return list(found["asset_events"])
+
+
+def bundle(folder: Path) -> dict[str, Any]:
+    """A folder of DAG files, as Airflow is configured to read it."""
+    classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return {"name": "-".join(folder.parts[-2:]), "classpath": classpath, "kwargs": {"path": str(folder)}}
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +77,7 @@ def running(emulator_url: str, catalog_folder: Path, tmp_path_factory: pytest.Te
     env = {
         "KLING_CATALOG": (catalog_folder / "catalog.csv").as_uri(),
         "KLING_ARCHIVE": (catalog_folder / "archive").as_uri(),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle(folder) for folder in DAGS]),
     }
     with airflow(tmp_path_factory.mktemp("airflow"), emulator_connection(emulator_url), env) as running:
         running.api.ensure_pool(POOL, SLOTS)
