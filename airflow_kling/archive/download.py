@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import logging
 import re
 import ssl
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 import httpcore
 import httpx
@@ -117,11 +118,7 @@ def download_image(
     )
     context = ssl_context or _default_ssl_context()
     with _errors_of(url), httpcore.ConnectionPool(context, network_backend=backend, max_connections=1) as pool:
-        size, sha256 = _fetch(pool, url, target, limits, allow_private_hosts)
-    target.seek(0)
-    info = verify_image(target, url=url, max_pixels=limits.max_pixels)
-    target.seek(0)
-    return Download(size, sha256, info.content_type, info.ext, info.width, info.height)
+        return _fetch(pool, url, target, limits, allow_private_hosts)
 
 
 @functools.lru_cache(maxsize=1)
@@ -148,7 +145,7 @@ def _errors_of(url: str) -> Iterator[None]:
 
 def _fetch(
     pool: httpcore.ConnectionPool, url: str, target: BinaryIO, limits: DownloadLimits, allow_http: bool
-) -> tuple[int, str]:
+) -> Download:
     """Follow redirects by hand; every hop is a new request with the same guards and nothing carried over."""
     timeout = {"connect": limits.connect_timeout, "read": limits.read_timeout, "write": limits.read_timeout}
     current = _checked_url(url, allow_http)
@@ -158,7 +155,7 @@ def _fetch(
         )
         with pool.stream("GET", location, headers=list(_HEADERS), extensions={"timeout": timeout}) as response:
             if response.status not in _REDIRECTS:
-                return _receive(response, str(current), target, limits.max_bytes)
+                return _receive(response, str(current), target, limits)
             current = _redirect(response, current, allow_http)
     raise _refused(url, f"redirects more than {limits.max_redirects} times")
 
@@ -188,13 +185,8 @@ def _redirect(response: httpcore.Response, current: httpx.URL, allow_http: bool)
     return _checked_url(str(joined), allow_http)
 
 
-def _receive(response: httpcore.Response, url: str, target: BinaryIO, max_bytes: int) -> tuple[int, str]:
-    """Copy the body into ``target``.
-
-    httpcore itself raises when the body ends before its Content-Length or its last chunk.
-
-    :return: size in bytes and SHA-256 in hex.
-    """
+def _receive(response: httpcore.Response, url: str, target: BinaryIO, limits: DownloadLimits) -> Download:
+    """Copy the body into ``target`` and verify it while it comes: proof costs no time of its own then."""
     shown = redact_url(url)
     if response.status != 200:
         hint = "the URL has expired or was cleared" if response.status in EXPIRED_STATUSES else "try again later"
@@ -205,18 +197,65 @@ def _receive(response: httpcore.Response, url: str, target: BinaryIO, max_bytes:
     if encoding.lower() not in ("", "identity"):
         raise _refused(url, f"is encoded as {encoding!r}, which was not asked for")
     declared = _header(response, b"content-length")
-    if declared and int(declared) > max_bytes:
-        raise _refused(url, f"has {declared} bytes, over the limit of {max_bytes}")
-    size, digest = 0, hashlib.sha256()
-    for chunk in response.iter_stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise _refused(url, f"has more than the limit of {max_bytes} bytes")
-        digest.update(chunk)
-        target.write(chunk)
-    if not size:
+    if declared and int(declared) > limits.max_bytes:
+        raise _refused(url, f"has {declared} bytes, over the limit of {limits.max_bytes}")
+    body = _Arriving(response, url, target, limits.max_bytes)
+    if not body.read(1):
         raise KlingImageError(f"{shown} answered with an empty body; try again.", url=shown, retryable=True)
-    return size, digest.hexdigest()
+    info = verify_image(cast(BinaryIO, body), url=url, max_pixels=limits.max_pixels)
+    size = body.seek(0, io.SEEK_END)
+    target.seek(0)
+    return Download(size, body.sha256.hexdigest(), info.content_type, info.ext, info.width, info.height)
+
+
+class _Arriving(io.RawIOBase):
+    """The body of an answer as a file: what is read for the first time comes from the network, into ``target``.
+
+    httpcore itself raises when the body ends before its Content-Length or its last chunk.
+    """
+
+    def __init__(self, response: httpcore.Response, url: str, target: BinaryIO, max_bytes: int) -> None:
+        self.sha256 = hashlib.sha256()
+        self._chunks = iter(response.iter_stream())
+        self._url = url
+        self._target = target
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read, as a regular file does: less than ``size`` at the end only."""
+        while size < 0 or self._size < self._position + size:
+            if not self._receive():
+                break
+        self._target.seek(self._position)
+        data = self._target.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move; the end is known once everything has come."""
+        if whence == io.SEEK_END:
+            while self._receive():
+                pass
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def _receive(self) -> bool:
+        with _errors_of(self._url):
+            chunk = next(self._chunks, b"")
+        self._size += len(chunk)
+        if self._size > self._max_bytes:
+            raise _refused(self._url, f"has more than the limit of {self._max_bytes} bytes")
+        self.sha256.update(chunk)
+        self._target.seek(0, io.SEEK_END)
+        self._target.write(chunk)
+        return bool(chunk)
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:

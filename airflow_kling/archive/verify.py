@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.exceptions import KlingImageError
+from airflow_kling.exceptions import KlingError, KlingImageError
 
 _PIECE = 64 * 1024
 #: As large as Kling's largest images; a WebP of this size takes some 300 MiB for a moment.
@@ -45,7 +45,7 @@ class _Broken(Exception):
 def verify_image(file: BinaryIO, *, url: str, max_pixels: int) -> ImageInfo:
     """Check the image from the start of ``file`` to its end.
 
-    :param file: seekable; its position afterwards is undefined.
+    :param file: seekable; its position afterwards is undefined. A PNG is read strictly forward, once.
     :param url: where it came from, for errors.
     :param max_pixels: refuse an image of more pixels before decoding anything.
     :raises KlingImageError: no such image, cut off, damaged or too large; retryable unless too large.
@@ -90,7 +90,7 @@ def _verify_with_pillow(file: BinaryIO, format: str, max_pixels: int) -> tuple[i
             _check_pixels(width, height, min(max_pixels, _MAX_PIXELS_IN_MEMORY) if in_memory else max_pixels)
             image.draft(None, (1, 1))  # only a JPEG can; asks for the smallest scale
             image.load()
-    except _Broken:
+    except (_Broken, KlingError):  # the latter from a file that is still being fetched
         raise
     except Image.DecompressionBombError as error:
         raise _TooLarge(f"has too many pixels ({error})") from error

@@ -204,13 +204,16 @@ def test_other_statuses(server, status):
     assert refused(server.url("/a?SECRET"), retryable=True).http_status == status
 
 
-def test_a_body_that_is_shorter_than_it_says(server):
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_a_body_that_is_shorter_than_it_says(server, format):
+    whole = noise(640, 480, format)
+
     def route(handler: Handler) -> None:
-        handler.head(200, Content_Length=len(PNG))
-        handler.wfile.write(PNG[:-1])
+        handler.head(200, Content_Length=len(whole))
+        handler.wfile.write(whole[:-1])
 
     server.routes["/a"] = route
-    server.routes["/chunked"] = chunked(PNG, end=False)
+    server.routes["/chunked"] = chunked(whole, end=False)
     assert "not fetched whole" in str(refused(server.url("/a"), retryable=True))
     assert "not fetched whole" in str(refused(server.url("/chunked"), retryable=True))
 
@@ -234,15 +237,29 @@ def test_the_byte_limit(server):
     assert "more than the limit" in str(refused(server.url("/chunked"), retryable=False, limits=limits))
 
 
-def test_an_endless_body_is_left_soon(server):
+@pytest.mark.parametrize(
+    ("start", "retryable"),
+    [(PNG[:33] + b"\x7f\xff\xff\xfftEXt", False), (b"<html>sign in</html>", True)],
+    ids=["a chunk of 2 GB", "no image"],
+)
+def test_an_endless_body_is_left_soon(server, start, retryable):
     def endless(handler: Handler) -> None:
         handler.head(200)
+        handler.wfile.write(start)
         for server.sent in count():  # type: ignore[attr-defined]
             handler.wfile.write(bytes(1024))
 
     server.routes["/a"] = endless
-    refused(server.url("/a"), retryable=False, limits=DownloadLimits(max_bytes=100_000))
+    refused(server.url("/a"), retryable=retryable, limits=DownloadLimits(max_bytes=100_000))
     assert server.sent < 20_000
+
+
+def test_what_follows_an_image_belongs_to_the_file(server):
+    data = PNG + bytes(300_000)
+    server.routes["/a"] = body(data)
+    got, stored = fetch(server.url("/a"))
+    assert stored == data
+    assert (got.bytes, got.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "identity, gzip", "br"])
