@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from airflow_kling import metrics
+from airflow_kling import dead_ends, metrics
 from airflow_kling.api import lookup
 from airflow_kling.api.errors import task_failure
 from airflow_kling.api.retry import NOTHING_CREATED, nothing_was_created
@@ -165,13 +165,14 @@ class Submission:
                 raise self._unknown("on_clear='reuse' needs Airflow 3.3 or newer, where a clear leaves a record.")
             return facts
         if entry.round != identity.round and self.on_clear == "new":
-            _say_what_runs_on(entry)
+            if entry.state != REFUSED:
+                log.warning("%s", dead_ends.runs_on_after_clear(entry))
             return facts
         self.identity = replace(identity, round=entry.round, first_round=entry.first_round)
         self.attempt, self._since = entry.attempt, entry.since
         if entry.state != REFUSED and entry.fingerprint != self.fingerprint:
             if self.on_input_change == "fail":
-                raise self._input_changed(entry)
+                raise dead_ends.input_changed(entry)
             return self._next_attempt(facts)
         return replace(facts, may_exist=entry.state != REFUSED, kling_task_id=entry.kling_task_id)
 
@@ -291,35 +292,4 @@ class Submission:
         raise self._unknown("An earlier try submitted, and this gateway cannot be asked for the outcome.")
 
     def _unknown(self, what: str, *, retryable: bool = False) -> KlingSubmissionError:
-        advice = (
-            "a retry finds out without paying twice"
-            if retryable
-            else "look for it in the provider's console; then clear the task with on_unknown='resubmit' to pay for "
-            "another, or archive the one found by its Kling task id"
-        )
-        return KlingSubmissionError(
-            f"{what} A paid generation may exist under external_task_id {self._external_task_id!r}; {advice}.",
-            external_task_id=self._external_task_id,
-            retryable=retryable,
-        )
-
-    def _input_changed(self, entry: Entry) -> KlingSubmissionError:
-        made = f"as Kling task {entry.kling_task_id}, will be billed" if entry.kling_task_id else "may exist"
-        return KlingSubmissionError(
-            f"The input has changed since an earlier try submitted external_task_id {entry.external_task_id!r}; that "
-            f"generation, {made}. Nothing was submitted now: clear the task for a new generation, restore the input to "
-            "adopt that one, or set on_input_change='new'.",
-            external_task_id=entry.external_task_id,
-            kling_task_id=entry.kling_task_id,
-            retryable=False,
-        )
-
-
-def _say_what_runs_on(entry: Entry) -> None:
-    if entry.state != REFUSED:
-        log.warning(
-            "The task was cleared: its generation before that (Kling task %s, external_task_id %s) cannot be cancelled "
-            "and is billed if it succeeds; a new one is submitted since on_clear='new'.",
-            entry.kling_task_id or "unknown",
-            entry.external_task_id,
-        )
+        return dead_ends.outcome_unknown(what, self._external_task_id, retryable=retryable)
