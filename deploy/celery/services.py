@@ -1,0 +1,114 @@
+"""What Airflow's processes share: a PostgreSQL cluster and a Redis of their own, in a scratch folder, on free ports."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import redis
+
+from demo.processes import free_ports, server, wait_until
+
+USER = DATABASE = "airflow"
+# Nothing here outlives the run, so nothing needs to survive a power cut.
+SCRATCH_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class NotInstalled(RuntimeError):
+    """A server's program is missing."""
+
+
+@contextmanager
+def postgres(folder: Path, log: Path) -> Iterator[str]:
+    """Run a new PostgreSQL cluster on a free port of 127.0.0.1; yields ``user:password@host:port/database``.
+
+    As root it runs as the user ``postgres``, since PostgreSQL refuses root.
+
+    :param folder: new; its parents must be open to that user.
+    """
+    folder.mkdir()
+    secret = folder / "password"
+    secret.touch(mode=0o600)
+    secret.write_text(password := secrets.token_urlsafe(16))
+    unprivileged = _as_postgres(folder, secret)
+    data = str(folder / "data")
+    initdb = ["--username", USER, "--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8"]
+    subprocess.run(
+        [*unprivileged, _program("initdb"), "--pgdata", data, *initdb, "--locale", "C.UTF-8", "--no-sync"],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    [port] = free_ports(1)
+    settings = SCRATCH_SETTINGS | {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(port)}
+    command = [*unprivileged, _program("postgres"), "-D", data]
+    command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    address = f"{USER}:{password}@127.0.0.1:{port}"
+    with server(command, log=log, env=os.environ, cwd=folder) as process:
+        wait_until(lambda: _create_database(address), process=process, log=log, timeout=60, what="PostgreSQL")
+        yield f"{address}/{DATABASE}"
+
+
+def _as_postgres(*files: Path) -> list[str]:
+    """Hand the files to the user ``postgres`` when we are root; returns what to put in front of a command."""
+    if os.geteuid():
+        return []
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        raise NotInstalled("PostgreSQL does not run as root, and there is no user postgres.") from None
+    for file in files:
+        os.chown(file, user.pw_uid, user.pw_gid)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+def _create_database(address: str) -> bool | None:
+    try:
+        connection = psycopg2.connect(f"postgresql://{address}/postgres", connect_timeout=2)
+    except psycopg2.OperationalError:
+        return None
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"create database {DATABASE}")
+    connection.close()
+    return True
+
+
+@contextmanager
+def redis_server(folder: Path, log: Path) -> Iterator[str]:
+    """Run a Redis that keeps nothing on disk on a free port of 127.0.0.1; yields its URL."""
+    folder.mkdir()
+    [port] = free_ports(1)
+    password = secrets.token_urlsafe(16)
+    config = folder / "redis.conf"
+    config.touch(mode=0o600)
+    config.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir {folder}\n')
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    with server([_program("redis-server"), str(config)], log=log, env=os.environ, cwd=folder) as process:
+        wait_until(lambda: _pong(url), process=process, log=log, timeout=30, what="Redis")
+        yield url
+
+
+def _pong(url: str) -> bool | None:
+    try:
+        with redis.Redis.from_url(url) as client:
+            return bool(client.ping())
+    except redis.ConnectionError:
+        return None
+
+
+def _program(name: str) -> str:
+    """The path of a program; Debian keeps PostgreSQL's apart, one folder for each version."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    folders = [*map(str, reversed(versions)), os.environ.get("PATH", ""), "/usr/sbin"]
+    found = shutil.which(name, path=os.pathsep.join(folders))
+    if found is None:
+        raise NotInstalled(f"{name} is not installed; deploy/celery/install.sh installs it (Debian, Ubuntu).")
+    return found

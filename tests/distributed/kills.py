@@ -1,0 +1,95 @@
+"""Who is killed and when: a worker with a paid POST unanswered, a triggerer with waits, a worker inside of an archive.
+
+Each kill waits for its moment, so that it cannot miss.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from demo.__main__ import say
+from tests.distributed.watch import Instance, Watch
+from tests.faults.kling import Kling
+
+TRIGGERER = "triggerer-1"
+TRIGGERS_EACH = 2  # triggers that each triggerer must have when one of them is killed
+SILENCE = 4.0  # seconds without a heartbeat that tell the dead triggerer from the other, which beats every second
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A process that was killed.
+
+    :param process: its name in the Procfile.
+    :param victim: the task instance that the kill was aimed at.
+    """
+
+    process: str
+    victim: Instance | None = None
+
+
+def kill_all(watch: Watch, kling: Kling, prompts: Sequence[str]) -> list[Kill]:
+    """Kill each in its turn, while the run goes on."""
+    early, late = len(prompts) // 6, len(prompts) * 2 // 3
+    return [
+        _kill_worker(watch, kling, ("submit", early), "create", prompts[early]),
+        _kill_triggerer(watch),
+        _kill_worker(watch, kling, ("archive", late), "image", prompts[late]),
+    ]
+
+
+def _kill_worker(watch: Watch, kling: Kling, doing: tuple[str, int], request: str, prompt: str) -> Kill:
+    """Hold a task's request at Kling, kill the worker that made it, start it again as a service manager would."""
+    task, row = doing
+    fault = kling.fault(on=request, action="hold", point="after", match={"prompt": prompt}, times=1)
+    watch.until(lambda: _is_held(kling, fault), f"{task} of row {row} was held")
+    running = [(_owner(watch, one), one) for one in watch.running()]
+    [(name, victim)] = [(owner, one) for owner, one in running if (one.task, one.row) == doing]
+    assert name is not None
+    watch.airflow.kill(name)
+    kling.remove(fault)
+    watch.airflow.start(name)
+    lost = sum(owner == name for owner, _ in running)
+    say(f"  {watch.seconds:4.0f} s  SIGKILL {name}, {task} of row {row} awaits an answer; {lost} running tasks lost")
+    return Kill(name, victim)
+
+
+def _is_held(kling: Kling, fault: str) -> bool:
+    return any(one["id"] == fault and one["held"] for one in kling.control("GET", "faults")["faults"])
+
+
+def _owner(watch: Watch, instance: Instance) -> str | None:
+    try:
+        ancestors = {one.pid for one in psutil.Process(instance.pid).parents()}
+    except psutil.NoSuchProcess:
+        return None
+    return next((name for name, process in watch.airflow.processes.items() if process.pid in ancestors), None)
+
+
+def _kill_triggerer(watch: Watch) -> Kill:
+    """Kill one while each has triggers, and wait until the other goes on with them; nobody starts it again."""
+    before = watch.until(lambda: _shared_out(watch), "both triggerers had triggers")
+    watch.airflow.kill(TRIGGERER)
+    killed = time.monotonic()
+    say(f"  {watch.seconds:4.0f} s  SIGKILL {TRIGGERER}, for good")
+    dead = watch.until(lambda: _silent(watch), f"{TRIGGERER} was silent")
+    watch.until(lambda: not before[dead] & watch.triggers()[dead], "the other triggerer had its triggers")
+    took = time.monotonic() - killed
+    say(f"  {watch.seconds:4.0f} s  its {len(before[dead])} waits are the other's, {took:.0f} s after the kill")
+    return Kill(TRIGGERER)
+
+
+def _shared_out(watch: Watch) -> dict[int, set[int]] | None:
+    triggers = watch.triggers()
+    shared = len(triggers) == 2 and all(len(each) >= TRIGGERS_EACH for each in triggers.values())
+    return triggers if shared else None
+
+
+def _silent(watch: Watch) -> int | None:
+    beats = sorted((beat, triggerer) for triggerer, beat in watch.heartbeats().items())
+    (oldest, dead), (newest, _) = beats[0], beats[-1]
+    return dead if (newest - oldest).total_seconds() > SILENCE else None
