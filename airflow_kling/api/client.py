@@ -22,24 +22,16 @@ from yarl import URL
 
 from airflow_kling.api import wire
 from airflow_kling.api.auth import KlingAuth
+from airflow_kling.api.errors import no_answer
 from airflow_kling.api.gateway import DEFAULT_GATEWAY, Gateway
 from airflow_kling.api.models import KlingTask, MultiImageToImageRequest, TaskStatus
 from airflow_kling.api.retry import delay_before_repeat, with_money
-from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingInputError
+from airflow_kling.exceptions import KlingError, KlingInputError
 
 DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
 LOOK_LIMIT = 120.0  # seconds for one whole answer on an event loop: one that trickles in must not hold a slot for ever
 CONNECTIONS = 50  # more than are ever asked for at once
 KEEPALIVE = 90.0  # seconds; polls lie further apart than httpx's 5 s, and a new handshake costs more than a socket
-
-# These are raised before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    aiohttp.ClientConnectorError,
-)
 
 T = TypeVar("T")
 
@@ -106,17 +98,6 @@ class _Calls:
         if delay is None:
             raise (with_money(error) if call.creates else error) from None
         return delay
-
-    def _no_answer(self, error: Exception, kling_task_id: str | None) -> KlingConnectionError:
-        sent = not isinstance(error, _NEVER_SENT)
-        # A LocalProtocolError quotes the header that it refuses, which may be the key.
-        details = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
-        return KlingConnectionError(
-            f"No answer from Kling at {self.base_url} ({type(error).__name__}: {details or 'no details'}); "
-            + ("the request may have arrived." if sent else "the request was not sent."),
-            request_sent=sent,
-            kling_task_id=kling_task_id,
-        )
 
 
 def _proxy_for(base_url: str) -> str | None:
@@ -187,7 +168,7 @@ class KlingClient(_Calls):
             try:
                 return self._read(call, self._http.send(call.request))
             except httpx.RequestError as lost:
-                error: KlingError = self._no_answer(lost, call.kling_task_id)
+                error: KlingError = no_answer(lost, self.base_url, call.kling_task_id)
             except KlingError as answered:
                 error = answered
             self._sleep(self._delay(call, error, attempt, deadline))
@@ -265,7 +246,7 @@ class AsyncKlingClient(_Calls):
             ) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as lost:
-            raise self._no_answer(lost, kling_task_id) from None
+            raise no_answer(lost, self.base_url, kling_task_id) from None
         if answer.status == 200 and (status := wire.read_status(content)):
             return status
         headers = [(name, value) for name, value in answer.raw_headers if name.lower() != b"content-encoding"]
@@ -283,7 +264,7 @@ class AsyncKlingClient(_Calls):
                 async with asyncio.timeout(LOOK_LIMIT):
                     return self._read(call, await self._http.send(call.request))
             except (httpx.RequestError, aiohttp.ClientError, TimeoutError) as lost:
-                error: KlingError = self._no_answer(lost, call.kling_task_id)
+                error: KlingError = no_answer(lost, self.base_url, call.kling_task_id)
             except KlingError as answered:
                 error = answered
             await self._sleep(self._delay(call, error, attempt, deadline))

@@ -1,4 +1,4 @@
-"""An answer that is not a success becomes one exception: the documented error table, as data.
+"""An answer that is not a success, or none at all, becomes one exception: the documented error table, as data.
 
 Decided by the service code first, then by the HTTP status, never by message text.
 Source: Kling's error table and CometAPI's error page [C].
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import aiohttp
 import httpx
 
 from airflow_kling.api.models import KlingTask
@@ -18,6 +19,7 @@ from airflow_kling.exceptions import (
     KlingAPIError,
     KlingAuthenticationError,
     KlingBadRequestError,
+    KlingConnectionError,
     KlingContentRejectedError,
     KlingPermissionError,
     KlingRateLimitError,
@@ -100,6 +102,32 @@ _NOT_JSON = Reading(KlingServerError, "the answer is not JSON but a page of some
 _UNKNOWN = Reading(KlingAPIError, "an error that is not documented", "ask the provider's support with the request id")
 # HTTP says success and the code says neither success nor a known refusal: a create may have created.
 _NEITHER = Reading(KlingServerError, "neither a success nor an error that is documented", _LOOK_LATER)
+
+# These are raised before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    aiohttp.ClientConnectorError,
+)
+
+
+def no_answer(error: Exception, base_url: str, kling_task_id: str | None) -> KlingConnectionError:
+    """The exception for a request that was not answered.
+
+    :param error: what httpx or aiohttp raised.
+    :param kling_task_id: the task that was asked for, None for a create.
+    """
+    sent = not isinstance(error, _NEVER_SENT)
+    # A LocalProtocolError quotes the header that it refuses, which may be the key.
+    details = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+    return KlingConnectionError(
+        f"No answer from Kling at {base_url} ({type(error).__name__}: {details or 'no details'}); "
+        + ("the request may have arrived." if sent else "the request was not sent."),
+        request_sent=sent,
+        kling_task_id=kling_task_id,
+    )
 
 
 def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:
