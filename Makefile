@@ -13,7 +13,7 @@ BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system test-faults faults lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
 
 faults: $(STAMP) $(STAMP_2) ## the whole fault table on both lines of Airflow, and random process kills; FAULTS="--seed 7"
 	$(BIN)/python -m tests.faults $(FAULTS)
+
+distributed: $(STAMP) ## 200 generations on Celery, PostgreSQL and Redis, killing processes; DISTRIBUTED="--generations 20"
+	@deploy/celery/install.sh
+	@exec $(BIN)/python -m tests.distributed $(DISTRIBUTED)
 
 test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11
 	$(BIN_2)/python -m pytest --ignore=tests/system --ignore=tests/faults
