@@ -31,6 +31,10 @@ def get_provider_info() -> dict[str, object]:
         "triggers": [{"integration-name": "Kling", "python-modules": ["airflow_kling.triggers.task"]}],
         "extra-links": ["airflow_kling.links.KlingGalleryLink", "airflow_kling.links.S3ConsoleLink"],
         "connection-types": [CONNECTION_TYPE],
+        "plugins": [
+            {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"}
+        ],
+        "config": {"kling": {"description": "The gallery, Airflow 3.1 and later.", "options": GALLERY_OPTIONS}},
     }
 
 
@@ -75,5 +79,23 @@ CONNECTION_TYPE = {
             "description": "Allow image URLs on private addresses: for the local emulator, never in production.",
             "schema": {"type": ["boolean", "null"], "default": False},
         },
+    },
+}
+
+GALLERY_OPTIONS = {
+    "gallery_cache_directory": {
+        "description": "Where the API server keeps thumbnails; by default a directory of its user below the system's "
+        "temporary one. Must belong to that user alone.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "/var/cache/airflow-kling",
+        "default": "",
+    },
+    "gallery_cache_mb": {
+        "description": "How many MiB the thumbnails may take; those go first that were not asked for the longest time.",
+        "version_added": "0.1.0",
+        "type": "integer",
+        "example": None,
+        "default": "512",
     },
 }

@@ -1,0 +1,1 @@
+"""Plugins: pages of ours inside Airflow."""

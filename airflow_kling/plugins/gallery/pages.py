@@ -1,0 +1,81 @@
+"""The page, and the question how those that still run stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+from airflow.utils.session import create_session
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from airflow_kling.plugins.gallery.access import MayReadDag, ReadableDags
+from airflow_kling.plugins.gallery.cards import Card, make_card
+from airflow_kling.plugins.gallery.filters import PAGE_SIZE, read_filters
+from airflow_kling.plugins.gallery.html import render
+from airflow_kling.plugins.gallery.index import (
+    MAX_IDS,
+    Identity,
+    Row,
+    Spend,
+    TaskStates,
+    find_page,
+    find_rows,
+    find_spend,
+    find_states,
+)
+from airflow_kling.plugins.gallery.states import State, state_of
+
+router = APIRouter(dependencies=[MayReadDag])
+
+
+@router.get("/gallery")
+def gallery(request: Request, readable: ReadableDags) -> HTMLResponse:
+    """A page of generations, the newest first: those of readable DAGs that the query leaves."""
+    filters = read_filters(request.query_params)
+    with create_session(scoped=False) as session:
+        rows = find_page(session, filters, readable)
+        spend = find_spend(session, filters, readable)
+        states = find_states(session, rows)
+    chosen = [one for one in spend if not filters.dag_id or one.dag_id == filters.dag_id]
+    total = _sum(chosen)
+    page = render(
+        "gallery.html",
+        filters=filters,
+        cards=_cards(rows, states),
+        spend=spend,
+        total=total,
+        pages=max(1, math.ceil(total.generations / PAGE_SIZE)),
+        first=(filters.page - 1) * PAGE_SIZE + 1,
+    )
+    return HTMLResponse(page, headers={"Cache-Control": "private, no-cache"})
+
+
+@router.get("/states")
+def states(readable: ReadableDags, id: Annotated[list[str], Query(max_length=MAX_IDS)]) -> dict[str, State]:
+    """How generations stand, by Kling task id; those that are not there, or not to be seen, are left out."""
+    with create_session(scoped=False) as session:
+        rows = find_rows(session, id, readable)
+        tasks = find_states(session, rows)
+    # An archived generation has two rows, of which the archive's counts.
+    rows.sort(key=lambda row: row.archived)
+    return {row.identity.kling_task_id: _state(row, tasks) for row in rows}
+
+
+def _cards(rows: Sequence[Row], states: dict[Identity, TaskStates]) -> list[Card]:
+    return [make_card(row, _state(row, states)) for row in rows]
+
+
+def _state(row: Row, states: dict[Identity, TaskStates]) -> State:
+    return "archived" if row.archived else state_of(states[row.identity])
+
+
+def _sum(spend: Sequence[Spend]) -> Spend:
+    return Spend(
+        "",
+        sum(one.generations for one in spend),
+        sum(one.archived for one in spend),
+        sum(one.images for one in spend),
+        sum(one.units for one in spend),
+    )

@@ -1,0 +1,218 @@
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const say = (text) => {
+  byId("said").textContent = text;
+};
+
+// Times in the reader's own zone.
+const localTimes = (root) => {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    time.title = time.textContent;
+    const parts = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+    if (moment.getFullYear() !== new Date().getFullYear()) parts.year = "numeric";
+    time.textContent = moment.toLocaleString(undefined, parts);
+  }
+};
+
+// A picture that cannot be loaded says so in its place.
+const unavailable = (image) => {
+  const frame = image.closest(".thumb, .references a");
+  if (!frame) return;
+  frame.classList.add("missing");
+  frame.replaceChildren(frame.classList.contains("thumb") ? "Not available" : "?");
+};
+const watchImages = (root) => {
+  for (const image of root.querySelectorAll(".card img")) {
+    if (image.complete && image.naturalWidth === 0 && image.currentSrc) unavailable(image);
+  }
+};
+
+// Airflow shows this page in a sandboxed frame that may not open or leave windows; a link of the outer page may.
+const framed = window.parent !== window;
+const followOutside = (link, event) => {
+  if (!framed) return;
+  let outer;
+  try {
+    outer = window.parent.document;
+  } catch {
+    return; // another origin's frame: the link does what it can
+  }
+  event.preventDefault();
+  const twin = outer.createElement("a");
+  twin.href = link.href;
+  twin.rel = "noopener noreferrer";
+  const inNewTab = link.hasAttribute("data-leave") || event.ctrlKey || event.metaKey || event.shiftKey;
+  if (inNewTab) twin.target = "_blank";
+  outer.body.append(twin);
+  twin.click();
+  twin.remove();
+};
+
+const copy = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Over plain http there is no clipboard object.
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "unseen";
+    (byId("viewer").open ? byId("viewer") : document.body).append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+};
+const copyFrom = async (button) => {
+  await copy(button.dataset.copy);
+  const label = button.textContent;
+  button.textContent = "Copied";
+  say("Copied");
+  setTimeout(() => {
+    button.textContent = label;
+  }, 1500);
+};
+
+// The viewer: one picture, large, and the ones beside it.
+const viewer = byId("viewer");
+let shown = null;
+const views = () => [...document.querySelectorAll("a[data-view]:not(.missing)")];
+const view = (link) => {
+  const all = views();
+  const position = all.indexOf(link);
+  shown = link;
+  const image = byId("viewer-image");
+  image.src = link.href;
+  image.alt = link.querySelector("img")?.alt ?? "";
+  byId("viewer-text").textContent = link.dataset.text ?? "";
+  byId("viewer-position").textContent = `${position + 1} of ${all.length}`;
+  byId("viewer-original").hidden = !link.dataset.original;
+  if (link.dataset.original) byId("viewer-original").href = link.dataset.original;
+  byId("viewer-copy").dataset.copy = link.dataset.uri ?? "";
+  byId("viewer-previous").disabled = position <= 0;
+  byId("viewer-next").disabled = position >= all.length - 1;
+  if (!viewer.open) viewer.showModal();
+};
+const step = (by) => {
+  const all = views();
+  const next = all[all.indexOf(shown) + by];
+  if (next) view(next);
+};
+viewer.addEventListener("close", () => {
+  byId("viewer-image").removeAttribute("src");
+  shown?.focus();
+});
+viewer.addEventListener("click", (event) => {
+  if (event.target === viewer) viewer.close();
+});
+byId("viewer-close").addEventListener("click", () => viewer.close());
+byId("viewer-previous").addEventListener("click", () => step(-1));
+byId("viewer-next").addEventListener("click", () => step(1));
+
+document.addEventListener("click", (event) => {
+  const target = event.target.closest("[data-view], [data-airflow], [data-leave], [data-copy]");
+  if (!target) return;
+  if (target.matches("[data-copy]")) copyFrom(target);
+  else if (target.matches("[data-airflow], [data-leave]")) followOutside(target, event);
+  else if (!target.classList.contains("missing") && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    view(target);
+  }
+});
+
+// Arrow keys go from picture to picture: along the page, or to the nearest one above or below.
+const nearest = (from, down) => {
+  const here = from.getBoundingClientRect();
+  let best = null;
+  for (const link of views()) {
+    const there = link.getBoundingClientRect();
+    const distance = down ? there.top - here.bottom : here.top - there.bottom;
+    if (distance < -4) continue;
+    const score = distance + Math.abs(there.left + there.width / 2 - here.left - here.width / 2) * 2;
+    if (!best || score < best.score) best = { link, score };
+  }
+  return best?.link;
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  if (viewer.open) {
+    if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowRight") step(1);
+    return;
+  }
+  if (event.key === "/") {
+    event.preventDefault();
+    document.querySelector("input[name=q]").focus();
+    return;
+  }
+  if (!event.key.startsWith("Arrow")) return;
+  const here = document.activeElement.closest?.("a[data-view]");
+  const all = views();
+  const moves = {
+    ArrowLeft: () => all[all.indexOf(here) - 1],
+    ArrowRight: () => all[all.indexOf(here) + 1],
+    ArrowUp: () => nearest(here, false),
+    ArrowDown: () => nearest(here, true),
+  };
+  const next = here ? moves[event.key]?.() : event.key === "ArrowRight" ? all[0] : null;
+  if (next) {
+    event.preventDefault();
+    next.focus();
+  }
+});
+
+// An empty field is no filter: keep it out of the address.
+document.querySelector("form.filters").addEventListener("formdata", (event) => {
+  for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+});
+
+// What still runs is asked for by id, ever more rarely, and not while nobody looks; the page only when one has changed.
+const SOONEST = 5000;
+const LATEST = 60000;
+let pause = SOONEST;
+const refresh = async () => {
+  const open = [...document.querySelectorAll(".card[data-open]")];
+  if (!open.length) return;
+  if (!document.hidden && !viewer.open) {
+    try {
+      const query = new URLSearchParams(open.map((card) => ["id", card.dataset.kling]));
+      const answer = await fetch(`states?${query}`, { headers: { Accept: "application/json" } });
+      if (answer.status === 401 || answer.status === 403) return;
+      const states = answer.ok ? await answer.json() : {};
+      const changed = open.filter((card) => states[card.dataset.kling] && states[card.dataset.kling] !== card.dataset.state);
+      pause = changed.length ? SOONEST : Math.min(pause * 1.5, LATEST);
+      if (changed.length) await replaceCards(changed);
+    } catch {
+      pause = LATEST; // the server is away
+    }
+  }
+  setTimeout(refresh, pause);
+};
+const replaceCards = async (cards) => {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const card of cards) {
+    const now = page.querySelector(`.card[data-kling="${CSS.escape(card.dataset.kling)}"]`);
+    if (!now) continue;
+    const fresh = document.importNode(now, true);
+    card.replaceWith(fresh);
+    localTimes(fresh);
+    if (fresh.dataset.state === "archived") say("Pictures have arrived");
+  }
+  const totals = page.querySelector(".totals");
+  if (totals) document.querySelector(".totals").replaceWith(document.importNode(totals, true));
+};
+
+document.addEventListener(
+  "error",
+  (event) => {
+    if (event.target instanceof HTMLImageElement) unavailable(event.target);
+  },
+  true,
+);
+localTimes(document);
+watchImages(document);
+setTimeout(refresh, SOONEST);
