@@ -78,17 +78,17 @@ def _partition(region: str) -> str:
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
+def gallery_link(ti: Any, kling_task_id: str) -> str:
+    """The gallery's page of one generation, for a task instance of this Airflow."""
+    base_url = conf.get("api", "base_url", fallback=None) or "/"
+    return gallery_url(base_url, dag_id=ti.dag_id, run_id=ti.run_id, kling_task_id=kling_task_id)
+
+
 def push_gallery_link(context: Context, kling_task_id: str) -> None:
     """Make the gallery link of the running task."""
     ti: Any = context.get("ti")
-    if ti is None or not GALLERY_LINKS:
-        return
-    base_url = conf.get("api", "base_url", fallback=None) or "/"
-    _push(
-        ti,
-        KlingGalleryLink.xcom_key,
-        lambda: gallery_url(base_url, dag_id=ti.dag_id, run_id=ti.run_id, kling_task_id=kling_task_id),
-    )
+    if ti is not None and GALLERY_LINKS:
+        _push(ti, KlingGalleryLink.xcom_key, lambda: gallery_link(ti, kling_task_id))
 
 
 def push_s3_console_link(context: Context, *, destination: str, kling_task_id: str, aws_conn_id: str | None) -> None:

@@ -133,15 +133,16 @@ def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def _look_on(observed: Observed, timeout: float = 240.0) -> None:
-    """Read the links of each task once while it is deferred, and of all when the run has ended."""
+    """Read the links of each task while it is deferred, until it has one, and of all when the run has ended."""
     deadline = time.monotonic() + timeout
     while True:
         assert time.monotonic() < deadline, observed.states
         state = observed.api.get(f"dags/{DAG_ID}/dagRuns/{observed.run_id}")["state"]
         instances = observed.api.task_instances(DAG_ID, observed.run_id)
         for instance in instances:
-            if instance["state"] == "deferred" and label(instance) not in observed.links_on_the_way:
-                observed.links_on_the_way[label(instance)] = observed.read_links(instance)
+            seen = observed.links_on_the_way.setdefault(label(instance), {})
+            if instance["state"] == "deferred" and not seen.get(GALLERY):
+                seen |= observed.read_links(instance)
         if state in ("success", "failed"):
             break
         time.sleep(0.5)
