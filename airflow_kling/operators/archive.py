@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
 from airflow_kling import asking, lineage, links, metrics
+from airflow_kling.archive import record
 from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
@@ -112,6 +113,7 @@ class KlingArchiveImagesOperator(BaseOperator):
                 run=_run(context),
             )
         summary = self._summary = summarize(archive)
+        self._push_record(context, summary, task, asked)
         emit_asset_events(context, self.outlets, describe_event(archive), destination=self.destination)
         lineage.report_hook_lineage(
             self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
@@ -163,6 +165,15 @@ class KlingArchiveImagesOperator(BaseOperator):
             "gateway": self.hook.settings.gateway,
             "model": asked.get("model_name"),
         }
+
+    def _push_record(
+        self, context: Context, summary: Mapping[str, Any], task: Mapping[str, Any], asked: Mapping[str, Any]
+    ) -> None:
+        """Leave in XCom what the gallery shows, under a key by which a database finds it."""
+        if ti := context.get("ti"):
+            conn_id = record.connection(self.destination, self.aws_conn_id)
+            described = record.describe(summary, task=task, asked=asked, conn_id=conn_id)
+            ti.xcom_push(key=record.xcom_key(summary["kling_task_id"]), value=described)
 
     def _finished_task(self) -> Mapping[str, Any]:
         task = self._given
