@@ -45,6 +45,10 @@ class AirflowApi:
         """Return the answer to GET ``/api/v2/<path>``."""
         return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
 
+    def send(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        """Return the answer to another method on ``/api/v2/<path>``."""
+        return self._http.request(method, f"/api/v2/{path}", json=body).raise_for_status().json()
+
     def ensure_pool(self, name: str, slots: int) -> None:
         """Make a pool that counts deferred tasks, unless there is one."""
         pool = {"name": name, "slots": slots, "include_deferred": True}

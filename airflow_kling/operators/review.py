@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
@@ -117,22 +118,32 @@ def read_choice(chosen: Sequence[str], labels: Mapping[str, int]) -> list[int]:
 def describe(archive: Archive, *, ui: str) -> str:
     """What the person reads: Markdown, of which Airflow's UI shows no HTML.
 
-    :param ui: base URL of Airflow's UI, where the gallery is.
+    :param ui: base URL of Airflow's UI. Of it only the path is used: pictures come from the gallery, which shows them
+        to the reader's own session, whatever name the reader knows the server by.
     """
     manifest = archive.manifest
-    asked = manifest.request
-    facts = [str(asked[name]) for name in ("model_name", "aspect_ratio") if asked.get(name)]
-    lines = [f"**{' · '.join([f'Kling task {manifest.kling_task_id}', *facts])}**", ""]
-    if prompt := asked.get("prompt"):
-        lines += [_fenced(prompt), ""]
-    if {"dag_id", "run_id"} <= manifest.run.keys():
-        page = gallery_url(
-            ui, **{name: manifest.run[name] for name in ("dag_id", "run_id")}, kling_task_id=manifest.kling_task_id
-        )
-        lines += [f"[Look at the images in the gallery]({page})", ""]
+    asked = [str(manifest.request[name]) for name in ("model_name", "aspect_ratio") if manifest.request.get(name)]
+    parts = [f"**{' · '.join([f'Kling task {manifest.kling_task_id}', *asked])}**"]
+    if prompt := manifest.request.get("prompt"):
+        parts.append(_fenced(prompt))
+    path = urlsplit(ui).path.rstrip("/")
+    in_gallery = {"dag_id", "run_id", "task_id"} <= manifest.run.keys()
+    if in_gallery:
+        run = {name: str(manifest.run[name]) for name in ("dag_id", "run_id")}
+        parts.append(f"[In the gallery]({gallery_url(path, **run, kling_task_id=manifest.kling_task_id)})")
     for label, image in zip(_labels(manifest), manifest.images, strict=True):
-        lines.append(f"- **{label}**: {image.width} x {image.height}, `{image.uri}`")
-    return "\n".join(lines)
+        parts.append(f"**{label}**: {image.width} x {image.height}, `{image.uri}`")
+        if in_gallery:
+            thumb, large = (_picture_url(path, manifest, image.index, size) for size in ("thumb", "large"))
+            parts.append(f"[![{label}]({thumb})]({large})")
+    return "\n\n".join(parts)
+
+
+def _picture_url(path: str, manifest: Manifest, index: int, size: str) -> str:
+    names: dict[str, Any] = {name: manifest.run.get(name, -1) for name in ("run_id", "task_id", "map_index")}
+    names |= {"kling_task_id": manifest.kling_task_id, "index": index, "size": size}
+    query = urlencode(names, quote_via=quote)
+    return f"{path}/kling/dags/{quote(str(manifest.run['dag_id']), safe='')}/image?{query}"
 
 
 def _fenced(text: str) -> str:

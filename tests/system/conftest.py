@@ -68,7 +68,7 @@ def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def catalog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where scheduled runs of the catalogue DAG find ``catalog.csv`` and write ``archive``."""
+    """Where runs that no test gives parameters find ``catalog.csv`` and write ``archive`` and ``published``."""
     return tmp_path_factory.mktemp("catalog")
 
 
@@ -77,6 +77,7 @@ def running(emulator_url: str, catalog_folder: Path, tmp_path_factory: pytest.Te
     env = {
         "KLING_CATALOG": (catalog_folder / "catalog.csv").as_uri(),
         "KLING_ARCHIVE": (catalog_folder / "archive").as_uri(),
+        "KLING_PUBLISHED": (catalog_folder / "published").as_uri(),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle(folder) for folder in DAGS]),
     }
     with airflow(tmp_path_factory.mktemp("airflow"), emulator_connection(emulator_url), env) as running:

@@ -63,24 +63,30 @@ def test_what_the_person_reads() -> None:
     text = describe(
         archive(run=run, prompt="a mug\non a table", model_name="kling-v2", aspect_ratio="3:4"), ui="https://host/air/"
     )
-    lines = text.splitlines()
-    assert lines[0] == "**Kling task task-1 · kling-v2 · 3:4**"
-    assert text.count("```text\na mug\non a table\n```") == 1
-    assert (
-        "[Look at the images in the gallery](https://host/air/kling/gallery?dag_id=our%20dag"
+    title, prompt, gallery, *pictures = text.split("\n\n")
+    assert title == "**Kling task task-1 · kling-v2 · 3:4**"
+    assert prompt == "```text\na mug\non a table\n```"
+    assert gallery == (
+        "[In the gallery](/air/kling/gallery?dag_id=our%20dag"
         "&run_id=manual__2026-01-01T00%3A00%3A00%2B00%3A00&kling_task_id=task-1)"
-    ) in lines
-    assert lines[-2:] == [
-        "- **Image 0**: 768 x 1024, `s3://b/task-1/0.png`",
-        "- **Image 3**: 768 x 1024, `s3://b/task-1/3.png`",
-    ]
+    )
+    for position, index in enumerate(LABELS.values()):
+        image = (
+            "/air/kling/dags/our%20dag/image?run_id=manual__2026-01-01T00%3A00%3A00%2B00%3A00&task_id=archive"
+            f"&map_index=-1&kling_task_id=task-1&index={index}&size="
+        )
+        assert pictures[2 * position : 2 * position + 2] == [
+            f"**Image {index}**: 768 x 1024, `s3://b/task-1/{index}.png`",
+            f"[![Image {index}]({image}thumb)]({image}large)",
+        ]
+    assert len(pictures) == 2 * len(LABELS)
 
 
 @from_3_1
 def test_what_is_not_known_is_not_shown() -> None:
     text = describe(archive(), ui="/")
     assert text.splitlines()[0] == "**Kling task task-1**"
-    assert "gallery" not in text
+    assert "](" not in text
     assert "```" not in text
 
 

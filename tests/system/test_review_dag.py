@@ -1,0 +1,214 @@
+"""From an archive to a person to published images in a real Airflow: nothing is called but its REST API."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from demo.__main__ import local_path, wait_for_dag
+from demo.airflow_api import AirflowApi
+from demo.samples import draw_samples
+from demo.stack import USER, Airflow
+from tests.system.conftest import RUN_TIMEOUT, Run
+
+DAG_ID = "kling_review_and_publish"
+PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
+REVIEW, PUBLISH = "generation.review", "generation.publish"
+
+
+def eventually(look: Callable[[], Any], what: str, timeout: float = 90.0) -> Any:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what} has not come in {timeout:.0f} s")
+
+
+def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    """What waits for a person, once it waits."""
+    found = api.get(f"dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
+    return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
+
+
+def answer(api: AirflowApi, question: dict[str, Any], *options: str) -> None:
+    ti = question["task_instance"]
+    path = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
+    api.send("PATCH", path, {"chosen_options": list(options)})
+
+
+def end_of(api: AirflowApi, dag_id: str, run_id: str) -> Run:
+    state = api.wait_for_run(dag_id, run_id, timeout=RUN_TIMEOUT)
+    return Run(api, dag_id, run_id, state)
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of the last change of every file below a folder."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+
+
+@pytest.fixture(scope="module")
+def archived(running: Airflow, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of the main DAG, with the review unpaused, so that its event is heard."""
+    wait_for_dag(running.api, DAG_ID)
+    running.api.unpause(DAG_ID)
+    samples = draw_samples(tmp_path_factory.mktemp("samples"))
+    return run_dag(
+        "kling_multi_image_to_image",
+        subject_images=[str(samples["mug"]), str(samples["plant"])],
+        prompt=PROMPT,
+        n=2,
+        destination=tmp_path_factory.mktemp("archive").as_uri(),
+    )
+
+
+@pytest.fixture(scope="module")
+def archive(archived: Run) -> Path:
+    return local_path(archived.xcom("archive")["manifest"]).parent
+
+
+@pytest.fixture(scope="module")
+def published(catalog_folder: Path, archive: Path) -> Path:
+    return catalog_folder / "published" / archive.name
+
+
+@pytest.fixture(scope="module")
+def review_run_id(running: Airflow, archived: Run) -> str:
+    """The run that the Asset event has started, by nobody's hand."""
+    [event] = archived.asset_events()
+    assert event["extra"]["request"]["prompt"] == PROMPT
+
+    def started() -> list[str]:
+        runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
+        return [run["dag_run_id"] for run in runs]
+
+    [run_id] = eventually(started, "a run of the review")
+    return str(run_id)
+
+
+@pytest.fixture(scope="module")
+def question(running: Airflow, review_run_id: str) -> dict[str, Any]:
+    [one] = eventually(lambda: questions(running.api, DAG_ID, review_run_id), "the question")
+    return dict(one)
+
+
+@pytest.fixture(scope="module")
+def reviewed(running: Airflow, question: dict[str, Any], review_run_id: str) -> Run:
+    answer(running.api, question, "Image 1")
+    return end_of(running.api, DAG_ID, review_run_id)
+
+
+def test_the_person_is_asked_with_prompt_and_pictures(question: dict[str, Any], archived: Run) -> None:
+    assert question["options"] == ["Image 0", "Image 1", "None of them"]
+    assert question["multiple"]
+    assert not question["defaults"]
+    assert question["subject"].startswith("Which images may be published? A mug for review: {{ 7 * 7 }}")
+    assert f"```text\n{PROMPT}\n```" in question["body"]
+    assert f"/kling/gallery?dag_id={archived.dag_id}&run_id=" in question["body"]
+    assert question["body"].count("[![Image ") == 2
+
+
+def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow) -> None:
+    """In a browser, on Airflow's own page: the gallery serves them to the reader's session."""
+    ti = question["task_instance"]
+    page_of_the_question = (
+        f"dags/{DAG_ID}/runs/{ti['dag_run_id']}/tasks/{ti['task_id']}/mapped/{ti['map_index']}/required_actions"
+    )
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"]) as browser,
+    ):
+        page = browser.new_page()
+        page.goto(f"{running.url}/auth/login")
+        page.fill("input[name=username]", USER)
+        page.fill("input[name=password]", running.password)
+        page.click("button[type=submit]")
+        page.wait_for_url(f"{running.url}/")
+        page.goto(f"{running.url}/{page_of_the_question}")
+        for label in ("Image 0", "Image 1"):
+            picture = page.get_by_role("img", name=label)
+            picture.wait_for()
+            page.wait_for_function("picture => picture.complete", arg=picture.element_handle())
+            assert picture.evaluate("picture => picture.naturalWidth") == 480
+        page.get_by_text(PROMPT).last.wait_for()
+        assert page.locator("img[src*='example.com']").count() == 0, "a prompt is text and nothing else"
+
+
+def test_the_wait_takes_no_worker(question: dict[str, Any], running: Airflow) -> None:
+    assert question["task_instance"]["state"] == "awaiting_input"
+    slots = running.api.get("pools/default_pool")
+    assert [slots[f"{state}_slots"] for state in ("occupied", "running", "queued", "deferred")] == [0, 0, 0, 0]
+
+
+def test_what_is_approved_is_published_and_nothing_else(reviewed: Run, archive: Path, published: Path) -> None:
+    assert reviewed.state == "success", reviewed.states()
+    assert {file.name for file in published.iterdir()} == {"1.png"}
+    assert (published / "1.png").read_bytes() == (archive / "1.png").read_bytes()
+
+
+def test_each_image_has_its_verdict_beside_the_manifest(reviewed: Run, archive: Path) -> None:
+    assert reviewed.state == "success"
+    said = json.loads((archive / "review.json").read_text())
+    assert [image["verdict"] for image in said["images"]] == ["rejected", "approved"]
+    assert said["by"] == {"id": USER, "name": USER}
+    assert said["at"]
+
+
+def test_those_who_schedule_on_it_hear_of_it(reviewed: Run, archive: Path) -> None:
+    [event] = reviewed.asset_events()
+    assert event["name"] == "kling_published_images"
+    assert event["extra"] == reviewed.xcom(PUBLISH, 0)
+    assert event["extra"]["kling_task_id"] == archive.name
+
+
+def test_publishing_again_changes_nothing(reviewed: Run, archive: Path, published: Path) -> None:
+    before = contents(archive), contents(published)
+    body = {"dry_run": False, "dag_run_id": reviewed.run_id, "task_ids": [PUBLISH], "only_failed": False}
+    reviewed.api.send("POST", f"dags/{DAG_ID}/clearTaskInstances", body)
+    again = end_of(reviewed.api, DAG_ID, reviewed.run_id)
+    assert again.state == "success"
+    assert again.instances()[f"{PUBLISH}[0]"]["try_number"] == 2
+    assert (contents(archive), contents(published)) == before
+
+
+def test_several_are_reviewed_apart_and_a_second_verdict_takes_back(
+    reviewed: Run, running: Airflow, archive: Path, published: Path
+) -> None:
+    """The same archive by hand, beside one that is not there: which fails alone."""
+    missing = (archive.parent / "no-such-task" / "manifest.json").as_uri()
+    api = running.api
+    run_id = api.trigger(DAG_ID, {"manifests": [missing, (archive / "manifest.json").as_uri()]})
+    [one] = eventually(lambda: questions(api, DAG_ID, run_id), "the question")
+    assert one["task_instance"]["map_index"] == 1
+    answer(api, one, "None of them")
+    run = end_of(api, DAG_ID, run_id)
+    assert {name: state for name, state in run.states().items() if name.startswith("generation.")} == {
+        f"{REVIEW}[0]": "failed",
+        f"{PUBLISH}[0]": "upstream_failed",
+        f"{REVIEW}[1]": "success",
+        f"{PUBLISH}[1]": "success",
+    }
+    assert list(published.iterdir()) == []
+    said = json.loads((archive / "review.json").read_text())
+    assert [image["verdict"] for image in said["images"]] == ["rejected", "rejected"]
+
+
+def test_where_nobody_answers_in_time_nothing_is_published(
+    reviewed: Run, archive: Path, run_dag: Callable[..., Run], tmp_path: Path
+) -> None:
+    manifest = (archive / "manifest.json").as_uri()
+    run = run_dag("kling_review_in_a_hurry", manifest=manifest, publish_to=tmp_path.as_uri())
+    assert run.state == "success", run.states()
+    assert "Nobody answered in time" in run.log("review")
+    assert list(tmp_path.rglob("*.png")) == []
+    said = json.loads((archive / "review.json").read_text())
+    assert [image["verdict"] for image in said["images"]] == ["rejected", "rejected"]
+    assert said["by"] is None
