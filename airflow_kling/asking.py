@@ -48,8 +48,8 @@ def check_literals(fields: Mapping[str, Any]) -> None:
 
     :raises KlingInputError: a literal breaks a limit that every gateway has.
     """
-    from airflow_kling.api.models import MultiImageToImageRequest
-    from airflow_kling.api.references import check_reference_literal
+    from airflow_kling.api.limits import plainly_valid
+    from airflow_kling.api.reference_literals import check_reference_literal
 
     checked: dict[str, Any] = {}
     for name, value in fields.items():
@@ -66,7 +66,10 @@ def check_literals(fields: Mapping[str, Any]) -> None:
                 checked[name] = ["an image"] * len(as_list(value))
         elif value is not None and is_literal(value):
             checked[name] = value
-    MultiImageToImageRequest.check_literals(checked)
+    if not plainly_valid(checked):
+        from airflow_kling.api.models import MultiImageToImageRequest
+
+        MultiImageToImageRequest.check_literals(checked)
 
 
 def build_request(

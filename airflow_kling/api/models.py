@@ -1,6 +1,6 @@
 """Requests and answers: the documented limits of the API are the validators of these models.
 
-Sources: the CometAPI page "Multi-Image to Image" [seed], Kling's API reference [C].
+Source of the answers: Kling's API reference [C]; of the requests: :mod:`airflow_kling.api.limits`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from airflow_kling.api.gateway import Gateway
+from airflow_kling.api.limits import MAX_IMAGES, MAX_PROMPT, MAX_SUBJECTS, URL_SCHEMES, AspectRatio
 from airflow_kling.exceptions import KlingInputError
-
-MAX_PROMPT = 2500  # characters, prompt and negative_prompt [seed]
-MAX_SUBJECTS = 4  # [seed]; the least number depends on the gateway
-MAX_IMAGES = 9  # n [C]
-AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]  # [seed]
 
 SUBMITTED, PROCESSING, SUCCEED, FAILED = "submitted", "processing", "succeed", "failed"
 TERMINAL = frozenset({SUCCEED, FAILED})
@@ -40,7 +36,7 @@ def _blank_to_none(value: Any) -> Any:
 
 
 def _http_url(value: str | None) -> str | None:
-    if value and not value.startswith(("http://", "https://")):
+    if value and not value.startswith(URL_SCHEMES):
         raise ValueError("is not an http(s) URL")
     return value
 

@@ -10,17 +10,16 @@ import base64
 import binascii
 import hashlib
 import os
-import re
 import stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from airflow_kling.api.redact import redact_url
+from airflow_kling.api.reference_literals import ACCEPTED, check_reference_literal, refuse, scheme_of
 from airflow_kling.exceptions import KlingInputError
 
 if TYPE_CHECKING:
@@ -58,12 +57,7 @@ class Reference:
     description: dict[str, Any]
 
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF, WebP: these are never meant as a path
-_UNSUPPORTED_SCHEMES = frozenset({"ftp", "ftps", "ws", "wss", "chrome", "about", "javascript"})
-_NEVER_AN_IMAGE = (type(None), bool, int, float, complex, list, tuple, dict, set, frozenset)
-_ACCEPTED = "an http(s) URL, a file path, an object storage URL, bytes or base64"
 
 
 def load_reference(reference: object, *, name: str, open_file: OpenFile | None = None) -> Reference:
@@ -80,7 +74,7 @@ def load_reference(reference: object, *, name: str, open_file: OpenFile | None =
         return _checked(bytes(reference), name, source="bytes")
     if not isinstance(reference, str):
         return _from_path_object(reference, name)
-    scheme = _scheme(reference)
+    scheme = scheme_of(reference)
     if scheme in ("http", "https"):
         return Reference(reference, {"name": name, "source": "url", "uri": redact_url(reference)})
     if scheme == "data":
@@ -92,60 +86,8 @@ def load_reference(reference: object, *, name: str, open_file: OpenFile | None =
     return _from_base64(reference, name)
 
 
-def check_reference_literal(reference: object, *, name: str) -> None:
-    """Refuse what can never be a reference image, without I/O: for the time a DAG file is parsed.
-
-    A string with a template in it passes, and so does every object that is not plainly something else.
-
-    :param reference: what the DAG author wrote.
-    :param name: how errors call this image.
-    :raises KlingInputError: wrong type, empty, an unusable URL.
-    """
-    if isinstance(reference, _NEVER_AN_IMAGE):
-        _refuse(name, f"is a {type(reference).__name__}; give {_ACCEPTED}")
-    if isinstance(reference, (str, bytes, bytearray, memoryview)) and not len(reference):
-        _refuse(name, f"is empty (0 bytes); give {_ACCEPTED}")
-    if not isinstance(reference, str) or "{{" in reference or "{%" in reference:
-        return
-    if not reference.strip():
-        _refuse(name, f"is blank; give {_ACCEPTED}")
-    scheme = _scheme(reference)
-    if scheme in ("http", "https"):
-        _check_url(reference, name)
-    elif scheme == "data" and not _DATA_URL.match(reference):
-        _refuse(name, "is a data: URL without ';base64,'; encode the image as base64")
-    elif scheme in _UNSUPPORTED_SCHEMES:
-        _refuse(name, f"has the unsupported scheme {scheme}://; give {_ACCEPTED}")
-
-
-def _refuse(name: str, text: str) -> NoReturn:
-    raise KlingInputError(f"{name} {text}.")
-
-
-def _scheme(reference: str) -> str:
-    if reference[:5].lower() == "data:":
-        return "data"
-    match = _SCHEME.match(reference)
-    return match[1].lower() if match else ""
-
-
-def _check_url(url: str, name: str) -> None:
-    shown = redact_url(url)
-    if any(char.isspace() or not char.isprintable() for char in url):
-        _refuse(name, f"is a URL with spaces or control characters in it ({shown!r}); write them as %20 and the like")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        _refuse(name, f"is not a valid URL ({shown})")
-    if not host:
-        _refuse(name, f"is a URL without a host ({shown})")
-    if "@" in parts.netloc:
-        _refuse(name, f"is a URL with credentials in it ({shown}); give a signed URL or the image itself")
-
-
 def _from_path_object(path: object, name: str) -> Reference:
-    if isinstance(path, Path) and not _scheme(str(path)):  # Airflow 2.11's ObjectStoragePath is a Path too
+    if isinstance(path, Path) and not scheme_of(str(path)):  # Airflow 2.11's ObjectStoragePath is a Path too
         return _from_local_file(path, name)
     if hasattr(path, "open"):
         return _from_open(lambda: cast(BinaryIO, cast(Any, path).open("rb")), str(path), name)
@@ -153,7 +95,7 @@ def _from_path_object(path: object, name: str) -> Reference:
         return _from_open(lambda: BytesIO(cast(Any, path).read_bytes()), str(path), name)
     if isinstance(path, os.PathLike):
         return _from_local_file(os.fsdecode(path), name)
-    _refuse(name, f"is a {type(path).__name__}; give {_ACCEPTED}")
+    refuse(name, f"is a {type(path).__name__}; give {ACCEPTED}")
 
 
 def _from_local_file(path: str | Path, name: str) -> Reference:
@@ -161,25 +103,25 @@ def _from_local_file(path: str | Path, name: str) -> Reference:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            _refuse(name, f"is not a file but a {'directory' if stat.S_ISDIR(status.st_mode) else 'device'} ({uri})")
+            refuse(name, f"is not a file but a {'directory' if stat.S_ISDIR(status.st_mode) else 'device'} ({uri})")
         _check_size(status.st_size, name)
         with open(path, "rb") as file:
             data = _read_limited(file)
     except (OSError, ValueError) as error:
         if isinstance(error, KlingInputError):
             raise
-        _refuse(name, f"cannot be read from {uri[:200]}: {getattr(error, 'strerror', None) or error}")
+        refuse(name, f"cannot be read from {uri[:200]}: {getattr(error, 'strerror', None) or error}")
     return _checked(data, name, source="file", uri=uri)
 
 
 def _from_object_storage(url: str, name: str, open_file: OpenFile | None) -> Reference:
     if open_file is None:
-        _refuse(name, f"is an object storage URL ({redact_url(url)}), which cannot be opened here; give a path")
+        refuse(name, f"is an object storage URL ({redact_url(url)}), which cannot be opened here; give a path")
     return _from_open(lambda: open_file(url), url, name)
 
 
 def _from_open(open_it: Callable[[], BinaryIO], location: str, name: str) -> Reference:
-    uri = redact_url(location) if _scheme(location) else Path(location).absolute().as_uri()
+    uri = redact_url(location) if scheme_of(location) else Path(location).absolute().as_uri()
     try:
         with open_it() as file:
             data = _read_limited(file)
@@ -207,10 +149,10 @@ def _from_base64(text: str, name: str) -> Reference:
     except (binascii.Error, ValueError):
         data = b""
     if not data and compact.startswith(_BASE64_OF_IMAGE):
-        _refuse(name, f"is base64 of {len(compact)} characters that is cut off or damaged; encode the image again")
+        refuse(name, f"is base64 of {len(compact)} characters that is cut off or damaged; encode the image again")
     if not data or not _looks_like_image(data):
         shown = text if len(text) <= 120 and text.isprintable() else f"{len(text)} characters of text"
-        _refuse(name, f"({shown}) is neither an existing file, nor an http(s) URL, nor base64 of an image")
+        refuse(name, f"({shown}) is neither an existing file, nor an http(s) URL, nor base64 of an image")
     return _checked(data, name, source="base64")
 
 
@@ -230,7 +172,7 @@ def _looks_like_image(data: bytes) -> bool:
 
 def _checked(data: bytes, name: str, **source: str) -> Reference:
     if not data:
-        _refuse(name, "is empty (0 bytes); give a JPEG or PNG image")
+        refuse(name, "is empty (0 bytes); give a JPEG or PNG image")
     _check_size(len(data), name)
     content_type, width, height = _decode(data, name)
     description: dict[str, Any] = {"name": name, **source, "sha256": hashlib.sha256(data).hexdigest()}
@@ -241,7 +183,7 @@ def _checked(data: bytes, name: str, **source: str) -> Reference:
 def _check_size(size: int, name: str) -> None:
     if size > Limits.MAX_BYTES:
         found = f"at least {size}" if size == Limits.MAX_BYTES + 1 else str(size)
-        _refuse(name, f"has {found} bytes, over the limit of {Limits.MAX_BYTES} (10 MB); scale or compress the image")
+        refuse(name, f"has {found} bytes, over the limit of {Limits.MAX_BYTES} (10 MB); scale or compress the image")
 
 
 def _decode(data: bytes, name: str) -> tuple[str, int, int]:
@@ -264,9 +206,9 @@ def _decode(data: bytes, name: str) -> tuple[str, int, int]:
     except KlingInputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        _refuse(name, f"has more than {Image.MAX_IMAGE_PIXELS} pixels; scale the image down")
+        refuse(name, f"has more than {Image.MAX_IMAGE_PIXELS} pixels; scale the image down")
     except UnidentifiedImageError:
-        _refuse(name, "is not an image that can be read; give a JPEG or PNG")
+        refuse(name, "is not an image that can be read; give a JPEG or PNG")
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
         raise KlingInputError(f"{name} is cut off or damaged ({error}); give a whole JPEG or PNG.") from error
     return content_type, width, height
@@ -275,11 +217,11 @@ def _decode(data: bytes, name: str) -> tuple[str, int, int]:
 def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if image.format not in Limits.FORMATS:
-        _refuse(name, f"is a {image.format} image, only JPEG and PNG are accepted; convert the image")
+        refuse(name, f"is a {image.format} image, only JPEG and PNG are accepted; convert the image")
     if image.format == "PNG" and getattr(image, "is_animated", False):
-        _refuse(name, "is an animated PNG; save a single frame of it")
+        refuse(name, "is an animated PNG; save a single frame of it")
     if min(width, height) < Limits.MIN_SIDE_PX:
-        _refuse(name, f"has {width}x{height} px, under the limit of {Limits.MIN_SIDE_PX} px a side; use a larger image")
+        refuse(name, f"has {width}x{height} px, under the limit of {Limits.MIN_SIDE_PX} px a side; use a larger image")
     long, short = Limits.MAX_RATIO
     if max(width, height) * short > min(width, height) * long:
-        _refuse(name, f"has {width}x{height} px, outside the ratios 1:2.5 to 2.5:1; crop the image")
+        refuse(name, f"has {width}x{height} px, outside the ratios 1:2.5 to 2.5:1; crop the image")

@@ -61,6 +61,18 @@ def test_what_a_run_needs_waits_for_the_run(package: str, imported: tuple[set[st
     assert not {name for name in imported[1] if name == package or name.startswith(f"{package}.")}
 
 
+def test_operators_with_plain_literals_are_made_without_the_models(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from airflow_kling.operators.generate import KlingMultiImageToImageOperator; "
+        "KlingMultiImageToImageOperator(task_id='a', subject_images=['https://h.example/a.png', '{{ x }}'], "
+        "prompt='p', n=4, aspect_ratio='1:1', scene_image='s3://bucket/b.png', negative_prompt='q'); "
+        "print(json.dumps([name for name in sys.modules if name.startswith('airflow_kling.api.')]))"
+    )
+    made = set(run(code, tmp_path))
+    assert "airflow_kling.api.limits" in made
+    assert not made & {"airflow_kling.api.models", "airflow_kling.api.references", "airflow_kling.api.gateway"}
+
+
 def test_what_is_imported_is_ours(imported: tuple[set[str], set[str]]) -> None:
     own = {name for name in imported[1] if name.partition(".")[0] == "airflow_kling"}
     assert {"airflow_kling.operators.generate", "airflow_kling.operators.archive", "airflow_kling.sensors.task"} <= own
@@ -75,7 +87,10 @@ def test_provider_info_imports_nothing(tmp_path: Path) -> None:
     assert run(code, tmp_path) == ["airflow_kling", "airflow_kling.get_provider_info"]
 
 
-@pytest.mark.parametrize("layer", ["client", "wire", "models", "errors", "retry", "auth", "settings", "references"])
+@pytest.mark.parametrize(
+    "layer",
+    ["client", "wire", "models", "errors", "retry", "auth", "settings", "references", "limits", "reference_literals"],
+)
 def test_the_api_imports_no_airflow(layer: str, tmp_path: Path) -> None:
     code = (
         f"import json, sys; import airflow_kling.api.{layer}; "

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.references import Limits, Reference, check_reference_literal, load_reference
+from airflow_kling.api.reference_literals import check_reference_literal
+from airflow_kling.api.references import Limits, Reference, load_reference
 from airflow_kling.exceptions import KlingInputError
 
 NAME = "subject_images[1]"

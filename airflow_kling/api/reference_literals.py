@@ -1,0 +1,70 @@
+"""What can never be a reference image. A DAG file that is parsed asks this: no I/O, and no slow import."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from airflow_kling.api.redact import redact_url
+from airflow_kling.exceptions import KlingInputError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+_UNSUPPORTED_SCHEMES = frozenset({"ftp", "ftps", "ws", "wss", "chrome", "about", "javascript"})
+_NEVER_AN_IMAGE = (type(None), bool, int, float, complex, list, tuple, dict, set, frozenset)
+ACCEPTED = "an http(s) URL, a file path, an object storage URL, bytes or base64"
+
+
+def check_reference_literal(reference: object, *, name: str) -> None:
+    """Refuse what can never be a reference image, without I/O: for the time a DAG file is parsed.
+
+    A string with a template in it passes, and so does every object that is not plainly something else.
+
+    :param reference: what the DAG author wrote.
+    :param name: how errors call this image.
+    :raises KlingInputError: wrong type, empty, an unusable URL.
+    """
+    if isinstance(reference, _NEVER_AN_IMAGE):
+        refuse(name, f"is a {type(reference).__name__}; give {ACCEPTED}")
+    if isinstance(reference, (str, bytes, bytearray, memoryview)) and not len(reference):
+        refuse(name, f"is empty (0 bytes); give {ACCEPTED}")
+    if not isinstance(reference, str) or "{{" in reference or "{%" in reference:
+        return
+    if not reference.strip():
+        refuse(name, f"is blank; give {ACCEPTED}")
+    scheme = scheme_of(reference)
+    if scheme in ("http", "https"):
+        _check_url(reference, name)
+    elif scheme == "data" and not _DATA_URL.match(reference):
+        refuse(name, "is a data: URL without ';base64,'; encode the image as base64")
+    elif scheme in _UNSUPPORTED_SCHEMES:
+        refuse(name, f"has the unsupported scheme {scheme}://; give {ACCEPTED}")
+
+
+def refuse(name: str, text: str) -> NoReturn:
+    """Raise the error that names the image."""
+    raise KlingInputError(f"{name} {text}.")
+
+
+def scheme_of(reference: str) -> str:
+    """Scheme of a URL in small letters, ``data`` for a ``data:`` URL, blank for a path or base64."""
+    if reference[:5].lower() == "data:":
+        return "data"
+    match = _SCHEME.match(reference)
+    return match[1].lower() if match else ""
+
+
+def _check_url(url: str, name: str) -> None:
+    shown = redact_url(url)
+    if any(char.isspace() or not char.isprintable() for char in url):
+        refuse(name, f"is a URL with spaces or control characters in it ({shown!r}); write them as %20 and the like")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        refuse(name, f"is not a valid URL ({shown})")
+    if not host:
+        refuse(name, f"is a URL without a host ({shown})")
+    if "@" in parts.netloc:
+        refuse(name, f"is a URL with credentials in it ({shown}); give a signed URL or the image itself")
