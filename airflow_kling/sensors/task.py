@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
+    ParamValidationError,
     PokeReturnValue,
 )
 
@@ -46,8 +47,8 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     :param start_from_trigger: go straight to the triggerer, and when the generation succeeded end there: the wait takes
         no worker slot at all (Airflow 3.3+). Failures resume on a worker, so that retries, callbacks and ``soft_fail``
         work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
-        ``kling_task_id`` must be ``submit.output`` or a text; in a mapped task group it works, a sensor that is itself
-        mapped with ``expand`` defers from a worker all the same.
+        ``kling_task_id`` must be ``submit.output`` or a text, and each param of the DAG needs a valid default. In a
+        mapped task group it works; a sensor that is itself mapped with ``expand`` defers from a worker all the same.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "kling_conn_id")
@@ -77,6 +78,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 
         try:
             kling_task_id = rendered_in_triggerer(self.kling_task_id, self, deferrable=self.deferrable)
+            check_params(self.params)
         except KlingInputError as error:
             raise KlingInputError(f"start_from_trigger of task {self.task_id!r} {error}") from None
         self.start_from_trigger = True
@@ -137,6 +139,22 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 def _text(kling_task_id: Any) -> Any:
     """A native template renders an id of digits to a number."""
     return str(kling_task_id) if isinstance(kling_task_id, int) else kling_task_id
+
+
+def check_params(params: Any) -> None:
+    """Airflow's triggerer validates the defaults of a DAG's params before it knows the values of the run.
+
+    Where a default is missing or invalid, Airflow 3.3.2 ends the whole triggerer, and then the next one.
+
+    :raises KlingInputError: that would happen, as the end of a sentence.
+    """
+    try:
+        params.validate()
+    except ParamValidationError as error:
+        raise KlingInputError(
+            "needs a valid default for each param of the DAG and the task, or Airflow's triggerers end: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from None
 
 
 def rendered_in_triggerer(kling_task_id: Any, task: Any, *, deferrable: bool) -> str:

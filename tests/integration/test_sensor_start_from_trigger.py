@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Param
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.exceptions import KlingInputError
@@ -125,3 +125,22 @@ def test_output_of_another_mapped_group_is_many() -> None:
         product.expand(prompt=["a", "b"])
         with pytest.raises(KlingInputError, match="in the same mapped task group"):
             sensor(dag.get_task("product.submit").output)
+
+
+@from_3_3
+@pytest.mark.parametrize(
+    "param", [Param(type="string"), Param(None, type="string"), Param("", type="string", minLength=1)]
+)
+def test_param_without_a_valid_default_is_refused_since_it_would_end_every_triggerer(param: Param) -> None:
+    with DAG("d", schedule=None, params={"theme": param}):
+        submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=URLS)
+        with pytest.raises(KlingInputError, match=r"start_from_trigger of task 'wait' needs a valid default .* theme"):
+            sensor(submit.output)
+
+
+@from_3_3
+@pytest.mark.parametrize("param", [Param("x", type="string"), Param(None, type=["null", "string"]), 3])
+def test_param_with_a_valid_default_is_fine(param: Any) -> None:
+    with DAG("d", schedule=None, params={"theme": param}):
+        submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=URLS)
+        assert sensor(submit.output).start_from_trigger
