@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ def distributed(folder: Path, count: int, *, kills: bool, timeout: float) -> boo
     """Bring everything up, run the DAG, kill, judge; True when all is as it should be."""
     began = time.monotonic()
     prompts = [f"row {row:04}: the mug on a beach" for row in range(count)]
+    rows = {"deferred": prompts[::2], "from_trigger": prompts[1::2]}
     (logs := folder / "logs").mkdir()
     with ExitStack() as stack:
         bucket = stack.enter_context(storage(logs / "s3.log"))
@@ -74,8 +75,8 @@ def distributed(folder: Path, count: int, *, kills: bool, timeout: float) -> boo
         connections = {"kling_default": official(fake.url), "aws_default": bucket.connection()}
         airflow = stack.enter_context(cluster(folder, connections, HERE / "impatient.env"))
         say(f"All are up after {time.monotonic() - began:.0f} s; {count} mapped generations:")
-        watch = Watch(airflow, start(airflow, bucket, prompts), timeout)
-        killed = kill_all(watch, fake, prompts) if kills else []
+        watch = Watch(airflow, start(airflow, bucket, rows), timeout)
+        killed = kill_all(watch, fake, rows) if kills else []
         state = watch.until(watch.ended, "the run had ended")
         say(f"  {watch.seconds:4.0f} s  The run has ended: {state}; {watch.retried()} task instances took a retry.")
         problems = [] if state == "success" else [f"the DAG run ended as {state}"]
@@ -92,21 +93,21 @@ def official(url: str) -> dict[str, Any]:
     return {**connection, "extra": {"gateway": "official", "allow_private_hosts": True}}
 
 
-def start(airflow: Cluster, bucket: Storage, prompts: Sequence[str]) -> str:
+def start(airflow: Cluster, bucket: Storage, rows: Mapping[str, Sequence[str]]) -> str:
     """Start the DAG run; returns its id."""
     picture = io.BytesIO()
     Image.new("RGB", (320, 320), "tomato").save(picture, "PNG")
     reference = bucket.put("references/mug.png", picture.getvalue())
     wait_for_dag(airflow.api, DAG_ID)
     airflow.api.unpause(DAG_ID)
-    conf = {"prompts": prompts, "subject_images": [reference], "destination": f"s3://{BUCKET}/{PREFIX}"}
+    conf = {**rows, "subject_images": [reference], "destination": f"s3://{BUCKET}/{PREFIX}"}
     return airflow.api.trigger(DAG_ID, conf)
 
 
 def missed(watch: Watch, kills: Sequence[Kill]) -> list[str]:
     """Tell of kills that have not hurt: a run that survives those proves nothing."""
     return [
-        f"{kill.process} was killed, but {kill.victim.task} of row {kill.victim.row} needed no other try"
+        f"{kill.process} was killed, but {kill.victim} needed no other try"
         for kill in kills
         if kill.victim and watch.tries(kill.victim) <= kill.victim.try_number
     ]

@@ -6,7 +6,7 @@ Each kill waits for its moment, so that it cannot miss.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -32,29 +32,31 @@ class Kill:
     victim: Instance | None = None
 
 
-def kill_all(watch: Watch, kling: Kling, prompts: Sequence[str]) -> list[Kill]:
-    """Kill each in its turn, while the run goes on."""
-    early, late = len(prompts) // 6, len(prompts) * 2 // 3
+def kill_all(watch: Watch, kling: Kling, rows: Mapping[str, Sequence[str]]) -> list[Kill]:
+    """Kill each in its turn, while the run goes on.
+
+    :param rows: the prompts of each task group.
+    """
+    early, late = len(rows["deferred"]) // 6, len(rows["from_trigger"]) * 2 // 3
     return [
-        _kill_worker(watch, kling, ("submit", early), "create", prompts[early]),
+        _kill_worker(watch, kling, "create", rows["deferred"][early], ("deferred.submit", early)),
         _kill_triggerer(watch),
-        _kill_worker(watch, kling, ("archive", late), "image", prompts[late]),
+        _kill_worker(watch, kling, "image", rows["from_trigger"][late], ("from_trigger.archive", late)),
     ]
 
 
-def _kill_worker(watch: Watch, kling: Kling, doing: tuple[str, int], request: str, prompt: str) -> Kill:
+def _kill_worker(watch: Watch, kling: Kling, request: str, prompt: str, doing: tuple[str, int]) -> Kill:
     """Hold a task's request at Kling, kill the worker that made it, start it again as a service manager would."""
-    task, row = doing
     fault = kling.fault(on=request, action="hold", point="after", match={"prompt": prompt}, times=1)
-    watch.until(lambda: _is_held(kling, fault), f"{task} of row {row} was held")
+    watch.until(lambda: _is_held(kling, fault), f"the request of {doing} was held")
     running = [(_owner(watch, one), one) for one in watch.running()]
-    [(name, victim)] = [(owner, one) for owner, one in running if (one.task, one.row) == doing]
+    [(name, victim)] = [(owner, one) for owner, one in running if (one.task_id, one.map_index) == doing]
     assert name is not None
     watch.airflow.kill(name)
     kling.remove(fault)
     watch.airflow.start(name)
     lost = sum(owner == name for owner, _ in running)
-    say(f"  {watch.seconds:4.0f} s  SIGKILL {name}, {task} of row {row} awaits an answer; {lost} running tasks lost")
+    say(f"  {watch.seconds:4.0f} s  SIGKILL {name}, {victim} awaits an answer; {lost} running tasks lost")
     return Kill(name, victim)
 
 

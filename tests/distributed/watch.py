@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +21,15 @@ TASKS = ("submit", "wait", "archive")
 
 @dataclass(frozen=True)
 class Instance:
-    """A task instance of a row, and the process that runs it."""
+    """A try of a task instance, and the process that runs it."""
 
-    task: str
-    row: int
+    task_id: str
+    map_index: int
     try_number: int
     pid: int
+
+    def __str__(self) -> str:
+        return f"{self.task_id}[{self.map_index}]"
 
 
 class Watch:
@@ -67,11 +70,13 @@ class Watch:
         [run] = self.airflow.rows("select state from dag_run where run_id = %s", self.run_id)
         return run["state"] if run["state"] in ("success", "failed") else None
 
-    def counts(self) -> dict[str, int]:
-        """How many task instances are in which state, such as ``"archive success"``."""
+    def counts(self) -> Counter[str]:
+        """How many task instances of both groups are in which state, such as ``"archive success"``."""
         query = "select task_id, state, count(*) from task_instance where run_id = %s group by task_id, state"
-        rows = self.airflow.rows(query, self.run_id)
-        return {f"{_short(row['task_id'])} {row['state']}": row["count"] for row in rows}
+        counts: Counter[str] = Counter()
+        for row in self.airflow.rows(query, self.run_id):
+            counts[f"{row['task_id'].rpartition('.')[2]} {row['state']}"] += row["count"]
+        return counts
 
     def retried(self) -> int:
         """How many task instances needed more than one try."""
@@ -80,19 +85,15 @@ class Watch:
 
     def tries(self, instance: Instance) -> int:
         """The number of the last try of a task instance."""
-        query = """select try_number from task_instance
-                   where run_id = %s and map_index = %s and task_id in (%s, %s)"""
-        [row] = self.airflow.rows(query, self.run_id, instance.row, instance.task, f"picture.{instance.task}")
+        query = "select try_number from task_instance where run_id = %s and task_id = %s and map_index = %s"
+        [row] = self.airflow.rows(query, self.run_id, instance.task_id, instance.map_index)
         return int(row["try_number"])
 
     def running(self) -> list[Instance]:
-        """The task instances that a worker has begun and not ended."""
+        """What workers have begun and not ended."""
         query = """select task_id, map_index, try_number, pid from task_instance
                    where run_id = %s and state = 'running' and pid is not null"""
-        return [
-            Instance(_short(row["task_id"]), row["map_index"], row["try_number"], row["pid"])
-            for row in self.airflow.rows(query, self.run_id)
-        ]
+        return [Instance(**row) for row in self.airflow.rows(query, self.run_id)]
 
     def triggers(self) -> dict[int, set[int]]:
         """The triggers of each triggerer."""
@@ -111,9 +112,5 @@ class Watch:
             return
         self._told = time.monotonic()
         counts = self.counts()
-        done = ", ".join(f"{task} {counts.get(f'{task} success', 0)}" for task in TASKS)
-        say(f"  {self.seconds:4.0f} s  done: {done}; {counts.get('wait deferred', 0)} wait in the triggerers")
-
-
-def _short(task_id: str) -> str:
-    return task_id.rpartition(".")[2]
+        done = ", ".join(f"{task} {counts[f'{task} success']}" for task in TASKS)
+        say(f"  {self.seconds:4.0f} s  done: {done}; {counts['wait deferred']} wait in the triggerers")

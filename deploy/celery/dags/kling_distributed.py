@@ -1,5 +1,8 @@
 """Many generations at once, each on its own: submit, wait deferred, archive.
 
+Some wait as usual: a worker looks first, defers, and resumes to return the result. The others start in the triggerer
+and end there, so that their wait never takes a worker slot.
+
 Tasks that are further on go first (``weight_rule="upstream"``): a finished generation is archived before another one is
 submitted, so results do not pile up at Kling.
 """
@@ -12,14 +15,18 @@ from airflow.sdk import DAG, Param, task
 
 from airflow_kling import kling_image
 
+PROMPTS = Param(["a mug on a beach"], type="array", items={"type": "string"}, maxItems=1000)
+REFERENCES = Param(["https://example.com/mug.png"], type="array", items={"type": "string"}, minItems=1, maxItems=4)
+
 with DAG(
     dag_id="kling_distributed",
     doc_md=__doc__,
     schedule=None,
     params={
-        "prompts": Param(type="array", items={"type": "string"}, minItems=1, maxItems=1000),
-        "subject_images": Param(type="array", items={"type": "string"}, minItems=1, maxItems=4),
-        "destination": Param(type="string"),
+        "deferred": PROMPTS,
+        "from_trigger": PROMPTS,
+        "subject_images": REFERENCES,
+        "destination": Param("s3://kling/archive", type="string"),
     },
     default_args={"retries": 3, "retry_delay": timedelta(seconds=1), "weight_rule": "upstream"},
 ) as dag:
@@ -29,9 +36,11 @@ with DAG(
         """Return what to make; a real one would read a catalogue."""
         return prompts
 
-    kling_image.partial(
-        "picture",
-        subject_images=dag.param("subject_images"),
-        destination=dag.param("destination"),
-        aspect_ratio="1:1",
-    ).expand(prompt=rows(dag.param("prompts")))
+    for group_id in ("deferred", "from_trigger"):
+        kling_image.partial(
+            group_id,
+            subject_images=dag.param("subject_images"),
+            destination=dag.param("destination"),
+            aspect_ratio="1:1",
+            start_from_trigger=group_id == "from_trigger",
+        ).expand(prompt=rows.override(task_id=f"rows_{group_id}")(dag.param(group_id)))
