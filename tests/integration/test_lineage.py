@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -151,6 +153,15 @@ def facet_of(told: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("asked", [{}, {"prompt": None}, {"prompt": ""}])
 def test_without_a_prompt_there_is_no_hash(asked: dict[str, Any]) -> None:
     assert "promptSha256" not in facet_of(operator_lineage(kling_task_id=None, asked=asked))
+
+
+def test_its_provider_need_not_be_installed() -> None:
+    code = """
+import sys
+sys.modules["openlineage"] = sys.modules["airflow.providers.openlineage.extractors"] = None
+import airflow_kling.operators.archive, airflow_kling.operators.generate, airflow_kling.sensors.task
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
 # --- OpenLineage: what each task tells --------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from airflow_kling import exceptions, metrics
 from airflow_kling.api.models import KlingTask
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingError, KlingTaskFailed
+from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
@@ -184,7 +184,10 @@ def test_a_wait_that_found_it_finished(
 def test_a_resumed_wait_knows_when_it_began(statsd: StatsD, kling: Emulator, submitted: Callable[..., str]) -> None:
     wait = KlingTaskSensor(task_id="wait", kling_task_id=submitted(), timeout=600)
     kling.advance(120)
-    for began, during in ((time.time() - 5, True), (time.time() + 500, False)):
+    updated_at = KlingHook().get_task(wait.kling_task_id).updated_at
+    assert updated_at is not None
+    ended = updated_at.timestamp()
+    for began, during in ((ended - 5, True), (ended + 5, False)):
         wait.execute_complete({}, {"status": "succeed"}, kling_task_id=wait.kling_task_id, deadline=began + 600)
         assert ("kling.wait.overhead" in statsd.counts()) == during
 
