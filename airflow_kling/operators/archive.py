@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
 from airflow_kling import asking, lineage, links, metrics
-from airflow_kling.archive import record
 from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
@@ -170,6 +169,8 @@ class KlingArchiveImagesOperator(BaseOperator):
         self, context: Context, summary: Mapping[str, Any], task: Mapping[str, Any], asked: Mapping[str, Any]
     ) -> None:
         """Leave in XCom what the gallery shows, under a key by which a database finds it."""
+        from airflow_kling.archive import record
+
         if ti := context.get("ti"):
             conn_id = record.connection(self.destination, self.aws_conn_id)
             described = record.describe(summary, task=task, asked=asked, conn_id=conn_id)
