@@ -68,7 +68,6 @@ class Card:
     images: list[ImageView]
     references: list[ReferenceView]
     expected: int
-    ratio: tuple[int, int]
     manifest: str
     manifest_uri: str
     run_url: str
@@ -94,7 +93,6 @@ def make_card(row: Row, state: State) -> Card:
         images=_images(one, value) if row.archived else [],
         references=_references(one, asked),
         expected=_small(asked.get("n"), 1, 9),
-        ratio=_ratio(asked.get("aspect_ratio")),
         manifest=_ours(one, "manifest") if manifest_uri else "",
         manifest_uri=manifest_uri,
         run_url=f"../dags/{_part(one.dag_id)}/runs/{_part(one.run_id)}",
@@ -223,12 +221,3 @@ def _duration(task: Mapping[str, Any]) -> str:
     if seconds < 0:
         return ""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
-def _ratio(text: Any) -> tuple[int, int]:
-    """Width to height of a placeholder."""
-    width, _, height = _text(text).partition(":")
-    known = width.isascii() and width.isdigit() and height.isascii() and height.isdigit()
-    if not known or not (0 < int(width[:3]) <= 100 and 0 < int(height[:3]) <= 100):
-        return (1, 1)
-    return (int(width[:3]), int(height[:3]))
