@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import pytest
@@ -98,6 +100,15 @@ def test_cut_anywhere_it_is_not_whole(format, options):
         refused(whole[:length], retryable=True)
 
 
+def test_a_jpeg_without_its_end_marker():
+    """Whether libjpeg misses the marker depends on the bits before it."""
+    for seed in range(60):
+        data = BytesIO()
+        Image.frombytes("RGB", (16, 16), random.Random(seed).randbytes(768)).save(data, "JPEG")
+        assert verify(data.getvalue() + b"a note").height == 16
+        refused(data.getvalue()[:-2], retryable=True)
+
+
 def test_a_flipped_bit_in_a_png():
     whole = noise()
     for position in range(8, len(whole), max(1, len(whole) // 50)):
@@ -131,6 +142,7 @@ def test_what_is_no_image(data):
         (png(header(), chunk(b"IDAT", zlib.compress(bytes(15))), END), "more pixel data"),
         (png(header(), chunk(b"IDAT", zlib.compress(bytes(10**8))), END), "more pixel data"),
         (png(header(), chunk(b"IDAT", b"no zlib"), END), "pixel data is damaged"),
+        (png(header(), chunk(b"IDAT", zlib.compress(bytes(14))[:-1] + b"!"), END), "pixel data is damaged"),
         (png(header(), chunk(b"IDAT", zlib.compress(bytes(14)))), "ends before its last chunk"),
         (png(header(), b"\xff\xff\xff\xffIDAT"), "ends inside a chunk"),
         (png(header(), header(), END), "header is missing or doubled"),
@@ -145,6 +157,15 @@ def test_what_is_no_image(data):
 )
 def test_a_png_that_breaks_the_rules(data, reason):
     assert reason in refused(data, retryable=True)
+
+
+def test_damage_below_correct_checksums_ends_in_no_other_error():
+    raw = zlib.compress(bytes(14) * 100)
+    for position in range(len(raw) * 8):
+        broken = bytearray(raw)
+        broken[position // 8] ^= 1 << position % 8
+        with suppress(KlingImageError):
+            verify(png(header(height=200), chunk(b"IDAT", bytes(broken)), END))
 
 
 def test_pixel_data_in_many_small_chunks_and_foreign_chunks_between():
