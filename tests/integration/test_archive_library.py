@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import json
@@ -408,7 +409,7 @@ class Breaks(BytesIO):
 @pytest.mark.parametrize("size", [1, 40])
 def test_a_write_that_fails_publishes_nothing(place, size, request):
     with pytest.raises(OSError, match="disk"):
-        place.store.write_file("task-1/0.png", Breaks(bytes(size * 1024 * 1024)), content_type="image/png", sha256="x")
+        place.store.write_file("task-1/0.png", Breaks(bytes(size * 1024 * 1024)), content_type="image/png", sha256="")
     assert place.listing() == {}
     if "s3" in request.node.name:
         client = request.getfixturevalue("s3")
@@ -448,6 +449,28 @@ def test_s3_gets_content_type_hash_and_the_users_arguments(images, s3):
     assert head["Metadata"] == {"a": "b", "sha256": hashlib.sha256(page).hexdigest()}
     manifest = s3.head_object(Bucket="images", Key="pre/fix/task-1/manifest.json")
     assert manifest["ContentType"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("config", "extra", "sent"),
+    [
+        ({}, {}, {"ChecksumSHA256"}),
+        ({}, {"ChecksumAlgorithm": "CRC32"}, {"ChecksumCRC32"}),
+        ({"request_checksum_calculation": "when_required"}, {}, set()),
+    ],
+    ids=["ours", "the user's", "none"],
+)
+def test_s3_compares_a_checksum(s3, s3_endpoint, monkeypatch, config, extra, sent):
+    connection = json.loads(os.environ["AIRFLOW_CONN_MY_S3"])
+    connection["extra"]["config_kwargs"] = config
+    monkeypatch.setenv("AIRFLOW_CONN_MY_S3", json.dumps(connection))
+    sha256 = hashlib.sha256(b"data")
+    store = open_store("s3://images", aws_conn_id="my_s3", extra_args=extra)
+    store.write_file("task-1/0.png", BytesIO(b"data"), content_type="image/png", sha256=sha256.hexdigest())
+    head = s3.head_object(Bucket="images", Key="task-1/0.png", ChecksumMode="ENABLED")
+    assert {name for name in head if name.startswith("Checksum")} - {"ChecksumType"} == sent
+    if "ChecksumSHA256" in sent:
+        assert base64.b64decode(head["ChecksumSHA256"]) == sha256.digest()
 
 
 def test_other_answers_of_s3_are_not_taken_for_not_there(s3):
