@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -69,9 +71,9 @@ def refused(error: exceptions.KlingError, tags: Tags) -> None:
     _emit("incr", f"kling.refused.{reason_of(error)}", 1, tags)
 
 
-def polled(tags: Tags) -> None:
-    """A worker has asked for the status of a task."""
-    _emit("incr", "kling.polls", 1, tags)
+def polled(count: int, tags: Tags) -> None:
+    """The status of tasks was asked for, with so many requests."""
+    _emit("incr", "kling.polls", count, tags)
 
 
 def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags) -> None:
@@ -104,9 +106,19 @@ def counting(download: DownloadImage, tags: Tags) -> DownloadImage:
 def _emit(kind: Literal["incr", "timing"], name: str, value: Any, tags: Tags) -> None:
     """Metrics never break a task, and cost nothing where they are off."""
     try:
-        from airflow.providers.common.compat.sdk import Stats
-
-        emit: Callable[..., None] = getattr(Stats, kind)
+        emit: Callable[..., None] = getattr(_stats(), kind)
         emit(name, value, tags={tag: text for tag, text in tags.items() if text})
     except Exception:
         log.debug("The metric %s was not sent.", name, exc_info=True)
+
+
+def _stats() -> Any:
+    """Airflow's ``Stats`` as this process has set it up; servers, of which the triggerer is one, have their own."""
+    if "airflow.jobs.triggerer_job_runner" in sys.modules:
+        with suppress(ImportError):  # before Airflow 3.2 there is one for all
+            from airflow.observability.stats import Stats as of_servers
+
+            return of_servers
+    from airflow.providers.common.compat.sdk import Stats
+
+    return Stats

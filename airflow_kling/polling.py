@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
-from airflow_kling import pacing
+from airflow_kling import metrics, pacing
 from airflow_kling.exceptions import KlingError
 from airflow_kling.throttle import Throttle
 from airflow_kling.watch import Watch
@@ -34,6 +34,7 @@ CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and al
 SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
+COUNTED_TOGETHER = 100  # requests; a metric for each would be a packet for each
 MAX_PAGES = 1000  # the last page the API gives [C]
 PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
@@ -78,6 +79,11 @@ class StatusPoller:
         if conn_id not in pollers:
             pollers[conn_id] = cls(conn_id, connect=connect)
         return pollers[conn_id]
+
+    @property
+    def gateway(self) -> str | None:
+        """Name of the API's gateway, once the connection is known."""
+        return self._client.gateway.name if self._client else None
 
     async def wait(
         self, kling_task_id: str, *, deadline: float, poke_interval: float, since: float, with_task: bool = False
@@ -141,7 +147,11 @@ class StatusPoller:
             client, rate = await self._connect(self.conn_id)
             async with client:
                 self._client = client
-                await self._poll(client, Throttle(rate, clock=self._clock, dice=self._dice))
+                throttle = Throttle(rate, clock=self._clock, dice=self._dice)
+                try:
+                    await self._poll(client, throttle)
+                finally:
+                    self._count(throttle)
         except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
             self._forget()
             self._fail(error)
@@ -151,6 +161,8 @@ class StatusPoller:
 
     async def _poll(self, client: AsyncKlingClient, throttle: Throttle) -> None:
         while True:
+            if throttle.turns >= COUNTED_TOGETHER:
+                self._count(throttle)
             await self._until_due()
             if client.gateway.has_list and len(self._watches) >= SWEEP_FROM:
                 await asyncio.sleep(SWEEP_GAP)
@@ -165,6 +177,10 @@ class StatusPoller:
                 look = asyncio.create_task(self._look(client, throttle, watch.kling_task_id))
                 self._looks.add(look)
                 look.add_done_callback(self._looked)
+
+    def _count(self, throttle: Throttle) -> None:
+        metrics.polled(throttle.turns, {"gateway": self.gateway})
+        throttle.turns = 0
 
     async def _until_due(self) -> None:
         while not self._heap or (delay := self._heap[0][0] - self._clock()) > 0:

@@ -21,6 +21,7 @@ class Throttle:
     :param rate: requests per second.
     :param clock: epoch seconds.
     :param dice: random numbers in [0, 1).
+    :ivar turns: requests since they were last counted.
     """
 
     def __init__(self, rate: float, *, clock: Callable[[], float], dice: Callable[[], float]) -> None:
@@ -29,9 +30,11 @@ class Throttle:
         self._dice = dice
         self._not_before = 0.0
         self._refusals = 0
+        self.turns = 0
 
     async def turn(self) -> None:
-        """Wait until the next request may go out."""
+        """Wait until the next request may go out, and count it."""
+        self.turns += 1
         now = self._clock()
         delay = max(self._bucket.take(now), self._not_before - now)
         while delay > GRAIN:

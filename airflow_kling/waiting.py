@@ -57,7 +57,7 @@ class KlingWaitMixin:
         from airflow_kling.api.errors import task_failure
 
         self._waiting_for = kling_task_id
-        metrics.polled(self._tags)
+        metrics.polled(1, self._tags)
         try:
             task = client.get(kling_task_id, deadline=time.time() + patience)
         except KlingError as error:

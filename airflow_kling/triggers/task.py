@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from airflow_kling import pacing
+from airflow_kling import metrics, pacing
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.links import GALLERY_LINKS, KlingGalleryLink, gallery_link
 from airflow_kling.polling import StatusPoller
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the verdict of the connection's poller; yields exactly one event."""
-        status, task = await StatusPoller.of(self.kling_conn_id, _connect).wait(
+        if self.end_from_trigger and GALLERY_LINKS:
+            await self._push_link()
+        poller = StatusPoller.of(self.kling_conn_id, _connect)
+        status, task = await poller.wait(
             self.kling_task_id,
             deadline=self.deadline,
             poke_interval=self.poke_interval,
@@ -102,7 +106,9 @@ class KlingTaskTrigger(BaseTrigger):
             with_task=self.end_from_trigger,
         )
         if task is not None and task.status == "succeed":
-            await self._push(task.to_xcom())
+            tags = {"dag_id": getattr(self.task_instance, "dag_id", None), "gateway": poller.gateway}
+            metrics.finished(task, since=self.since, now=time.time(), tags=tags)
+            await self._push(XCOM_RETURN_KEY, task.to_xcom())
             yield TaskSuccessEvent()
         else:
             payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "status": status}
@@ -110,13 +116,20 @@ class KlingTaskTrigger(BaseTrigger):
                 payload |= {"deadline": self.deadline}  # no worker has deferred, and so noted, it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
-    async def _push(self, finished: dict[str, Any]) -> None:
-        """Push what the sensor would return. Airflow 3.3.2 hands an XCom that comes with the event on as JSON text."""
+    async def _push_link(self) -> None:
+        """No worker has been there to push it, and a task never fails for a button."""
+        try:
+            await self._push(KlingGalleryLink.xcom_key, gallery_link(self.task_instance, self.kling_task_id))
+        except Exception as error:
+            self.log.warning("There is no %s: %s", KlingGalleryLink.xcom_key, type(error).__name__)
+
+    async def _push(self, key: str, value: Any) -> None:
+        """Push what the sensor would. Airflow 3.3.2 hands an XCom that comes with the event on as JSON text."""
         from airflow.providers.common.compat.sdk import XCom
 
         ti: Any = self.task_instance
         where = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-        await XCom.aset(key=XCOM_RETURN_KEY, value=finished, **where)
+        await XCom.aset(key=key, value=value, **where)
 
     async def on_kill(self) -> None:
         """A user cleared or marked the task. Kling has no cancel call, so this says what that means, and no more.

@@ -43,6 +43,28 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return xcoms
 
 
+def results(pushed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [xcom for xcom in pushed if xcom["key"] == "return_value"]
+
+
+def test_a_link_that_cannot_be_pushed_changes_nothing(
+    kling: Emulator, submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = []
+
+    async def aset(*, key: str, **fields: Any) -> None:
+        if key == "kling_gallery_link":
+            raise ConnectionError("the API server is away")
+        received.append(key)
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.aset", aset, raising=False)
+    task_id = submitted()
+    kling.advance(120)
+    [event] = run(trigger(task_id, timeout=60))
+    assert isinstance(event, TaskSuccessEvent)
+    assert received == ["return_value"]
+
+
 def test_success_ends_the_task_with_the_finished_task_as_its_xcom(
     kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
 ) -> None:
@@ -50,7 +72,9 @@ def test_success_ends_the_task_with_the_finished_task_as_its_xcom(
     kling.advance(120)
     [event] = run(trigger(task_id, timeout=60))
     assert isinstance(event, TaskSuccessEvent)
-    [xcom] = pushed
+    link, xcom = pushed
+    assert link["key"] == "kling_gallery_link"
+    assert link["value"].endswith(f"/kling/gallery?dag_id=dag&run_id=run&kling_task_id={task_id}")
     assert {name: xcom[name] for name in ("key", "dag_id", "run_id", "task_id", "map_index")} == {
         "key": "return_value",
         "dag_id": "dag",
@@ -72,7 +96,7 @@ def test_failure_resumes_on_a_worker(
     deadline = time.time() + 60
     [event] = run(trigger(task_id, deadline=deadline))
     assert event.payload == {"kling_task_id": task_id, "status": "failed", "deadline": deadline}
-    assert pushed == []
+    assert results(pushed) == []
 
 
 def test_timeout_resumes_on_a_worker_that_has_all_it_needs(
@@ -84,7 +108,7 @@ def test_timeout_resumes_on_a_worker_that_has_all_it_needs(
     kling.advance(120)
     finished = KlingTaskSensor(task_id="wait", kling_task_id="not rendered").execute_complete({}, event.payload)
     assert finished["kling_task_id"] == task_id
-    assert pushed == []
+    assert results(pushed) == []
 
 
 def test_success_whose_details_cannot_be_had_resumes_on_a_worker(
@@ -96,7 +120,7 @@ def test_success_whose_details_cannot_be_had_resumes_on_a_worker(
     [event] = run(trigger(task_id, timeout=60))
     assert event.payload["kling_task_id"] == task_id
     assert event.payload["status"] == "succeed"
-    assert pushed == []
+    assert results(pushed) == []
 
 
 def test_deadline_is_the_same_after_a_restart(kling: Emulator) -> None:

@@ -189,7 +189,7 @@ def test_a_submission_that_waits_has_its_link_meanwhile(observed: Observed) -> N
     assert leads_to(observed.links_on_the_way["generate"], observed) == leads_to(observed.links["generate"], observed)
 
 
-@pytest.mark.parametrize("name", ["submit", "wait", "archive", "archive_fails"])
+@pytest.mark.parametrize("name", ["submit", "wait", "wait_in_triggerer", "archive", "archive_fails"])
 def test_after_the_end_too_whatever_it_was(name: str, observed: Observed) -> None:
     assert leads_to(observed.links[name], observed) == observed.kling_task_id("submit")
 
@@ -281,9 +281,9 @@ def test_four_generations_were_submitted(statsd: StatsD, observed: Observed) -> 
     assert statsd.of("kling.adopted") == []
 
 
-def test_each_generation_that_a_worker_saw_end_has_its_figures(statsd: StatsD, observed: Observed) -> None:
+def test_each_wait_that_succeeds_has_its_figures(statsd: StatsD, observed: Observed) -> None:
     tags = {"dag_id": DAG_ID, "gateway": "cometapi"}
-    seen = 4  # wait, generate and wait_each; wait_in_triggerer takes no worker
+    seen = 5  # wait, wait_in_triggerer, generate and two of wait_each
     assert len(statsd.of("kling.units")) == seen
     durations, overheads = statsd.of("kling.generation.duration"), statsd.of("kling.wait.overhead")
     assert [found for _, found in durations + overheads] == [tags] * 2 * seen
@@ -293,7 +293,14 @@ def test_each_generation_that_a_worker_saw_end_has_its_figures(statsd: StatsD, o
 
 def test_polls_of_workers(statsd: StatsD, observed: Observed) -> None:
     # Before and after each of four deferrals, and once for a task that does not exist.
-    assert Counter(value for value, _ in statsd.of("kling.polls")) == {1.0: 9}
+    of_workers = [value for value, tags in statsd.of("kling.polls") if "dag_id" in tags]
+    assert Counter(of_workers) == {1.0: 9}
+
+
+def test_polls_of_the_triggerer(statsd: StatsD, observed: Observed) -> None:
+    together = [(value, tags) for value, tags in statsd.of("kling.polls") if "dag_id" not in tags]
+    assert {tags["gateway"] for _, tags in together} == {"cometapi"}
+    assert sum(value for value, _ in together) >= 4  # each of the four generations was looked at
 
 
 def test_what_was_archived(statsd: StatsD, observed: Observed) -> None:
