@@ -18,11 +18,13 @@ from PIL import Image
 
 from airflow_kling import asking
 from airflow_kling.archive import record
+from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
 
 BEGAN = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)
 WORDS = ("morning light", "on a beach", "studio, white", "winter market", "neon rain", "oak table", "linen", "a café")
 PRODUCTS = ("mug", "lamp", "plant", "shoe", "bag", "chair", "teapot", "watch")
 MODELS = ("kling-v2", "kling-v2-1")
+SCENE = "https://example.com/room.png"
 RATIOS = ("1:1", "16:9", "3:4", "4:3")
 
 
@@ -100,11 +102,26 @@ class Pictures:
             if on_disk and not target.exists():
                 os.link(file, target)
             images.append({"index": index, "uri": f"file://{target}", **description})
+        if on_disk:
+            (folder / "manifest.json").write_bytes(self._manifest(generation, images))
         uri = f"file://{folder}/manifest.json"
         return {"manifest": uri, "kling_task_id": generation.kling_task_id, "images": images}
 
+    def _manifest(self, generation: Generation, images: list[dict[str, Any]]) -> bytes:
+        keys = [f"{generation.kling_task_id}/{image['index']}.png" for image in images]
+        described = [
+            ManifestImage(**image, key=key, source_url="https://example.com/result.png")
+            for image, key in zip(images, keys, strict=True)
+        ]
+        return dump_manifest(build_manifest(finished(generation), described, request=asked(generation, self), run={}))
 
-def asked(generation: Generation) -> dict[str, Any]:
+    def reference(self, generation: Generation) -> dict[str, Any]:
+        """A reference image that was given as a file."""
+        file, description = self._made[generation.number % len(self._made)]
+        return {"name": "subject_images[0]", "source": "file", "uri": file.as_uri(), **description}
+
+
+def asked(generation: Generation, pictures: Pictures) -> dict[str, Any]:
     """What the submitting task leaves in XCom."""
     number = generation.number
     product, place = PRODUCTS[number % len(PRODUCTS)], WORDS[number // 8 % len(WORDS)]
@@ -115,10 +132,7 @@ def asked(generation: Generation) -> dict[str, Any]:
         "n": 2,
         "gateway": "cometapi",
         "external_task_id": f"{generation.dag_id}-{number}",
-        "references": [
-            {"name": f"subject_images[{i}]", "source": "url", "uri": f"https://example.com/{product}-{i}.png"}
-            for i in range(2)
-        ],
+        "references": [pictures.reference(generation), {"name": "scene_image", "source": "url", "uri": SCENE}],
     }
 
 
@@ -202,7 +216,7 @@ def _instances(one: Generation) -> Iterator[dict[str, Any]]:
 
 
 def _xcoms(one: Generation, run: int, pictures: Pictures, *, on_disk: bool) -> Iterator[dict[str, Any]]:
-    request = asked(one)
+    request = asked(one, pictures)
     values = {
         ("submit", "return_value"): one.kling_task_id,
         ("submit", "kling_task_id"): one.kling_task_id,

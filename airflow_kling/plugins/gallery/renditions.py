@@ -22,7 +22,7 @@ def render(file: BinaryIO, size: Size) -> bytes:
     A JPEG is decoded at a fraction of its size where that is enough.
     """
     side = SIDES[size]
-    with Image.open(file, formats=["PNG", "JPEG", "MPO", "WEBP"]) as image:
+    with Image.open(file, formats=["PNG", "JPEG", "WEBP"]) as image:
         image.draft("RGB", (side, side))
         picture = ImageOps.exif_transpose(image)
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")

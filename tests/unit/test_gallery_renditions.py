@@ -1,0 +1,50 @@
+"""Smaller forms of images."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from airflow_kling.plugins.gallery.renditions import render
+
+
+def file_of(image: Image.Image, kind: str, **options: object) -> io.BytesIO:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    out.seek(0)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_longest_side(kind: str) -> None:
+    with Image.open(io.BytesIO(render(file_of(Image.new("RGB", (2000, 1000), "teal"), kind), "thumb"))) as image:
+        assert (image.format, image.size, image.mode) == ("WEBP", (480, 240), "RGB")
+        red, green, blue = image.getpixel((240, 120))  # type: ignore[misc]
+        assert (red < 12, 110 < green < 145, 110 < blue < 145) == (True, True, True)
+
+
+def test_small_image_is_not_made_larger() -> None:
+    with Image.open(io.BytesIO(render(file_of(Image.new("RGB", (90, 60)), "PNG"), "large"))) as image:
+        assert image.size == (90, 60)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16", "CMYK", "L"])
+def test_every_mode_that_a_file_can_have(mode: str) -> None:
+    image = Image.new(mode, (800, 800))
+    content = render(file_of(image, "JPEG" if mode == "CMYK" else "PNG"), "thumb")
+    with Image.open(io.BytesIO(content)) as made:
+        assert made.size == (480, 480)
+        assert made.mode == ("RGBA" if mode in ("RGBA", "LA") else "RGB")
+
+
+def test_turned_as_the_camera_says_and_nothing_else_is_kept_of_it() -> None:
+    image = Image.new("RGB", (1000, 500))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "Camera"
+    content = render(file_of(image, "JPEG", exif=exif), "thumb")
+    with Image.open(io.BytesIO(content)) as made:
+        assert made.size == (240, 480)
+        assert not made.getexif()
