@@ -44,7 +44,10 @@ class KlingImages(DependencyMixin):
 
     @property
     def output(self) -> XComArg:
-        """What the archive task returns: ``{"manifest", "kling_task_id", "images": [...]}``; of mapped ones a list."""
+        """What the archive task returns: ``{"manifest", "kling_task_id", "images": [...]}``; of mapped ones a list.
+
+        Where only one of the mapped ones has come to its end, Airflow 3 hands over that one without a list.
+        """
         return XComArg(self._archive)
 
     @property

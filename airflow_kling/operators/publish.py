@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_kling import asking
+from airflow_kling import asking, lineage
 from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.failures import failing_fast
@@ -72,6 +72,11 @@ class KlingPublishImagesOperator(BaseOperator):
             target = open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args)
             summary = publish(archive, verdict, source=source, target=target)
         emit_asset_events(context, self.outlets, summary, destination=self.destination)
+        lineage.report_hook_lineage(
+            self,
+            inputs=[image.uri for image in archive.manifest.images if image.index in verdict.approved],
+            outputs=[image["uri"] for image in summary["published"]],
+        )
         return summary
 
     def _verdict(self) -> tuple[str, Verdict]:

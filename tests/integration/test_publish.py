@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Asset
+from airflow.providers.common.compat.sdk import Asset, HookLineageCollector
 from moto.server import ThreadedMotoServer
 
 from airflow_kling.archive.archiver import archive_task
@@ -284,3 +284,14 @@ def test_outlets_hear_what_was_published(tmp_path: Path) -> None:
     )
     events = {asset: Event()}
     assert task.execute({"outlet_events": events}) == events[asset].extra
+
+
+def test_lineage_knows_what_was_published_from_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = HookLineageCollector()
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector)
+    places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
+    fill(open_store(places.archive))
+    publish(places, 1)
+    found = collector.collected_assets
+    assert [item.asset.uri for item in found.inputs] == [f"{places.archive}/task-1/1.png"]
+    assert [item.asset.uri for item in found.outputs] == [f"{places.published}/task-1/1.png"]

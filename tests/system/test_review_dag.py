@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +56,30 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.fixture(scope="module")
-def archived(running: Airflow, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of the main DAG, with the review unpaused, so that its event is heard."""
-    wait_for_dag(running.api, DAG_ID)
-    running.api.unpause(DAG_ID)
+def unheard(run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An archive without outlets of its own, from before the review is unpaused."""
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
-    return run_dag(
+    references = [str(samples["mug"]), str(samples["plant"])]
+    return run_dag("kling_shoes", references=references, destination=tmp_path_factory.mktemp("archive").as_uri())
+
+
+@pytest.fixture(scope="module")
+def archived(
+    running: Airflow, unheard: Run, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    """A run of the main DAG, whose event is heard."""
+    api = running.api
+    wait_for_dag(api, DAG_ID)
+    api.unpause(DAG_ID)
+    samples = draw_samples(tmp_path_factory.mktemp("samples"))
+    yield run_dag(
         "kling_multi_image_to_image",
         subject_images=[str(samples["mug"]), str(samples["plant"])],
         prompt=PROMPT,
         n=2,
         destination=tmp_path_factory.mktemp("archive").as_uri(),
     )
+    api.send("PATCH", f"dags/{DAG_ID}", {"is_paused": True})
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +94,7 @@ def published(catalog_folder: Path, archive: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def review_run_id(running: Airflow, archived: Run) -> str:
-    """The run that the Asset event has started, by nobody's hand."""
-    [event] = archived.asset_events()
-    assert event["extra"]["request"]["prompt"] == PROMPT
+    """The run that the Asset events have started, by nobody's hand."""
 
     def started() -> list[str]:
         runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
@@ -95,15 +105,43 @@ def review_run_id(running: Airflow, archived: Run) -> str:
 
 
 @pytest.fixture(scope="module")
-def question(running: Airflow, review_run_id: str) -> dict[str, Any]:
-    [one] = eventually(lambda: questions(running.api, DAG_ID, review_run_id), "the question")
-    return dict(one)
+def asked(running: Airflow, review_run_id: str) -> list[dict[str, Any]]:
+    """The questions of that run: one for each generation that was archived since its DAG is there."""
+
+    def all_asked() -> list[dict[str, Any]]:
+        found = questions(running.api, DAG_ID, review_run_id)
+        instances = running.api.task_instances(DAG_ID, review_run_id)
+        reviews = [one for one in instances if one["task_id"] == REVIEW and one["map_index"] >= 0]
+        return found if len(found) == len(reviews) else []
+
+    return list(eventually(all_asked, "the questions"))
+
+
+def about(asked: list[dict[str, Any]], kling_task_id: str) -> dict[str, Any]:
+    [one] = [question for question in asked if kling_task_id in question["body"]]
+    return one
 
 
 @pytest.fixture(scope="module")
-def reviewed(running: Airflow, question: dict[str, Any], review_run_id: str) -> Run:
-    answer(running.api, question, "Image 1")
+def question(asked: list[dict[str, Any]], archive: Path) -> dict[str, Any]:
+    return about(asked, archive.name)
+
+
+@pytest.fixture(scope="module")
+def reviewed(running: Airflow, asked: list[dict[str, Any]], question: dict[str, Any], review_run_id: str) -> Run:
+    for one in asked:
+        answer(running.api, one, "Image 1" if one is question else "None of them")
     return end_of(running.api, DAG_ID, review_run_id)
+
+
+def test_events_of_asset_and_alias_are_reviewed_in_one_run(
+    asked: list[dict[str, Any]], archived: Run, unheard: Run, archive: Path
+) -> None:
+    assert "shoes on a beach" in about(asked, unheard.xcom("shoes.archive", 0)["kling_task_id"])["subject"]
+    assert len(asked) >= 3
+    [event] = archived.asset_events()
+    assert event["extra"]["kling_task_id"] == archive.name
+    assert event["extra"]["request"]["prompt"] == PROMPT
 
 
 def test_the_person_is_asked_with_prompt_and_pictures(question: dict[str, Any], archived: Run) -> None:
@@ -163,19 +201,21 @@ def test_each_image_has_its_verdict_beside_the_manifest(reviewed: Run, archive: 
 
 
 def test_those_who_schedule_on_it_hear_of_it(reviewed: Run, archive: Path) -> None:
-    [event] = reviewed.asset_events()
+    events = {event["extra"]["kling_task_id"]: event for event in reviewed.asset_events()}
+    event = events[archive.name]
     assert event["name"] == "kling_published_images"
-    assert event["extra"] == reviewed.xcom(PUBLISH, 0)
-    assert event["extra"]["kling_task_id"] == archive.name
+    assert event["extra"] == reviewed.xcom(PUBLISH, event["source_map_index"])
 
 
-def test_publishing_again_changes_nothing(reviewed: Run, archive: Path, published: Path) -> None:
+def test_publishing_again_changes_nothing(
+    reviewed: Run, question: dict[str, Any], archive: Path, published: Path
+) -> None:
     before = contents(archive), contents(published)
     body = {"dry_run": False, "dag_run_id": reviewed.run_id, "task_ids": [PUBLISH], "only_failed": False}
     reviewed.api.send("POST", f"dags/{DAG_ID}/clearTaskInstances", body)
     again = end_of(reviewed.api, DAG_ID, reviewed.run_id)
     assert again.state == "success"
-    assert again.instances()[f"{PUBLISH}[0]"]["try_number"] == 2
+    assert again.instances()[f"{PUBLISH}[{question['task_instance']['map_index']}]"]["try_number"] == 2
     assert (contents(archive), contents(published)) == before
 
 
