@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from tests.distributed.judge import Generation
 from tests.faults.kling import Kling
 
 BUCKET = "kling"
-CREDENTIALS = {"aws_access_key_id": "distributed", "aws_secret_access_key": "distributed", "region_name": "us-east-1"}
+REGION = "us-east-1"
+KEY_ID, SECRET = secrets.token_hex(10), secrets.token_hex(20)
 
 
 class Storage:
@@ -27,14 +29,15 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = boto3.client("s3", endpoint_url=url, **CREDENTIALS)
+        self._client = boto3.client(
+            "s3", endpoint_url=url, region_name=REGION, aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET
+        )
         self._client.create_bucket(Bucket=BUCKET)
 
     def connection(self) -> dict[str, Any]:
         """The Airflow connection to it."""
-        extra = {"endpoint_url": self.url, "region_name": CREDENTIALS["region_name"]}
-        login, password = CREDENTIALS["aws_access_key_id"], CREDENTIALS["aws_secret_access_key"]
-        return {"conn_type": "aws", "login": login, "password": password, "extra": extra}
+        extra = {"endpoint_url": self.url, "region_name": REGION}
+        return {"conn_type": "aws", "login": KEY_ID, "password": SECRET, "extra": extra}
 
     def put(self, key: str, content: bytes) -> str:
         """Store an object; returns the URL at which anybody can read it."""

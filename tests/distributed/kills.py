@@ -38,9 +38,10 @@ def kill_all(watch: Watch, kling: Kling, rows: Mapping[str, Sequence[str]]) -> l
     :param rows: the prompts of each task group.
     """
     early, late = len(rows["deferred"]) // 6, len(rows["from_trigger"]) * 2 // 3
+    third = sum(map(len, rows.values())) // 3
     return [
         _kill_worker(watch, kling, "create", rows["deferred"][early], ("deferred.submit", early)),
-        _kill_triggerer(watch),
+        _kill_triggerer(watch, after=third),
         _kill_worker(watch, kling, "image", rows["from_trigger"][late], ("from_trigger.archive", late)),
     ]
 
@@ -72,8 +73,12 @@ def _owner(watch: Watch, instance: Instance) -> str | None:
     return next((name for name, process in watch.airflow.processes.items() if process.pid in ancestors), None)
 
 
-def _kill_triggerer(watch: Watch) -> Kill:
-    """Kill one while each has triggers, and wait until the other goes on with them; nobody starts it again."""
+def _kill_triggerer(watch: Watch, after: int) -> Kill:
+    """Kill one while each has triggers, and wait until the other goes on with them; nobody starts it again.
+
+    :param after: archived rows.
+    """
+    watch.until(lambda: watch.counts()["archive success"] >= after, f"{after} rows were archived")
     before = watch.until(lambda: _shared_out(watch), "both triggerers had triggers")
     watch.airflow.kill(TRIGGERER)
     killed = time.monotonic()

@@ -49,7 +49,7 @@ class Watch:
         """Since the run was started."""
         return time.monotonic() - self._began
 
-    def until(self, look: Callable[[], T], what: str) -> T:
+    def until(self, look: Callable[[], T | None], what: str) -> T:
         """Look until the answer is a true one, and return it.
 
         :raises TimeoutError: the run has ended, or taken too long, before that.
