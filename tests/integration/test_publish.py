@@ -123,15 +123,20 @@ def fill(store: Store) -> None:
     """Put an archive of three images into a store, as the archive task leaves it."""
     images = []
     for index, data in PICTURES.items():
-        sha256 = hashlib.sha256(data).hexdigest()
         key = f"task-1/{index}.png"
-        store.write_file(key, BytesIO(data), content_type="image/png", sha256=sha256)
+        sha256 = put(store, key, data)
         fields = {"index": index, "uri": store.uri(key), "key": key, "sha256": sha256, "bytes": len(data)}
         size = {"width": 320, "height": 320, "content_type": "image/png", "source_url": "https://h/0.png"}
         images.append(ManifestImage.model_validate(fields | size))
     manifest = build_manifest({"kling_task_id": "task-1"}, images, request={"prompt": "a mug"}, run={})
-    data = dump_manifest(manifest)
-    store.write_file("task-1/manifest.json", BytesIO(data), content_type="application/json", sha256="0" * 64)
+    put(store, "task-1/manifest.json", dump_manifest(manifest), "application/json")
+
+
+def put(store: Store, key: str, data: bytes, content_type: str = "image/png") -> str:
+    """Write an object; returns its hash."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    store.write_file(key, BytesIO(data), content_type=content_type, sha256=sha256)
+    return sha256
 
 
 def review(places: Places, *approved: int, **changes: Any) -> dict[str, Any]:
@@ -204,8 +209,7 @@ def test_the_archive_stays_as_it_was(places: Places) -> None:
 
 def test_bytes_that_are_not_those_of_the_manifest_are_never_published(places: Places) -> None:
     store = open_store(places.archive)
-    changed = picture(colour="black")
-    store.write_file("task-1/1.png", BytesIO(changed), content_type="image/png", sha256="0" * 64)
+    put(store, "task-1/1.png", picture(colour="black"))
     with pytest.raises(KlingError, match=r"task-1/1\.png is not what the manifest says"):
         publish(places, 0, 1)
     store.remove("task-1/1.png")
