@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,16 @@ class Cluster:
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Ask Airflow's database: what Airflow itself believes."""
+        with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(query, values)
+            return [dict(row) for row in cursor.fetchall()]
+
+    @cached_property
+    def _connection(self) -> Any:
         connection = psycopg2.connect(f"postgresql://{self.database}")
-        try:
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                cursor.execute(query, values)
-                return [dict(row) for row in cursor.fetchall()]
-        finally:
-            connection.close()
+        connection.autocommit = True
+        self.stack.callback(connection.close)
+        return connection
 
 
 @contextmanager
