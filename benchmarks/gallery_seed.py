@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -240,3 +241,16 @@ def _xcoms(one: Generation, run: int, pictures: Pictures, *, on_disk: bool) -> I
             "value": value,
             "timestamp": one.at + timedelta(seconds=30 if task_id == "archive" else 0),
         }
+
+
+def main(folder: str, dag_id: str, count: str, on_disk: str) -> None:
+    """Fill the database of ``AIRFLOW_HOME``: a single run for the DAG ``kling_catalog``, else a run each."""
+    from airflow.utils.session import create_session
+
+    made = one_run(int(count), dag_id) if dag_id == "kling_catalog" else many_runs(int(count), dag_id)
+    with create_session(scoped=False) as session:
+        seed(session, made, Pictures(Path(folder)), on_disk=int(on_disk))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

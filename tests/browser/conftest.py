@@ -4,67 +4,51 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import airflow
 import pytest
+from packaging.version import Version
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright (extra dev)")
-pytest.importorskip("airflow.sdk", reason="the gallery needs Airflow 3.1+")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright  # noqa: E402
+    from tests.browser.session import Visitor
+    from tests.browser.world import World
 
-from tests.browser.session import log_in  # noqa: E402
-from tests.browser.world import World, full_world  # noqa: E402
+
+@pytest.fixture(scope="session", autouse=True)
+def _airflow_that_shows_pages_of_plugins() -> None:
+    if Version(airflow.__version__).release < (3, 1):
+        pytest.skip("the gallery needs Airflow 3.1+")
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    from tests.browser.world import full_world
+
     with full_world(tmp_path_factory.mktemp("gallery")) as world:
         yield world
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    from tests.browser.session import chromium
+
+    if shutil.which("chromium") is None:
         pytest.fail("there is no chromium: run tests/browser/install-chromium.sh")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-@dataclass
-class Visitor:
-    """Somebody who looks, and what their browser complained about.
-
-    :param context: their browser's profile, logged in
-    """
-
-    context: BrowserContext
-    url: str
-    complaints: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> Page:
-        page = self.context.new_page()
-        page.on("console", lambda message: self._note(message.type, message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(self.url + path)
-        return page
-
-    def _note(self, kind: str, text: str) -> None:
-        # Chromium's remark on the frame in which Airflow shows every plugin's page.
-        if kind in ("error", "warning") and "can escape its sandboxing" not in text:
-            self.complaints.append(f"{kind}: {text}")
 
 
 @pytest.fixture(scope="session")
-def state_of(browser: Browser, world: World) -> Callable[[str], dict[str, object]]:
+def _log_in(browser: Browser, world: World) -> Callable[[str], Any]:
     """Cookies of a user who has logged in, once for all tests."""
-    states: dict[str, dict[str, object]] = {}
+    from tests.browser.session import log_in
 
-    def state_of(user: str) -> dict[str, object]:
+    states: dict[str, Any] = {}
+
+    def state_of(user: str) -> Any:
         if user not in states:
             states[user] = log_in(browser, world.url, user, world.passwords[user])
         return states[user]
@@ -73,24 +57,17 @@ def state_of(browser: Browser, world: World) -> Callable[[str], dict[str, object
 
 
 @pytest.fixture
-def visit(
-    browser: Browser, world: World, state_of: Callable[[str], dict[str, object]]
-) -> Iterator[Callable[..., Visitor]]:
-    """``visit("admin", color_scheme="dark")``: a visitor; those who are not told otherwise must not complain."""
+def visit(browser: Browser, world: World, _log_in: Callable[[str], Any]) -> Iterator[Callable[..., Visitor]]:
+    """``visit("guest", color_scheme="dark")``: a visitor, whose browser must have had nothing to complain about."""
+    from tests.browser.session import Visitor
+
     visitors: list[Visitor] = []
 
-    def visit(user: str = "admin", **options: object) -> Visitor:
-        context = browser.new_context(storage_state=state_of(user), **options)  # type: ignore[arg-type]
-        context.set_default_timeout(20_000)
-        visitors.append(Visitor(context, world.url))
+    def visit(user: str = "admin", **options: Any) -> Visitor:
+        visitors.append(Visitor(browser.new_context(storage_state=_log_in(user), **options), world.url))
         return visitors[-1]
 
     yield visit
     for visitor in visitors:
         visitor.context.close()
     assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
-
-
-@pytest.fixture(scope="session")
-def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("downloads")

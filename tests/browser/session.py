@@ -1,13 +1,31 @@
-"""Logging in as a person does."""
+"""Somebody with a browser."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Locator, Page, expect, sync_playwright
+
+TIMEOUT = 20_000.0
+#: Chromium's remark on the frame in which Airflow shows every plugin's page.
+_AIRFLOWS = "can escape its sandboxing"
 
 
-def log_in(browser: Browser, url: str, user: str, password: str) -> dict[str, Any]:
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as driver:
+        path = shutil.which("chromium")
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])  # CI runs as root
+        yield browser
+        browser.close()
+
+
+def log_in(browser: Browser, url: str, user: str, password: str) -> Any:
     """Fill in Airflow's login page; returns the browser's state afterwards."""
     context = browser.new_context()
     page = context.new_page()
@@ -16,7 +34,47 @@ def log_in(browser: Browser, url: str, user: str, password: str) -> dict[str, An
     page.fill("input[name=password]", password)
     page.click("button[type=submit]")
     page.wait_for_url(lambda address: "/auth/login" not in address)
-    page.wait_for_load_state("networkidle")
+    page.get_by_test_id("nav-sidebar").wait_for()
     state = context.storage_state()
     context.close()
-    return dict(state)
+    return state
+
+
+@dataclass
+class Visitor:
+    """Somebody who looks.
+
+    :param context: their browser's profile, logged in
+    :param complaints: errors and warnings of the browser: scripts that failed, loads that were refused, the CSP
+    """
+
+    context: BrowserContext
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> Page:
+        """A tab at an address."""
+        page = self.context.new_page()
+        page.set_default_timeout(TIMEOUT)
+        page.on("console", lambda message: self._note(message.type, message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(self.url + path)
+        return page
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning") and _AIRFLOWS not in text:
+            self.complaints.append(f"{kind}: {text}")
+
+
+def frame_of(page: Page) -> FrameLocator:
+    """The gallery inside of Airflow's UI."""
+    return page.frame_locator("iframe[title=Kling]")
+
+
+def assert_decoded(images: Locator) -> None:
+    """Scroll to each image, and wait until it is more than a box."""
+    assert images.count() > 0
+    for image in images.all():
+        image.scroll_into_view_if_needed()
+        expect(image).to_have_js_property("complete", True, timeout=TIMEOUT)
+        assert image.evaluate("image => image.naturalWidth") > 0

@@ -38,6 +38,7 @@ class World:
     :param url: of a second API server: the first one's parent, ``airflow standalone``, insists on its own auth manager
     :param runs: run id by DAG, of the runs that have ended
     :param passwords: by user
+    :param slowness: the fault that keeps one generation from ending
     """
 
     airflow: Airflow
@@ -47,6 +48,7 @@ class World:
     archive: Path
     runs: dict[str, str] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
+    slowness: str = ""
 
     def start(self, dag_id: str, **conf: Any) -> str:
         """Start a run; returns its id."""
@@ -68,9 +70,9 @@ class World:
         answer = httpx.post(f"{self.emulator}/_emulator/faults", json=fault, trust_env=False)
         return str(answer.raise_for_status().json()["id"])
 
-    def end_fault(self, fault: str) -> None:
-        """Take a fault away."""
-        httpx.delete(f"{self.emulator}/_emulator/faults/{fault}", trust_env=False).raise_for_status()
+    def let_go(self) -> None:
+        """Let the slow generation end."""
+        httpx.delete(f"{self.emulator}/_emulator/faults/{self.slowness}", trust_env=False).raise_for_status()
 
 
 @contextmanager
@@ -101,6 +103,7 @@ def _api_server(home: Path, folder: Path) -> Iterator[str]:
     env |= {
         "PYTHONPATH": str(CHECKOUT),
         "AIRFLOW__CORE__AUTH_MANAGER": "tests.browser.auth.OneDagDenied",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{GUEST}:viewer",
         "AIRFLOW__KLING__GALLERY_CACHE_DIRECTORY": str(folder / "thumbnails"),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
@@ -122,7 +125,8 @@ def full_world(folder: Path) -> Iterator[World]:
 
 def fill(world: World, folder: Path) -> None:
     """Run the DAGs, all at once."""
-    world.fault(on="query", match={"prompt": SLOW_PROMPT}, action="unknown_status", task_status="processing")
+    slow = {"on": "query", "match": {"prompt": SLOW_PROMPT}}
+    world.slowness = world.fault(**slow, action="unknown_status", task_status="processing")
     world.fault(on="create", match={"prompt": REFUSED_PROMPT}, action="fail_task", message="risk control")
     seed(world, folder)
     world.runs = {LOOKBOOK: world.start(LOOKBOOK), SECRET_DAG: world.start(SECRET_DAG)}
@@ -135,7 +139,8 @@ def fill(world: World, folder: Path) -> None:
 
 def seed(world: World, folder: Path) -> None:
     """Write generations of the past into Airflow's database, as their runs would have left them."""
-    command = [sys.executable, "-m", "tests.browser.seed", str(folder), SEEDED, str(SEEDED_GENERATIONS)]
+    count = str(SEEDED_GENERATIONS)
+    command = [sys.executable, "-m", "benchmarks.gallery_seed", str(folder / "seeded"), SEEDED, count, count]
     env = os.environ | {"AIRFLOW_HOME": str(world.airflow.home), "PYTHONPATH": str(CHECKOUT)}
     subprocess.run(command, cwd=CHECKOUT, env=env, check=True, capture_output=True)
 
