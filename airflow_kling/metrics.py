@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from airflow_kling import exceptions
@@ -71,24 +71,25 @@ def refused(error: exceptions.KlingError, tags: Tags) -> None:
     _emit("incr", f"kling.refused.{reason_of(error)}", 1, tags)
 
 
-def polled(count: int, tags: Tags) -> None:
+def polled(count: int, tags: Tags, *, in_triggerer: bool = False) -> None:
     """The status of tasks was asked for, with so many requests."""
-    _emit("incr", "kling.polls", count, tags)
+    _emit("incr", "kling.polls", count, tags, in_triggerer=in_triggerer)
 
 
-def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags) -> None:
+def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in_triggerer: bool = False) -> None:
     """A wait has ended with a generation that succeeded.
 
     :param since: epoch seconds when the wait began, None if it is not known. A generation that had ended before that
         says nothing of what waiting costs.
     :param now: epoch seconds.
     """
+    emit = partial(_emit, tags=tags, in_triggerer=in_triggerer)
     if task.created_at and task.updated_at:
-        _emit("timing", "kling.generation.duration", task.updated_at - task.created_at, tags)
+        emit("timing", "kling.generation.duration", task.updated_at - task.created_at)
     if task.updated_at and since is not None and (ended := task.updated_at.timestamp()) >= since:
-        _emit("timing", "kling.wait.overhead", timedelta(seconds=max(0.0, now - ended)), tags)
+        emit("timing", "kling.wait.overhead", timedelta(seconds=max(0.0, now - ended)))
     if units := units_of(task.unit_deduction):
-        _emit("incr", "kling.units", int(units) if units.is_integer() else units, tags)
+        emit("incr", "kling.units", int(units) if units.is_integer() else units)
 
 
 def counting(download: DownloadImage, tags: Tags) -> DownloadImage:
@@ -103,18 +104,18 @@ def counting(download: DownloadImage, tags: Tags) -> DownloadImage:
     return counted
 
 
-def _emit(kind: Literal["incr", "timing"], name: str, value: Any, tags: Tags) -> None:
+def _emit(kind: Literal["incr", "timing"], name: str, value: Any, tags: Tags, *, in_triggerer: bool = False) -> None:
     """Metrics never break a task, and cost nothing where they are off."""
     try:
-        emit: Callable[..., None] = getattr(_stats(), kind)
+        emit: Callable[..., None] = getattr(_stats(in_triggerer=in_triggerer), kind)
         emit(name, value, tags={tag: text for tag, text in tags.items() if text})
     except Exception:
         log.debug("The metric %s was not sent.", name, exc_info=True)
 
 
-def _stats() -> Any:
+def _stats(*, in_triggerer: bool) -> Any:
     """Airflow's ``Stats`` as this process has set it up; servers, of which the triggerer is one, have their own."""
-    if "airflow.jobs.triggerer_job_runner" in sys.modules:
+    if in_triggerer:
         with suppress(ImportError):  # before Airflow 3.2 there is one for all
             from airflow.observability.stats import Stats as of_servers
 

@@ -179,7 +179,7 @@ class StatusPoller:
                 look.add_done_callback(self._looked)
 
     def _count(self, throttle: Throttle) -> None:
-        metrics.polled(throttle.turns, {"gateway": self.gateway})
+        metrics.polled(throttle.turns, {"gateway": self.gateway}, in_triggerer=True)
         throttle.turns = 0
 
     async def _until_due(self) -> None:

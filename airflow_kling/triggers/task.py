@@ -107,7 +107,7 @@ class KlingTaskTrigger(BaseTrigger):
         )
         if task is not None and task.status == "succeed":
             tags = {"dag_id": getattr(self.task_instance, "dag_id", None), "gateway": poller.gateway}
-            metrics.finished(task, since=self.since, now=time.time(), tags=tags)
+            metrics.finished(task, since=self.since, now=time.time(), tags=tags, in_triggerer=True)
             await self._push(XCOM_RETURN_KEY, task.to_xcom())
             yield TaskSuccessEvent()
         else:
