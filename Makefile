@@ -12,8 +12,9 @@ BIN := $(VENV)/bin
 BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
+IN_PROCESS := tests/unit tests/integration tests/distributed tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 test-system test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 chromium test-system test-browser test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,14 +25,26 @@ demo: $(STAMP) ## one run of the main DAG in a real Airflow; KLING_API_KEY=... u
 up: $(STAMP) ## Airflow with its UI on the same DAGs, until Ctrl-C
 	@exec $(BIN)/python -m demo up
 
-test: test-airflow-3 test-system test-faults $(if $(SKIP_AIRFLOW_2),,test-airflow-2) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
+# The tests of one process go on both lines of Airflow at once; those that start an Airflow have the machine alone.
+test: $(STAMP) $(if $(SKIP_AIRFLOW_2),,$(STAMP_2)) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
+	@$(MAKE) --no-print-directory --output-sync=target -j2 test-airflow-3 $(if $(SKIP_AIRFLOW_2),,test-airflow-2)
+	@$(MAKE) --no-print-directory test-system test-browser test-faults test-docs
 	@echo "Airflow $(AIRFLOW_3): passed. Airflow $(AIRFLOW_2): $(if $(SKIP_AIRFLOW_2),NOT RUN,passed)."
 
 test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch coverage >= 95 %
-	$(BIN)/python -m pytest --ignore=tests/system --ignore=tests/faults --cov --cov-report=term
+	$(BIN)/python -m pytest $(IN_PROCESS) --cov --cov-report=term
 
-test-system: $(STAMP) ## real scheduler, triggerer and workers on Airflow 3.3
+chromium:
+	@tests/browser/install-chromium.sh
+
+test-system: $(STAMP) chromium ## real scheduler, triggerer and workers on Airflow 3.3
 	$(BIN)/python -m pytest tests/system
+
+test-browser: $(STAMP) chromium ## the gallery in a real Chromium, which is installed first where there is none
+	$(BIN)/python -m pytest tests/browser
+
+test-docs: $(STAMP) ## the documentation site, and every command in it
+	$(BIN)/python -m pytest tests/docs
 
 test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
 	$(BIN)/python -m pytest tests/faults
@@ -44,7 +57,7 @@ distributed: $(STAMP) ## 200 generations on Celery, PostgreSQL and Redis, killin
 	@exec $(BIN)/python -m tests.distributed $(DISTRIBUTED)
 
 test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11
-	$(BIN_2)/python -m pytest --ignore=tests/system --ignore=tests/faults
+	$(BIN_2)/python -m pytest $(IN_PROCESS)
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
