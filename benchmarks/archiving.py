@@ -24,7 +24,7 @@ NAMES = {
     "http_to_s3": "HttpToS3Operator",
     "boto3": "boto3 upload_fileobj from a stream",
 }
-PUTS = {"put_boto3": "boto3 upload_fileobj", "put_obstore": "obstore put"}
+PUTS = {"put_kling": "this package's PUT (boto3)", "put_obstore": "obstore put"}
 _numbers = itertools.count(0, 10_000)
 
 
@@ -34,11 +34,14 @@ def servers() -> Iterator[tuple[str, dict[str, str]]]:
     with ExitStack() as running:
         s3 = running.enter_context(listening("benchmarks.s3_server", "s3", core=None))
         images = running.enter_context(listening("benchmarks.s3_server", "images", core=None))
-        aws = {"conn_type": "aws", "login": "bench", "password": "bench"}
-        aws |= {"extra": {"endpoint_url": s3, "region_name": "us-east-1"}}  # type: ignore[dict-item]
-        env = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws), "AWS_ENDPOINT_URL": s3} | connections(images)
         client(s3).create_bucket(Bucket=BUCKET)
-        yield images, env
+        yield images, to_s3(s3) | connections(images)
+
+
+def to_s3(endpoint: str) -> dict[str, str]:
+    aws = {"conn_type": "aws", "login": "bench", "password": "bench"}
+    aws |= {"extra": {"endpoint_url": endpoint, "region_name": "us-east-1"}}  # type: ignore[dict-item]
+    return {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws), "AWS_ENDPOINT_URL": endpoint}
 
 
 def client(url: str) -> Any:
@@ -49,12 +52,24 @@ def client(url: str) -> Any:
 def run(way: str, images: str, env: dict[str, str], megabytes: float, tasks: int, per_task: int) -> dict[str, Any]:
     progress(f"{way}: {tasks} x {per_task} images of {megabytes:g} MB")
     size = len(httpx.get(f"{images}/{megabytes}.png", timeout=120, trust_env=False).content)  # drawn once, before
+    return measured(way, images, env, megabytes, tasks, per_task, size)
+
+
+def run_put(way: str, env: dict[str, str], megabytes: float, count: int) -> dict[str, Any]:
+    progress(f"{way}: {count} files of {megabytes:g} MB")
+    return measured(way, "", env, megabytes, 1, count, int(megabytes * 1e6))
+
+
+def measured(
+    way: str, images: str, env: dict[str, str], megabytes: float, tasks: int, per_task: int, size: int
+) -> dict[str, Any]:
     spec = {"way": way, "images": images, "megabytes": megabytes, "tasks": tasks, "per_task": per_task}
     result = contestant("benchmarks.archiving_contestant", spec | {"number": next(_numbers)}, env=env, core=None)
     count = tasks * per_task
     return {"way": way, "megabytes": megabytes, "images": count, **result} | {
         "mb_per_s": count * size / 1e6 / result["seconds"],
         "cpu_s_per_gb": result["cpu_s"] / (count * size / 1e9),
+        "cpu_ms_per_object": 1e3 * result["cpu_s"] / count,
         "objects_per_s": count / result["seconds"],
     }
 
@@ -72,15 +87,24 @@ def main() -> None:
     rounds = 1 if quick else 3
     sizes = ((1, 4), (10, 1)) if quick else ((1, 20), (10, 4), (50, 1))  # megabytes, tasks of four images
     found: dict[tuple[float, str], list[dict[str, Any]]] = {}
-    puts: dict[str, list[dict[str, Any]]] = {}
+    files = ((0.1, 40), (4, 10)) if quick else ((0.1, 400), (4, 60), (50, 8))  # megabytes, uploads
+    puts: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for _ in range(rounds):
         with servers() as (images, env):  # anew each time: moto keeps what it is given
             for megabytes, tasks in sizes:
                 for way in NAMES:
                     found.setdefault((megabytes, way), []).append(run(way, images, env, megabytes, tasks, 4))
-            for way in PUTS:
-                puts.setdefault(way, []).append(run(way, images, env, 4, 1, 20 if quick else 100))
+        with listening("benchmarks.s3_server", "sink", core=None) as sink:
+            for megabytes, count in files:
+                for way in PUTS:
+                    puts.setdefault((megabytes, way), []).append(run_put(way, to_s3(sink), megabytes, count))
     moved = {key: median_of(runs) for key, runs in found.items()}
+    put = {key: median_of(runs) for key, runs in puts.items()}
+    data = {"archiving": list(moved.values()), "puts": list(put.values())}
+    publish("archiving", data, moved_table(moved), put_table(put))
+
+
+def moved_table(moved: dict[tuple[float, str], dict[str, Any]]) -> str:
     head = ["image MB", "way", "MB/s", "of boto3", "CPU s/GB", "peak MB over idle"]
     rows = [
         [
@@ -93,20 +117,16 @@ def main() -> None:
         ]
         for (megabytes, way), one in moved.items()
     ]
-    put = {way: median_of(runs) for way, runs in puts.items()}
-    put_head = ["upload of 4 MB images, 16 at once", "objects/s", "ratio", "CPU s/GB", "peak MB over idle"]
-    put_rows = [
-        [
-            PUTS[way],
-            one["objects_per_s"],
-            one["objects_per_s"] / put["put_boto3"]["objects_per_s"],
-            one["cpu_s"] / (one["images"] * 0.004),
-            one["peak_mb"],
-        ]
-        for way, one in put.items()
+    return table(head, rows)
+
+
+def put_table(put: dict[tuple[float, str], dict[str, Any]]) -> str:
+    head = ["file MB", "upload alone, 4 at once", "objects/s", "MB/s", "CPU ms an object", "peak MB over idle"]
+    rows = [
+        [megabytes, PUTS[way], one["objects_per_s"], one["mb_per_s"], one["cpu_ms_per_object"], one["peak_mb"]]
+        for (megabytes, way), one in put.items()
     ]
-    data = {"archiving": list(moved.values()), "puts": list(put.values())}
-    publish("archiving", data, table(head, rows), table(put_head, put_rows))
+    return table(head, rows)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,7 @@ from benchmarks.meter import PeakMemory
 from benchmarks.processes import use_extra_packages
 
 BUCKET = "bench"
-AT_ONCE = 16
+AT_ONCE = 4  # as many uploads as an archive task has
 Images = list[tuple[str, int]]  # URL and a number of its own
 WARM_UP = 1_000_000  # above every number that is measured
 
@@ -65,16 +68,13 @@ def boto3_stream(images: Images) -> None:
             client.upload_fileobj(response.raw, BUCKET, f"boto3/{number}.png")
 
 
-def put_boto3(images: Images) -> None:
-    """The upload alone, many at once."""
-    import io
-
-    from boto3.s3.transfer import TransferConfig
-
-    client, body, config = airflow_client(), _body(), TransferConfig(use_threads=False)
+def put_kling(images: Images) -> None:
+    """The upload alone: one PUT of a file."""
+    store, (path, sha256) = _s3_store(), _file(images[0][0])
 
     def put(number: int) -> None:
-        client.upload_fileobj(io.BytesIO(body), BUCKET, f"put-boto3/{number}", Config=config)
+        with open(path, "rb") as file:
+            store.write_file(f"{number}/0.png", file, content_type="image/png", sha256=sha256)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(put, [number for _, number in images]))
@@ -82,9 +82,30 @@ def put_boto3(images: Images) -> None:
 
 def put_obstore(images: Images) -> None:
     import obstore
+
+    store, (path, sha256) = _obstore(), _file(images[0][0])
+
+    def put(number: int) -> None:
+        with open(path, "rb") as file:
+            attributes = {"Content-Type": "image/png", "sha256": sha256}
+            obstore.put(store, f"put-obstore/{number}/0.png", file, attributes=attributes, use_multipart=False)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(put, [number for _, number in images]))
+
+
+@cache
+def _s3_store() -> Any:
+    from airflow_kling.archive.store_s3 import S3Store
+
+    return S3Store(BUCKET, "put-kling", aws_conn_id="aws_default")
+
+
+@cache
+def _obstore() -> Any:
     from obstore.store import S3Store
 
-    store = S3Store(
+    return S3Store(
         BUCKET,
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         access_key_id="bench",
@@ -92,21 +113,25 @@ def put_obstore(images: Images) -> None:
         region="us-east-1",
         client_options={"allow_http": True},
     )
-    body = _body()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda one: obstore.put(store, f"put-obstore/{one[1]}", body), images))
 
 
 @cache
-def _body() -> bytes:
-    return os.urandom(4_000_000)
+def _file(url: str) -> tuple[str, str]:
+    """A file as large as the image of this URL, and its hash."""
+    block, digest = os.urandom(10_000), hashlib.sha256()
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        for _ in range(round(float(url.rpartition("/")[2].removesuffix(".png")) * 100)):
+            file.write(block)
+            digest.update(block)
+    atexit.register(os.unlink, file.name)
+    return file.name, digest.hexdigest()
 
 
 WAYS: dict[str, Callable[[Images], None]] = {
     "kling": kling,
     "http_to_s3": http_to_s3,
     "boto3": boto3_stream,
-    "put_boto3": put_boto3,
+    "put_kling": put_kling,
     "put_obstore": put_obstore,
 }
 

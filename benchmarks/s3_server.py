@@ -1,4 +1,8 @@
-"""`s3`: S3 over HTTP in memory (moto). `images`: images of a chosen size. Each runs in a process of its own."""
+"""Servers, each in a process of its own.
+
+`s3`: S3 over HTTP in memory (moto). `sink`: takes every PUT and keeps nothing, so that a client is what limits.
+`images`: images of a chosen size.
+"""
 
 from __future__ import annotations
 
@@ -45,24 +49,47 @@ class Images(BaseHTTPRequestHandler):
         pass
 
 
+class Sink(BaseHTTPRequestHandler):
+    """Answers as S3 does to an upload."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_PUT(self) -> None:
+        left, piece = int(self.headers["Content-Length"]), memoryview(bytearray(1024 * 1024))
+        while left and (count := self.rfile.readinto(piece[:left])):  # type: ignore[attr-defined]
+            left -= count
+        self.send_response(200)
+        self.send_header("ETag", '"sink"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+HANDLERS = {"images": Images, "sink": Sink}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("s3", "images"))
+    parser.add_argument("what", choices=("s3", *HANDLERS))
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    if parser.parse_args().what == "images":
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
-    else:
+    what = parser.parse_args().what
+    if what == "s3":
         from moto.server import ThreadedMotoServer
 
         moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
         moto.start()
         host, port = moto.get_host_and_port()
         print(f"listening on http://{host}:{port}", flush=True)
+    else:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), HANDLERS[what])
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     ended.wait()
 
 
