@@ -146,7 +146,7 @@ class Visit:
     server: psutil.Process
 
     def time(self, requests: Sequence[tuple[str, dict[str, str]]]) -> dict[str, float]:
-        """Milliseconds of each request, one after the other, and of the API server's CPU, on which other work is not."""
+        """Milliseconds of each request, one after the other, and of the API server's CPU, free of other work."""
         before, took = sum(self.server.cpu_times()[:2]), []
         for address, headers in requests:
             began = time.perf_counter()
@@ -178,6 +178,7 @@ def measure(visit: Visit, rounds: int, **names: str) -> dict[str, dict[str, floa
 
 
 def tables(data: dict[str, Any]) -> Iterator[str]:
+    """Milliseconds, a table for each database."""
     columns = [(shape, what) for shape in SHAPES for what in ("median", "p95", "CPU")]
     for database in [name for name in data if name != "generations"]:
         shapes = data[database]

@@ -1,4 +1,4 @@
-"""`python -m tests.browser.screenshots`: pictures of the gallery into docs/images, of the runs that the tests have too."""
+"""`python -m tests.browser.screenshots`: the gallery into docs/images, after the runs that the tests have too."""
 
 from __future__ import annotations
 

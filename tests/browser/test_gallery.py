@@ -70,12 +70,12 @@ def test_filter_by_words_of_the_prompt(visit: Visit) -> None:
 def test_filter_by_dag_and_date(visit: Visit) -> None:
     page = visit().open("/kling/gallery")
     page.get_by_label("DAG").select_option(SEEDED)
-    page.get_by_label("From").fill("2026-01-01")
-    page.get_by_label("To").fill("2026-01-01")
+    page.get_by_label("From", exact=True).fill("2026-01-01")
+    page.get_by_label("To", exact=True).fill("2026-01-01")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator(".pager")).to_contain_text(f"50 of {SEEDED_GENERATIONS}")
-    page.get_by_label("From").fill("2026-01-02")
-    page.get_by_label("To").fill("2026-01-03")
+    page.get_by_label("From", exact=True).fill("2026-01-02")
+    page.get_by_label("To", exact=True).fill("2026-01-03")
     page.get_by_role("button", name="Filter").click()
     expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
 
@@ -105,7 +105,7 @@ def test_page_in_airflows_navigation(visit: Visit) -> None:
     frame = frame_of(page)
     expect(frame.locator(CARDS)).to_have_count(50)
     assert_decoded(frame.locator(RESULTS).first)
-    assert page.get_by_role("img", name="Kling").first.evaluate("icon => icon.naturalWidth") > 0
+    assert_decoded(page.locator("[data-testid=nav-sidebar] img[src*='kling/static/icon.svg']"))
 
 
 def test_tab_of_the_run(visit: Visit, run: str) -> None:

@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, task, task_group
+from airflow.providers.common.compat.sdk import DAG, Asset, task, task_group
 
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
@@ -43,7 +43,10 @@ with DAG("lookbook", schedule=None, default_args={"retries": 1, "retry_delay": t
             n=n,
         )
         wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output)
-        KlingArchiveImagesOperator(task_id="archive", task=wait.output, destination=DESTINATION)
+        # An asset of its own, as in kling_catalog: an alias would let Airflow make the destination's asset in each of
+        # the mapped tasks, and where two do so at once, it fails one of them.
+        outlets = [Asset("lookbook_images")]
+        KlingArchiveImagesOperator(task_id="archive", task=wait.output, destination=DESTINATION, outlets=outlets)
 
     look.expand_kwargs(rows())
 
