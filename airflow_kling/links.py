@@ -97,10 +97,12 @@ def push_s3_console_link(context: Context, *, destination: str, kling_task_id: s
     It costs a lookup of the connection, which says where the bucket is.
     """
     ti: Any = context.get("ti")
-    if ti is None or not destination.startswith("s3://"):
+    if ti is None:
         return
 
     def url() -> str | None:
+        if not destination.startswith("s3://"):
+            return None
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
         authority, _, prefix = destination.removeprefix("s3://").partition("/")
@@ -115,9 +117,8 @@ def push_s3_console_link(context: Context, *, destination: str, kling_task_id: s
 
 
 def _push(ti: Any, key: str, make_url: Callable[[], str | None]) -> None:
-    """A task never fails for a button."""
+    """A task never fails for a button. No link is an empty one: Airflow logs an error where it finds no XCom at all."""
     try:
-        if url := make_url():
-            ti.xcom_push(key=key, value=url)
+        ti.xcom_push(key=key, value=make_url() or "")
     except Exception as error:
         log.warning("There is no %s: %s", key, type(error).__name__)
