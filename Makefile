@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 IN_PROCESS := tests/unit tests/integration tests/distributed tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 chromium test-system test-browser test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 chromium test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-browser: $(STAMP) chromium ## the gallery in a real Chromium, which is inst
 test-docs: $(STAMP) ## the documentation site, and every command in it
 	$(BIN)/python -m pytest tests/docs
 
+docs: $(STAMP) ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
 	$(BIN)/python -m pytest tests/faults
 
@@ -74,7 +77,7 @@ constraints: $(STAMP) ## resolve the pinned environments anew
 	PATH=$(BIN):$$PATH constraints/compile.sh
 
 clean: ## remove the environments and everything that runs have written
-	rm -rf $(VENV) $(VENV_2) .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_2) site .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): pyproject.toml constraints/airflow-$(AIRFLOW_3).txt constraints/install.sh
 	@constraints/install.sh $(AIRFLOW_3) $(VENV) "$(PYTHON)"
