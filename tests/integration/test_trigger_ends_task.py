@@ -12,6 +12,7 @@ import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
 from airflow_kling.emulator import Emulator
+from airflow_kling.links import GALLERY_LINKS
 from airflow_kling.sensors.task import KlingTaskSensor
 from airflow_kling.triggers.task import KlingTaskTrigger
 
@@ -72,9 +73,10 @@ def test_success_ends_the_task_with_the_finished_task_as_its_xcom(
     kling.advance(120)
     [event] = run(trigger(task_id, timeout=60))
     assert isinstance(event, TaskSuccessEvent)
-    link, xcom = pushed
-    assert link["key"] == "kling_gallery_link"
-    assert link["value"].endswith(f"/kling/gallery?dag_id=dag&run_id=run&kling_task_id={task_id}")
+    *links, xcom = pushed
+    assert [link["key"] for link in links] == [link.xcom_key for link in GALLERY_LINKS]
+    page = f"/kling/gallery?dag_id=dag&run_id=run&kling_task_id={task_id}"
+    assert all(link["value"].endswith(page) for link in links)
     assert {name: xcom[name] for name in ("key", "dag_id", "run_id", "task_id", "map_index")} == {
         "key": "return_value",
         "dag_id": "dag",
