@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.emulator import Duration, EmulatorConfig, serve
 from tests.docs.blocks import CHECKOUT, TUTORIAL, Block, all_blocks, copy_checkout, pages
 from tests.docs.terminal import Terminal
-
-pytestmark = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="the documentation is written for Airflow 3.3")
 
 #: A target of the Makefile -> what runs the same program and looks at the outcome.
 MAKE = {

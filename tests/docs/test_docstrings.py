@@ -8,11 +8,8 @@ import re
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from tests.docs.blocks import CHECKOUT
-
-pytestmark = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="some of the classes need Airflow 3.1 and 3.3")
 
 REFERENCE = CHECKOUT / "docs" / "reference"
 NAMED = sorted({name for page in REFERENCE.glob("*.md") for name in re.findall(r"^::: (\S+)", page.read_text(), re.M)})

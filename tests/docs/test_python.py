@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
 from tests.docs.blocks import CHECKOUT, Block, all_blocks, blocks_of, pages
-
-pytestmark = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="the documentation is written for Airflow 3.3")
 
 BLOCKS = all_blocks("python")
 TASKS = ("KlingMultiImageToImageOperator(", "KlingTaskSensor(", "KlingArchiveImagesOperator(")

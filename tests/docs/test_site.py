@@ -32,6 +32,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_links_of_the_readme_lead_somewhere() -> None:
+    """mkdocs checks those of the pages."""
+    links = re.findall(r"\]\(([^)#:]+)[^)]*\)", (CHECKOUT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (CHECKOUT / link).exists()] == []
+
+
 class Loaded(HTMLParser):
     """What a page has a browser load."""
 
