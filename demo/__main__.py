@@ -37,6 +37,7 @@ from demo.stack import (
 
 DAG_ID = "kling_multi_image_to_image"
 CATALOG_DAG_ID = "kling_catalog"
+REVIEW_DAG_ID = "kling_review_and_publish"
 PROMPT = "A quiet breakfast table: the mug and the plant in front, the lamp behind them, soft morning light"
 RUN_TIMEOUT = 900.0
 
@@ -131,6 +132,7 @@ def stack(api_key: str | None, folders: Folders) -> Iterator[Airflow]:
     """Run Airflow and, without an API key, the emulator."""
     env = {
         "KLING_ARCHIVE": (folders.output / "archive").as_uri(),
+        "KLING_PUBLISHED": (folders.output / "published").as_uri(),
         "KLING_CATALOG": (folders.output / "samples" / "catalog.csv").as_uri(),
     }
     if api_key:
@@ -160,9 +162,9 @@ def run_parameters(samples: dict[str, Path], n: int) -> dict[str, Any]:
 def prepare_dags(api: AirflowApi, *, is_free: bool) -> None:
     """Make the pool and unpause the DAGs; the scheduled one stays paused where its runs would cost money."""
     api.ensure_pool(POOL, slots=4)
-    for dag_id in (DAG_ID, CATALOG_DAG_ID):
+    for dag_id in (DAG_ID, REVIEW_DAG_ID, CATALOG_DAG_ID):
         wait_for_dag(api, dag_id)
-        if dag_id == DAG_ID or is_free:
+        if dag_id != CATALOG_DAG_ID or is_free:
             api.unpause(dag_id)
         else:
             say(f"{dag_id} stays paused: its scheduled runs would be paid for.")
