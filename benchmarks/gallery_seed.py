@@ -172,6 +172,7 @@ def seed(session: Any, generations: Sequence[Generation], pictures: Pictures, *,
         ((dag_id, run_id), key) for key, dag_id, run_id in session.query(DagRun.id, DagRun.dag_id, DagRun.run_id).all()
     )
     session.execute(TaskInstance.__table__.insert(), [row for one in generations for row in _instances(one)])
+    _analyze(session)
     newest = len(generations) - on_disk
     session.execute(
         XComModel.__table__.insert(),
@@ -181,7 +182,16 @@ def seed(session: Any, generations: Sequence[Generation], pictures: Pictures, *,
             for row in _xcoms(one, ids[one.dag_id, one.run_id], pictures, on_disk=position >= newest)
         ],
     )
+    _analyze(session)
     session.commit()
+
+
+def _analyze(session: Any) -> None:
+    """What PostgreSQL's autovacuum does within a minute; SQLite never does it by itself."""
+    from sqlalchemy import text
+
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("ANALYZE"))
 
 
 def _run(one: Generation) -> dict[str, Any]:

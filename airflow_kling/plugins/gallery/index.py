@@ -15,7 +15,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
-from sqlalchemy import Select, and_, case, func, literal, or_, select, tuple_, union
+from sqlalchemy import Select, and_, case, false, func, literal, or_, select, tuple_, union
 from sqlalchemy.orm import Session, aliased
 
 from airflow_kling import asking
@@ -206,7 +206,9 @@ def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of
     if filters.run_id:
         statement = statement.where(_unindexed(XComModel.run_id) == filters.run_id)
     if filters.task_id:
-        statement = statement.where(_kling_task_id(XComModel.key).in_(_ids_of_task(filters)))
+        of_task = _kling_task_id(XComModel.key).in_(_ids_of_task(filters))
+        # Within a function PostgreSQL hashes the ids; as a join it compares each with each.
+        statement = statement.where(func.coalesce(of_task, false()))
     if filters.kling_task_id:
         keys = (ARCHIVE + filters.kling_task_id, REQUEST + filters.kling_task_id)
         statement = statement.where(XComModel.key.in_(keys))
