@@ -43,7 +43,7 @@ test-system: $(STAMP) chromium ## real scheduler, triggerer and workers on Airfl
 test-browser: $(STAMP) chromium ## the gallery in a real Chromium, which is installed first where there is none
 	$(BIN)/python -m pytest tests/browser
 
-test-docs: $(STAMP) ## the documentation site, and every command in it
+test-docs: $(STAMP) chromium ## the documentation site, and every command in it
 	$(BIN)/python -m pytest tests/docs
 
 docs: $(STAMP) ## build the documentation site into site/

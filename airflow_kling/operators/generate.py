@@ -268,5 +268,8 @@ def _one_of(name: str, value: Any, *choices: str) -> Any:
 def _open_object_storage(url: str) -> BinaryIO:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    file: BinaryIO = ObjectStoragePath(url).open("rb")  # type: ignore[no-untyped-call]
+    bucket = url.removeprefix("s3://").partition("/")[0]
+    # As for the destination of an archive; every other storage has its own default.
+    options = {"conn_id": "aws_default"} if url.startswith("s3://") and "@" not in bucket else {}
+    file: BinaryIO = ObjectStoragePath(url, **options).open("rb")  # type: ignore[no-untyped-call]
     return file
