@@ -124,15 +124,13 @@ def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
 
 
 def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collection[str]) -> list[Row]:
-    """Some generations, archived ones as such."""
+    """Some generations; of those that are archived only the archive."""
     ids = list(dict.fromkeys(kling_task_ids))[:MAX_IDS]
     keys = [prefix + one for one in ids for prefix in (ARCHIVE, REQUEST)]
-    return [
-        _row(one)
-        for one in session.execute(
-            _rows().where(XComModel.key.in_(keys), _generations(), XComModel.dag_id.in_(readable))
-        )
-    ]
+    mine = _rows().where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
+    rows = [_row(one) for one in session.execute(mine)]
+    archived = {row.identity.kling_task_id for row in rows if row.archived}
+    return [row for row in rows if row.archived or row.identity.kling_task_id not in archived]
 
 
 def find_states(session: Session, rows: Sequence[Row]) -> dict[Identity, TaskStates]:

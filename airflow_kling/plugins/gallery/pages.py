@@ -58,8 +58,6 @@ def states(readable: ReadableDags, id: Annotated[list[str], Query(max_length=MAX
     with create_session(scoped=False) as session:
         rows = find_rows(session, id, readable)
         tasks = find_states(session, rows)
-    # An archived generation has two rows, of which the archive's counts.
-    rows.sort(key=lambda row: row.archived)
     return {row.identity.kling_task_id: _state(row, tasks) for row in rows}
 
 
