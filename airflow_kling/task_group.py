@@ -208,7 +208,7 @@ def kling_image(
     :param destination: ``s3://bucket/prefix`` or any object storage URL.
     :param aws_conn_id: for ``s3://`` destinations, as are ``s3_extra_args``; see
         :class:`KlingArchiveImagesOperator`, which also explains ``max_image_bytes``.
-    :param outlets: of the archive task; without any, the asset alias ``kling_images``.
+    :param outlets: of the archive task; without any, the asset ``kling_images``.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
     :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, see
         :class:`KlingMultiImageToImageOperator`.

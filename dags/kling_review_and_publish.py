@@ -2,7 +2,7 @@
 ### Kling: a person looks, and what is approved is published
 
 Runs whenever a DAG has archived images and says so with the Asset `kling_images`, as `kling_multi_image_to_image` and
-`kling_catalog` do; an archive task without `outlets` of its own does it as well, through the alias of that name. To
+`kling_catalog` do, and every archive task without `outlets` of its own. To
 review what was archived before, trigger it with addresses of manifests.
 
 For each archived generation, on its own:
@@ -24,7 +24,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, Param, task, task_group
+from airflow.providers.common.compat.sdk import DAG, Asset, Param, task, task_group
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from airflow_kling.operators.publish import KlingPublishImagesOperator
@@ -40,7 +40,7 @@ def build_dag() -> DAG:
         dag_id="kling_review_and_publish",
         description="Ask a person which archived images may be published, and publish those.",
         doc_md=__doc__,
-        schedule=Asset("kling_images") | AssetAlias("kling_images"),
+        schedule=Asset("kling_images"),
         catchup=False,
         # A run waits for a person for days, at no cost: the usual 16 would keep all others from being asked.
         max_active_runs=1000,
@@ -65,7 +65,7 @@ def build_dag() -> DAG:
 
         @task
         def archived(manifests: list[str], triggering_asset_events: Any = None) -> list[str]:
-            """Return the manifests to review, each one once: an event may come through asset and alias."""
+            """Return the manifests to review, each one once: an archive task that was cleared says so again."""
             events = chain.from_iterable((triggering_asset_events or {}).values())
             of_events = [event.extra["manifest"] for event in events if "manifest" in (event.extra or {})]
             return list(dict.fromkeys([*manifests, *of_events]))

@@ -204,14 +204,13 @@ def review() -> Any:
 
 @NEEDS_3_1
 def test_review_is_scheduled_by_what_the_other_dags_emit(review: Any, main_dag: Any, catalog: ModuleType) -> None:
-    from airflow.sdk import AssetAlias
+    from airflow.sdk import Asset
 
     from airflow_kling.operators.archive import DEFAULT_OUTLET
 
-    asset, alias = review.schedule.objects
+    assert review.schedule == Asset(DEFAULT_OUTLET)
     for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.archive")):
-        assert archive.outlets == [asset]
-    assert alias == AssetAlias(DEFAULT_OUTLET)
+        assert archive.outlets == [review.schedule]
 
 
 @NEEDS_3_1
@@ -232,6 +231,6 @@ def test_review_takes_each_manifest_once(review: Any) -> None:
         return SimpleNamespace(extra=extra)
 
     archived = review.get_task("archived").python_callable
-    events = {"asset": [event(manifest="a"), event(manifest="b"), event()], "alias": [event(manifest="a")]}
+    events = {"asset": [event(manifest="a"), event(manifest="b"), event()], "another": [event(manifest="a")]}
     assert archived(["c", "b"], triggering_asset_events=events) == ["c", "b", "a"]
     assert archived([], triggering_asset_events={}) == []

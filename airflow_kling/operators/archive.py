@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
+from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling import asking, lineage, links, metrics
 from airflow_kling.assets import emit_asset_events
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-# The outlet of a task that names none: an alias costs nothing to declare, and becomes the destination at run time.
+# The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
+# asset at the same time, and Airflow's core fails all but one of them, with their images archived.
 DEFAULT_OUTLET = "kling_images"
 MIB = 1024 * 1024
 
@@ -34,8 +35,7 @@ class KlingArchiveImagesOperator(BaseOperator):
 
     Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
     "content_type"}]}``. The extra of the Asset event of each outlet has the same and the rest of the manifest:
-    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the event is emitted through the asset alias
-    ``kling_images``, for an asset whose URI is the destination.
+    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingDownloadError`` when an image could not be fetched or
     was refused; images stored before that stay, and a retry goes on from there.
@@ -66,7 +66,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         max_image_bytes: int = 64 * MIB,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("outlets", [AssetAlias(DEFAULT_OUTLET)])
+        kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
         self._task: Any = None

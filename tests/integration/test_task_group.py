@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, task
+from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 import airflow_kling
@@ -37,7 +37,7 @@ def test_one_call_is_a_group_of_three_tasks() -> None:
     assert (submit.prompt, submit.subject_images, submit.deferrable) == ("on a beach", URLS, True)
     assert wait.deferrable
     assert archive.destination == DESTINATION
-    assert [type(outlet) for outlet in archive.outlets] == [AssetAlias]
+    assert archive.outlets == [Asset("kling_images")]
 
 
 def test_it_has_neighbours_as_a_whole_and_an_output() -> None:

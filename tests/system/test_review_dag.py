@@ -134,7 +134,7 @@ def reviewed(running: Airflow, asked: list[dict[str, Any]], question: dict[str, 
     return end_of(running.api, DAG_ID, review_run_id)
 
 
-def test_events_of_asset_and_alias_are_reviewed_in_one_run(
+def test_all_that_was_archived_is_reviewed_in_one_run(
     asked: list[dict[str, Any]], archived: Run, unheard: Run, archive: Path
 ) -> None:
     assert "shoes on a beach" in about(asked, unheard.xcom("shoes.archive", 0)["kling_task_id"])["subject"]

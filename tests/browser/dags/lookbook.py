@@ -43,8 +43,6 @@ with DAG("lookbook", schedule=None, default_args={"retries": 1, "retry_delay": t
             n=n,
         )
         wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output)
-        # An asset of its own, as in kling_catalog: an alias would let Airflow make the destination's asset in each of
-        # the mapped tasks, and where two do so at once, it fails one of them.
         outlets = [Asset("lookbook_images")]
         KlingArchiveImagesOperator(task_id="archive", task=wait.output, destination=DESTINATION, outlets=outlets)
 
