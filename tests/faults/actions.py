@@ -79,6 +79,9 @@ def clear_while_deferred(case: Case) -> None:
         return bool(task["try_number"] > before and task["state"] == "deferred")
 
     case.wait_for("the cleared task to wait again", waits_again)
+    if any("No longer waiting" in said for said in case.row.end.says):
+        # Airflow tells the old trigger at its leisure; a generation that ends before that would have it fire instead.
+        case.wait_for("the old trigger to be told", lambda: "No longer waiting" in case.log())
     case.lift()
 
 
