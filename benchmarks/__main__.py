@@ -9,7 +9,7 @@ import time
 from benchmarks.processes import is_quick
 from benchmarks.report import progress
 
-ALL = ("waiting", "schedule", "http_path", "parsing", "archiving", "end_to_end", "growth")
+ALL = ("waiting", "schedule", "http_path", "parsing", "archiving", "end_to_end", "growth", "gallery")
 QUICK = ("waiting", "schedule", "http_path", "parsing", "archiving", "end_to_end")
 
 
