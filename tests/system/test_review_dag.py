@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.system.conftest import RUN_TIMEOUT, Run
 DAG_ID = "kling_review_and_publish"
 PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
 REVIEW, PUBLISH = "generation.review", "generation.publish"
+THINKING = 5.0  # seconds that a person takes to answer, at least
 
 
 def eventually(look: Callable[[], Any], what: str, timeout: float = 90.0) -> Any:
@@ -39,6 +41,9 @@ def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]
 
 
 def answer(api: AirflowApi, question: dict[str, Any], *options: str) -> None:
+    """Nobody answers in the second in which he is asked; Airflow 3.3.2 loses such an answer, or fails the task."""
+    asked = datetime.fromisoformat(question["created_at"]).timestamp()
+    time.sleep(max(0.0, asked + THINKING - time.time()))
     ti = question["task_instance"]
     path = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
     api.send("PATCH", path, {"chosen_options": list(options)})
