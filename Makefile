@@ -67,10 +67,10 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP) ## every benchmark, about 40 minutes; docs/performance.md explains the tables
+bench: $(STAMP) ## every benchmark, about 45 minutes; docs/performance.md explains the tables
 	@$(BIN)/python -m benchmarks
 
-bench-quick: $(STAMP) ## the same with small sizes, about three minutes
+bench-quick: $(STAMP) ## the same with small sizes, a few minutes
 	@$(BIN)/python -m benchmarks --quick
 
 constraints: $(STAMP) ## resolve the pinned environments anew
