@@ -22,7 +22,7 @@ from tests.docs.terminal import Terminal
 
 INSTALL_TIMEOUT, TIMEOUT = 600.0, 180.0
 EMULATOR_PORT, AIRFLOW_PORT = 8899, 8080
-THINKING = 5.0  # seconds that a person takes to answer, at least
+THINKING = 8.0  # seconds that a person takes to answer, at least
 
 
 def port_or_other(port: int) -> int:
@@ -111,7 +111,7 @@ class Reader:
         with AirflowApi(f"http://localhost:{self.airflow_port}") as api:
             api.log_in("admin", password)
             seen: set[str] = set()
-            # Nobody answers in the second in which he is asked; Airflow 3.3.2 fails a task that is (state mismatch).
+            # For up to five seconds Airflow 3.3.2 may not know that the worker is done, and fails a task that is answered.
             while not over.wait(THINKING):
                 asked = api.get("dags/~/dagRuns/~/hitlDetails", response_received=False)["hitl_details"]
                 questions = {one["task_instance"]["id"]: one["task_instance"] for one in asked}
