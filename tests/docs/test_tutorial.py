@@ -111,7 +111,7 @@ class Reader:
         with AirflowApi(f"http://localhost:{self.airflow_port}") as api:
             api.log_in("admin", password)
             seen: set[str] = set()
-            # For up to five seconds Airflow 3.3.2 may not know that the worker is done, and fails a task that is answered.
+            # For up to five seconds Airflow 3.3.2 may not know that the worker is done; it fails a task answered then.
             while not over.wait(THINKING):
                 asked = api.get("dags/~/dagRuns/~/hitlDetails", response_received=False)["hitl_details"]
                 questions = {one["task_instance"]["id"]: one["task_instance"] for one in asked}

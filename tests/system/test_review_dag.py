@@ -41,7 +41,7 @@ def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]
 
 
 def answer(api: AirflowApi, question: dict[str, Any], *options: str) -> None:
-    """Not within the five seconds in which Airflow 3.3.2 may not know yet that the worker is done: it fails the task."""
+    """Not within the five seconds in which Airflow 3.3.2 may not know that the worker is done: it fails the task."""
     asked = datetime.fromisoformat(question["created_at"]).timestamp()
     time.sleep(max(0.0, asked + THINKING - time.time()))
     ti = question["task_instance"]
