@@ -224,7 +224,7 @@ def kling_image(
     of_connection: dict[str, Any] = {"kling_conn_id": kling_conn_id, "default_args": default_args or {}}
     of_archive: dict[str, Any] = {} if outlets is None else {"outlets": outlets}
     pace: dict[str, Any] = {"deferrable": deferrable, "poke_interval": poke_interval, "timeout": timeout}
-    generate = functools.partial(
+    generate: Any = functools.partial(
         KlingMultiImageToImageOperator,
         subject_images=subject_images,
         prompt=prompt,
@@ -243,22 +243,15 @@ def kling_image(
         on_input_change=on_input_change,
         **of_connection,
     )
-    finished: Any
     if pool is None:
-        submit: Any = generate(task_id="submit", deferrable=deferrable)
-        finished = KlingTaskSensor(
-            task_id="wait",
-            kling_task_id=submit.output,
-            start_from_trigger=start_from_trigger,
-            **pace,
-            **of_connection,
-        )
+        submit = generate(task_id="submit", deferrable=deferrable)
+        finished = _wait(submit, start_from_trigger=start_from_trigger, **pace, **of_connection)
     else:
         slots = _slots(n, start_from_trigger)
-        finished = generate(task_id="generate", wait_for_completion=True, pool=pool, pool_slots=slots, **pace)
+        finished = generate(task_id="generate", wait_for_completion=True, pool=pool, pool_slots=slots, **pace).output
     return KlingArchiveImagesOperator(
         task_id="archive",
-        task=finished.output,
+        task=finished,
         destination=destination,
         aws_conn_id=aws_conn_id,
         s3_extra_args=s3_extra_args,
@@ -266,6 +259,11 @@ def kling_image(
         **of_connection,
         **of_archive,
     )
+
+
+def _wait(submit: Any, **options: Any) -> Any:
+    wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, **options)
+    return wait.output
 
 
 def _slots(n: Any, start_from_trigger: bool) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from tests.faults import chaos, library, report
+from tests.faults import chaos, downloads, report
 from tests.faults.model import AIRFLOW_2, AIRFLOW_3, Outcome, Row
 from tests.faults.runner import run_rows
 from tests.faults.table import ROWS
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if rows and options.line in (None, line):
             versions[line], found = run_line(line, rows, home / line)
             outcomes += found
-    below = [] if options.only else [run() for run in library.ROWS]
+    below = [] if options.only else [run() for run in downloads.ROWS]
     _print_tables(outcomes, below, versions)
     problems = _problems(outcomes, below, complete=not options.only and options.line != AIRFLOW_2)
     say(f"\n{len(outcomes) + len(below)} rows in {time.monotonic() - started:.0f} s; logs: {home}")
@@ -75,12 +75,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _print_tables(outcomes: list[Outcome], below: list[library.LibraryOutcome], versions: dict[str, str]) -> None:
+def _print_tables(outcomes: list[Outcome], below: list[downloads.DownloadOutcome], versions: dict[str, str]) -> None:
     for line, version in versions.items():
         say(f"\n### Airflow {version}\n")
         say(report.table(one for one in outcomes if one.row.line == line and not one.row.chance))
     if below:
-        say(f"\n### Downloads\n\n{report.library_table(below)}")
+        say(f"\n### Downloads\n\n{report.downloads_table(below)}")
     if chances := [one for one in outcomes if one.row.chance]:
         say(f"\n### Random crash schedules\n\n{_summary(chances)}")
 
@@ -99,7 +99,7 @@ def _summary(chances: list[Outcome]) -> str:
     return report.markdown(("what", "count"), rows)
 
 
-def _problems(outcomes: list[Outcome], below: list[library.LibraryOutcome], *, complete: bool) -> list[str]:
+def _problems(outcomes: list[Outcome], below: list[downloads.DownloadOutcome], *, complete: bool) -> list[str]:
     found = [report.line_of(one) for one in outcomes if one.deviations]
     found += [f"{one.name}: {'; '.join(one.deviations)}" for one in below if one.deviations]
     kills = sum(one.kills for one in outcomes if one.row.chance)

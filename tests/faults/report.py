@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tests.faults.library import LibraryOutcome
+from tests.faults.downloads import DownloadOutcome
 from tests.faults.model import Outcome
 
 HEAD = ("where it breaks", "gateway", "billed", "images", "final state", "as documented")
@@ -48,7 +48,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
     return markdown(HEAD, cells)
 
 
-def library_table(outcomes: Iterable[LibraryOutcome]) -> str:
+def downloads_table(outcomes: Iterable[DownloadOutcome]) -> str:
     """A Markdown table of the rows below Airflow."""
     head = ("where it breaks", "end", "as documented")
     cells = [(one.name, one.end, "no: " + "; ".join(one.deviations) if one.deviations else "yes") for one in outcomes]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults import library
+from tests.faults import downloads
 from tests.faults.model import AIRFLOW_3, Outcome, Row
 from tests.faults.report import line_of
 from tests.faults.runner import run_rows
@@ -34,8 +34,8 @@ def test_ends_as_documented(row: Row, outcomes: dict[str, Outcome]) -> None:
     assert not outcome.deviations, line_of(outcome)
 
 
-@pytest.mark.parametrize("run", library.ROWS)
-def test_downloads_are_guarded(run: Callable[[], library.LibraryOutcome]) -> None:
+@pytest.mark.parametrize("run", downloads.ROWS)
+def test_downloads_are_guarded(run: Callable[[], downloads.DownloadOutcome]) -> None:
     assert not run().deviations
 
 

@@ -26,7 +26,7 @@ METADATA = "169.254.169.254"  # link-local: where clouds keep the credentials of
 
 
 @dataclass(frozen=True)
-class LibraryOutcome:
+class DownloadOutcome:
     """What came of a row.
 
     :param end: in words.
@@ -104,27 +104,27 @@ def _fetch(location: Callable[[int], str | None], *answers: str) -> tuple[bytes 
         return target.getvalue(), server.asked, left
 
 
-def dns_rebinding() -> LibraryOutcome:
+def dns_rebinding() -> DownloadOutcome:
     """The name has a public address when it is checked, and would have another one if it were asked again."""
     got, asked, left = _fetch(lambda port: None, "127.0.0.1", METADATA)
     good = got == PICTURE and asked == 1 and left == [METADATA]
     return _outcome("DNS rebinding", "the checked address is the one connected to; no second question", good, got)
 
 
-def link_local_name() -> LibraryOutcome:
+def link_local_name() -> DownloadOutcome:
     """The name has a link-local address."""
     got, asked, _ = _fetch(lambda port: None, METADATA)
     return _outcome("name with a link-local address", "refused, nothing sent", METADATA in str(got) and not asked, got)
 
 
-def redirect_to_a_link_local_name() -> LibraryOutcome:
+def redirect_to_a_link_local_name() -> DownloadOutcome:
     """The server sends the client on to a name, which has a link-local address by then."""
     got, asked, _ = _fetch(lambda port: f"https://images.example:{port}/again", "127.0.0.1", METADATA)
     good = METADATA in str(got) and asked == 1
     return _outcome("redirect to a name with a link-local address", "refused after one request", good, got)
 
 
-def redirect_to_a_link_local_address() -> LibraryOutcome:
+def redirect_to_a_link_local_address() -> DownloadOutcome:
     """The server sends the client on to the address itself."""
     got, asked, _ = _fetch(lambda port: f"https://{METADATA}/latest", "127.0.0.1", METADATA)
     good = METADATA in str(got) and asked == 1
@@ -134,5 +134,5 @@ def redirect_to_a_link_local_address() -> LibraryOutcome:
 ROWS = (dns_rebinding, link_local_name, redirect_to_a_link_local_name, redirect_to_a_link_local_address)
 
 
-def _outcome(name: str, end: str, good: bool, got: bytes | str) -> LibraryOutcome:
-    return LibraryOutcome(name, end, () if good else (f"instead: {got[:200]!r}",))
+def _outcome(name: str, end: str, good: bool, got: bytes | str) -> DownloadOutcome:
+    return DownloadOutcome(name, end, () if good else (f"instead: {got[:200]!r}",))
