@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 IN_PROCESS := tests/unit tests/integration tests/distributed tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 chromium test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,10 +37,13 @@ test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch co
 chromium:
 	@tests/browser/install-chromium.sh
 
-test-system: $(STAMP) chromium ## real scheduler, triggerer and workers on Airflow 3.3
+services:
+	@deploy/celery/install.sh
+
+test-system: $(STAMP) chromium services ## real scheduler, triggerer and workers on Airflow 3.3
 	$(BIN)/python -m pytest tests/system
 
-test-browser: $(STAMP) chromium ## the gallery in a real Chromium, which is installed first where there is none
+test-browser: $(STAMP) chromium services ## the gallery in a real Chromium, which is installed first where there is none
 	$(BIN)/python -m pytest tests/browser
 
 test-docs: $(STAMP) chromium ## the documentation site, and every command in it
@@ -55,8 +58,7 @@ test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
 faults: $(STAMP) $(STAMP_2) ## the whole fault table on both lines of Airflow, and random process kills; FAULTS="--seed 7"
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-distributed: $(STAMP) ## 200 generations on Celery, PostgreSQL and Redis, killing processes; DISTRIBUTED="--generations 20"
-	@deploy/celery/install.sh
+distributed: $(STAMP) services ## 200 generations on Celery, PostgreSQL and Redis, killing processes; DISTRIBUTED="--generations 20"
 	@exec $(BIN)/python -m tests.distributed $(DISTRIBUTED)
 
 test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11

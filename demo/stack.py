@@ -1,4 +1,4 @@
-"""The servers of a demonstration: the Kling emulator and a whole Airflow 3 on SQLite. `tests/system` uses them too."""
+"""The servers of a demonstration: the Kling emulator and a whole Airflow 3, on SQLite unless told otherwise. Tests use them too."""
 
 from __future__ import annotations
 
@@ -128,6 +128,7 @@ def settings(home: Path, url: str, log_ports: list[int]) -> dict[str, str]:
         "logging__trigger_log_server_port": log_ports[1],
         "triggerer__default_capacity": 100,
         "usage_data_collection__enabled": False,
+        "workers__min_heartbeat_interval": 1,  # a worker notices that late, at most, that its task has ended
     }
     return {
         "AIRFLOW_HOME": str(home),

@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from demo.processes import free_ports, server, wait_until
 from demo.samples import draw_samples
 from demo.stack import CHECKOUT, USER, Airflow, airflow, emulator, emulator_connection, settings
 from tests.browser.auth import GUEST, SECRET_DAG
+from tests.database import Database, database
 
 LOOKBOOK = "lookbook"
 MAIN = "kling_multi_image_to_image"
@@ -42,6 +43,7 @@ class World:
     """
 
     airflow: Airflow
+    database: Database
     url: str
     emulator: str
     samples: dict[str, Path]
@@ -88,18 +90,22 @@ def empty_world(folder: Path) -> Iterator[World]:
     }
     with ExitStack() as stack:
         kling = stack.enter_context(emulator(folder / "emulator.log", "--duration", "2", "--image-size", "768"))
-        running = stack.enter_context(airflow(folder / "airflow", emulator_connection(kling), env))
-        url = stack.enter_context(_api_server(running.home, folder))
-        passwords = json.loads((running.home / "passwords.json").read_text())
-        yield World(running, url, kling, samples, archive, passwords={name: passwords[name] for name in (USER, GUEST)})
+        airflow_database = stack.enter_context(database())
+        running = stack.enter_context(
+            airflow(folder / "airflow", emulator_connection(kling), airflow_database.env | env)
+        )
+        url = stack.enter_context(_api_server(running.home, folder, airflow_database.env))
+        of_all = json.loads((running.home / "passwords.json").read_text())
+        passwords = {name: of_all[name] for name in (USER, GUEST)}
+        yield World(running, airflow_database, url, kling, samples, archive, passwords=passwords)
 
 
 @contextmanager
-def _api_server(home: Path, folder: Path) -> Iterator[str]:
+def _api_server(home: Path, folder: Path, database_env: Mapping[str, str]) -> Iterator[str]:
     """An API server of the same Airflow, with :class:`tests.browser.auth.OneDagDenied`."""
     [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    env = os.environ | settings(home, url, free_ports(2))
+    env = os.environ | settings(home, url, free_ports(2)) | database_env
     env |= {
         "PYTHONPATH": str(CHECKOUT),
         "AIRFLOW__CORE__AUTH_MANAGER": "tests.browser.auth.OneDagDenied",
@@ -141,7 +147,7 @@ def seed(world: World, folder: Path) -> None:
     """Write generations of the past into Airflow's database, as their runs would have left them."""
     count = str(SEEDED_GENERATIONS)
     command = [sys.executable, "-m", "benchmarks.gallery_seed", str(folder / "seeded"), SEEDED, count, count]
-    env = os.environ | {"AIRFLOW_HOME": str(world.airflow.home), "PYTHONPATH": str(CHECKOUT)}
+    env = os.environ | {"AIRFLOW_HOME": str(world.airflow.home), "PYTHONPATH": str(CHECKOUT)} | world.database.env
     subprocess.run(command, cwd=CHECKOUT, env=env, check=True, capture_output=True)
 
 

@@ -15,6 +15,7 @@ import pytest
 from demo.__main__ import wait_for_dag
 from demo.airflow_api import AirflowApi, label
 from demo.stack import CHECKOUT, EMULATOR_KEY, POOL, Airflow, airflow, emulator, emulator_connection
+from tests.database import Database, database
 
 DAGS = (CHECKOUT / "dags", CHECKOUT / "tests" / "system" / "dags")
 SLOTS = 4
@@ -73,8 +74,16 @@ def catalog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(emulator_url: str, catalog_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    env = {
+def airflow_database() -> Iterator[Database]:
+    with database() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def running(
+    emulator_url: str, catalog_folder: Path, airflow_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Airflow]:
+    env = airflow_database.env | {
         "KLING_CATALOG": (catalog_folder / "catalog.csv").as_uri(),
         "KLING_ARCHIVE": (catalog_folder / "archive").as_uri(),
         "KLING_PUBLISHED": (catalog_folder / "published").as_uri(),
@@ -121,15 +130,16 @@ def ledger(emulator_url: str) -> Callable[[], dict[str, Any]]:
 
 
 def files_with(secret: str, folder: Path) -> list[Path]:
-    """Return the files below ``folder``, the database among them, in which ``secret`` occurs."""
+    """Return the files below ``folder`` in which ``secret`` occurs."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     assert files
     return [file for file in files if secret.encode() in file.read_bytes()]
 
 
 @pytest.fixture
-def assert_key_is_nowhere(running: Airflow) -> Callable[[], None]:
+def assert_key_is_nowhere(running: Airflow, airflow_database: Database) -> Callable[[], None]:
     def check() -> None:
         assert files_with(EMULATOR_KEY, running.home) == []
+        assert airflow_database.tables_with(EMULATOR_KEY) == []
 
     return check

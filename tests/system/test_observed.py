@@ -20,6 +20,7 @@ from demo.__main__ import wait_for_dag
 from demo.airflow_api import AirflowApi, label
 from demo.samples import draw_samples
 from demo.stack import airflow, emulator, emulator_connection
+from tests.database import database
 
 DAG_ID = "observed"
 PROMPT = "A mug, as nobody else may know it"
@@ -103,7 +104,7 @@ def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "kwargs": {"path": str(Path(__file__).parent / "observed_dags")},
     }
     events = folder / "events.jsonl"
-    env = {
+    settings = {
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
         "AIRFLOW__METRICS__STATSD_ON": "True",
@@ -113,7 +114,8 @@ def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     }
     with (
         emulator(folder / "emulator.log", "--duration", str(SECONDS), "--image-size", "480") as url,
-        airflow(folder / "airflow", emulator_connection(url), env) as running,
+        database() as airflow_database,
+        airflow(folder / "airflow", emulator_connection(url), airflow_database.env | settings) as running,
     ):
         api = running.api
         wait_for_dag(api, DAG_ID)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +10,7 @@ import httpx
 import pytest
 
 from demo.samples import draw_samples
-from demo.stack import Airflow
+from tests.database import Database
 from tests.system.conftest import Run
 
 ASKED = 7  # seconds
@@ -47,12 +45,12 @@ def test_the_next_try_comes_when_kling_asked_for_it(tries: Callable[[str], list[
     assert ASKED <= waited.total_seconds() < 60
 
 
-def test_airflow_keeps_delay_and_reason(run: Run, running: Airflow) -> None:
-    with closing(sqlite3.connect(running.home / "airflow.db")) as database:
-        [(delay, reason)] = database.execute(
-            "select retry_delay_override, retry_reason from task_instance_history where run_id = ? and task_id = ?",
-            (run.run_id, "refused"),
-        )
+def test_airflow_keeps_delay_and_reason(run: Run, airflow_database: Database) -> None:
+    [(delay, reason)] = airflow_database.rows(
+        "select retry_delay_override, retry_reason from task_instance_history where run_id = %s and task_id = %s",
+        run.run_id,
+        "refused",
+    )
     assert ASKED <= delay <= 1.1 * ASKED
     assert reason == f"Kling asked to wait {ASKED} s."
 

@@ -22,7 +22,7 @@ from tests.system.conftest import RUN_TIMEOUT, Run
 DAG_ID = "kling_review_and_publish"
 PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
 REVIEW, PUBLISH = "generation.review", "generation.publish"
-THINKING = 10.0  # seconds that a person takes to answer, at least
+THINKING = 4.0  # seconds that a person takes to answer, at least
 
 
 def eventually(look: Callable[[], Any], what: str, timeout: float = 90.0) -> Any:
@@ -41,7 +41,7 @@ def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]
 
 
 def answer(api: AirflowApi, question: dict[str, Any], *options: str) -> None:
-    """Not within the five seconds in which Airflow 3.3.2 may not know that the worker is done: it fails the task."""
+    """Not while Airflow 3.3.2 may not know that the worker is done (``min_heartbeat_interval``): it fails the task."""
     asked = datetime.fromisoformat(question["created_at"]).timestamp()
     time.sleep(max(0.0, asked + THINKING - time.time()))
     ti = question["task_instance"]
