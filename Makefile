@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 IN_PROCESS := tests/unit tests/integration tests/distributed tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ up: $(STAMP) ## Airflow with its UI on the same DAGs, until Ctrl-C
 # The tests of one process go on both lines of Airflow at once; those that start an Airflow have the machine alone.
 test: $(STAMP) $(if $(SKIP_AIRFLOW_2),,$(STAMP_2)) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
 	@$(MAKE) --no-print-directory --output-sync=target -j2 test-airflow-3 $(if $(SKIP_AIRFLOW_2),,test-airflow-2)
-	@$(MAKE) --no-print-directory test-system test-browser test-faults test-docs
+	@$(MAKE) --no-print-directory test-system test-browser test-faults test-docs test-distributed
 	@echo "Airflow $(AIRFLOW_3): passed. Airflow $(AIRFLOW_2): $(if $(SKIP_AIRFLOW_2),NOT RUN,passed)."
 
 test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch coverage >= 95 %
@@ -60,6 +60,9 @@ faults: $(STAMP) $(STAMP_2) ## the whole fault table on both lines of Airflow, a
 
 distributed: $(STAMP) services ## 200 generations on Celery, PostgreSQL and Redis, killing processes; DISTRIBUTED="--generations 20"
 	@exec $(BIN)/python -m tests.distributed $(DISTRIBUTED)
+
+test-distributed: $(STAMP) services ## the same with 24 generations
+	$(BIN)/python -m tests.distributed --generations 24
 
 test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11
 	$(BIN_2)/python -m pytest $(IN_PROCESS)

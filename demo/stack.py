@@ -1,4 +1,4 @@
-"""The servers of a demonstration: the Kling emulator and a whole Airflow 3, on SQLite unless told otherwise. Tests use them too."""
+"""The servers of a demonstration: the Kling emulator and a whole Airflow 3, on SQLite unless told otherwise."""
 
 from __future__ import annotations
 

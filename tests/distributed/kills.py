@@ -38,17 +38,22 @@ def kill_all(watch: Watch, kling: Kling, rows: Mapping[str, Sequence[str]]) -> l
     :param rows: the prompts of each task group.
     """
     early, late = len(rows["deferred"]) // 6, len(rows["from_trigger"]) * 2 // 3
-    third = sum(map(len, rows.values())) // 3
-    return [
-        _kill_worker(watch, kling, "create", rows["deferred"][early], ("deferred.submit", early)),
-        _kill_triggerer(watch, after=third),
-        _kill_worker(watch, kling, "image", rows["from_trigger"][late], ("from_trigger.archive", late)),
-    ]
+    sixth = sum(map(len, rows.values())) // 6
+    create = _hold(kling, "create", rows["deferred"][early])
+    worker_that_submits = _kill_worker(watch, kling, create, ("deferred.submit", early))
+    # In a small run its moment may come while the triggerer is being killed.
+    image = _hold(kling, "image", rows["from_trigger"][late])
+    triggerer = _kill_triggerer(watch, after=sixth)
+    return [worker_that_submits, triggerer, _kill_worker(watch, kling, image, ("from_trigger.archive", late))]
 
 
-def _kill_worker(watch: Watch, kling: Kling, request: str, prompt: str, doing: tuple[str, int]) -> Kill:
-    """Hold a task's request at Kling, kill the worker that made it, start it again as a service manager would."""
-    fault = kling.fault(on=request, action="hold", point="after", match={"prompt": prompt}, times=1)
+def _hold(kling: Kling, request: str, prompt: str) -> str:
+    """Let a task's request wait at Kling for its answer; returns the fault's id."""
+    return kling.fault(on=request, action="hold", point="after", match={"prompt": prompt}, times=1)
+
+
+def _kill_worker(watch: Watch, kling: Kling, fault: str, doing: tuple[str, int]) -> Kill:
+    """Kill the worker whose request is held, and start it again as a service manager would."""
     watch.until(lambda: _is_held(kling, fault), f"the request of {doing} was held")
     running = [(_owner(watch, one), one) for one in watch.running()]
     [(name, victim)] = [(owner, one) for owner, one in running if (one.task_id, one.map_index) == doing]
