@@ -21,14 +21,15 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
-from itertools import chain
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, Param, task, task_group
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
+from airflow_kling.asset_events import manifests_of_run
 from airflow_kling.operators.publish import KlingPublishImagesOperator
 
+IMAGES = Asset("kling_images")
 REVIEW_TIMEOUT = timedelta(days=3)
 
 
@@ -40,7 +41,7 @@ def build_dag() -> DAG:
         dag_id="kling_review_and_publish",
         description="Ask a person which archived images may be published, and publish those.",
         doc_md=__doc__,
-        schedule=Asset("kling_images"),
+        schedule=IMAGES,
         catchup=False,
         # A run waits for a person for days, at no cost: the usual 16 would keep all others from being asked.
         max_active_runs=1000,
@@ -63,12 +64,10 @@ def build_dag() -> DAG:
         tags=["kling", "images"],
     ) as dag:
 
-        @task
-        def archived(manifests: list[str], triggering_asset_events: Any = None) -> list[str]:
+        @task(inlets=[IMAGES], max_active_tis_per_dag=1)
+        def archived(manifests: list[str], **context: Any) -> list[str]:
             """Return the manifests to review, each one once: an archive task that was cleared says so again."""
-            events = chain.from_iterable((triggering_asset_events or {}).values())
-            of_events = [event.extra["manifest"] for event in events if "manifest" in (event.extra or {})]
-            return list(dict.fromkeys([*manifests, *of_events]))
+            return list(dict.fromkeys([*manifests, *manifests_of_run(context, IMAGES)]))
 
         @task_group
         def generation(manifest: str) -> None:

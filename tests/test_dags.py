@@ -224,13 +224,8 @@ def test_review_asks_for_each_generation_and_publishes_the_answer(review: Any) -
 
 
 @NEEDS_3_1
-def test_review_takes_each_manifest_once(review: Any) -> None:
-    from types import SimpleNamespace
-
-    def event(**extra: Any) -> Any:
-        return SimpleNamespace(extra=extra)
-
-    archived = review.get_task("archived").python_callable
-    events = {"asset": [event(manifest="a"), event(manifest="b"), event()], "another": [event(manifest="a")]}
-    assert archived(["c", "b"], triggering_asset_events=events) == ["c", "b", "a"]
-    assert archived([], triggering_asset_events={}) == []
+def test_review_can_be_asked_for_by_hand(review: Any) -> None:
+    archived = review.get_task("archived")
+    assert archived.python_callable(["c", "b", "c"], triggering_asset_events={}) == ["c", "b"]
+    assert archived.inlets == [review.schedule], "it reads the history of its events"
+    assert archived.max_active_tis_per_dag == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -257,3 +258,27 @@ def test_where_nobody_answers_in_time_nothing_is_published(
     said = json.loads((archive / "review.json").read_text())
     assert [image["verdict"] for image in said["images"]] == ["rejected", "rejected"]
     assert said["by"] is None
+
+
+def test_rows_that_end_together_are_all_asked_about_at_once_and_each_only_once(
+    reviewed: Run, running: Airflow, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Airflow itself hands on only the first of them, the others with the next event."""
+    samples = draw_samples(tmp_path_factory.mktemp("samples"))
+    references = [str(samples["mug"]), str(samples["plant"])]
+    run = run_dag("kling_together", references=references, destination=tmp_path_factory.mktemp("together").as_uri())
+    archives = {run.xcom("row.archive", row)["manifest"] for row in range(4)}
+
+    def asked_about() -> Counter[str]:
+        runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
+        lists = [asked_by(running.api, one["dag_run_id"]) for one in runs]
+        return Counter(manifest for manifests in lists for manifest in manifests if manifest in archives)
+
+    eventually(lambda: archives == set(asked_about()), "a question about each row", timeout=30)
+    assert set(asked_about().values()) == {1}
+
+
+def asked_by(api: AirflowApi, run_id: str) -> list[str]:
+    """Which manifests a run asks about; none before it knows."""
+    [archived] = [one for one in api.task_instances(DAG_ID, run_id) if one["task_id"] == "archived"]
+    return list(api.xcom(DAG_ID, run_id, "archived")) if archived["state"] == "success" else []
