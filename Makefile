@@ -75,7 +75,7 @@ lint: $(STAMP) ## ruff and mypy --strict
 bench: $(STAMP) ## every benchmark, about 45 minutes; docs/performance.md explains the tables
 	@$(BIN)/python -m benchmarks
 
-bench-quick: $(STAMP) ## the same with small sizes, a few minutes
+bench-quick: $(STAMP) ## some of them with small sizes, under three minutes
 	@$(BIN)/python -m benchmarks --quick
 
 constraints: $(STAMP) ## resolve the pinned environments anew

@@ -83,11 +83,12 @@ def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     quick = is_quick(__doc__)
-    extra_packages("obstore")
+    if not quick:
+        extra_packages("obstore")
     rounds = 1 if quick else 3
-    sizes = ((1, 4), (10, 1)) if quick else ((1, 20), (10, 4), (50, 1))  # megabytes, tasks of four images
+    sizes = ((1, 4),) if quick else ((1, 20), (10, 4), (50, 1))  # megabytes, tasks of four images
     found: dict[tuple[float, str], list[dict[str, Any]]] = {}
-    files = ((0.1, 40), (4, 10)) if quick else ((0.1, 400), (4, 60), (50, 8))  # megabytes, uploads
+    files = () if quick else ((0.1, 400), (4, 60), (50, 8))  # megabytes, uploads
     puts: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for _ in range(rounds):
         with servers() as (images, env):  # anew each time: moto keeps what it is given
@@ -101,7 +102,7 @@ def main() -> None:
     moved = {key: median_of(runs) for key, runs in found.items()}
     put = {key: median_of(runs) for key, runs in puts.items()}
     data = {"archiving": list(moved.values()), "puts": list(put.values())}
-    publish("archiving", data, moved_table(moved), put_table(put))
+    publish("archiving", data, moved_table(moved), *([put_table(put)] if put else []))
 
 
 def moved_table(moved: dict[tuple[float, str], dict[str, Any]]) -> str:

@@ -22,12 +22,13 @@ NAMES = {
     "http1_hypercorn": "httpx, HTTP/1.1, other server",
     "http2_hypercorn": "httpx, HTTP/2, same other server",
 }
+QUICK = ("session_per_poll", "httpx", "package", "aiohttp_status_only")
 
 
 def carried(quick: bool) -> dict[str, dict[str, float]]:
     """CPU per poll of each way; rounds are interleaved, the median counts."""
     count, rounds = (208, 1) if quick else (1008, 3)
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ("nothing", *NAMES)}
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ("nothing", *(QUICK if quick else NAMES))}
     with listening("benchmarks.kling_server") as url, listening("benchmarks.h2_server") as other:
         for number in range(rounds):
             for way, results in runs.items():

@@ -16,7 +16,7 @@ from benchmarks.processes import connections, contestant, listening
 from benchmarks.report import progress, publish, table
 
 MEDIAN, SIGMA = 20.0, 0.35
-QUICK = {"median": 12.0, "sigma": 0.1}
+QUICK = {"median": 8.0, "sigma": 0.1}
 OURS, LIST, SENSOR, CLIENT = "kling", "kling_list", "http_sensor", "client_per_poll"
 NAMES = {
     OURS: "KlingTaskTrigger",
@@ -73,7 +73,7 @@ def summarize(runs: Iterable[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="100 jobs of some 12 s, without the client per poll")
+    parser.add_argument("--quick", action="store_true", help="100 jobs of some 8 s, without the client per poll")
     parser.add_argument("--jobs", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES))
     options = parser.parse_args()
