@@ -55,20 +55,14 @@ def share_of_run(
     def others(event: Any) -> list[Any]:
         return [run for run in event.created_dagruns if run.dag_id == dag_id and run.run_id != run_id]
 
-    previous = {run.run_id: run for event in before for run in others(event)}.values()
+    known = {run.run_id: run for event in (*before, *since) for run in others(event)}.values()
 
-    def was_taken(event: Any) -> bool:
+    def is_free(event: Any) -> bool:
+        """Nobody has taken it, and the run that Airflow has handed it to has said so."""
         manifest = event.extra["manifest"]
-        return any(event.timestamp <= run.start_date and manifest in (taken(run.run_id) or ()) for run in previous)
+        if any(event.timestamp <= run.start_date and manifest in (taken(run.run_id) or ()) for run in known):
+            return False
+        return all(taken(run.run_id) is not None for run in others(event))
 
-    def is_left(event: Any) -> bool:
-        lists = [taken(run.run_id) for run in others(event)]
-        return all(manifests is not None and event.extra["manifest"] not in manifests for manifests in lists)
-
-    handed_over = filter(_has_manifest, mine)
-    left = filter(is_left, filter(_has_manifest, since))
-    return list(dict.fromkeys(event.extra["manifest"] for event in (*handed_over, *left) if not was_taken(event)))
-
-
-def _has_manifest(event: Any) -> bool:
-    return "manifest" in (event.extra or {})
+    events = (event for event in (*mine, *since) if "manifest" in (event.extra or {}))
+    return list(dict.fromkeys(event.extra["manifest"] for event in events if is_free(event)))

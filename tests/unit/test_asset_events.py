@@ -70,6 +70,12 @@ def test_what_the_next_run_was_handed_is_its_own_until_it_has_left_it() -> None:
     assert share([event(0, "a")], since=since, later=[]) == ["a", "b"], "this run, cleared, takes what it took before"
 
 
+def test_a_run_that_was_cleared_much_later_takes_nothing_that_another_took_early() -> None:
+    early, late = run("early", start=12), run("late", start=22)
+    since = [event(10, "b", early), event(11, "c", late)]
+    assert share([event(0, "a")], since=since, early=["b", "c"], late=[]) == ["a"]
+
+
 def test_runs_of_other_dags_take_nothing_away() -> None:
     other = run("other", start=5, dag_id="another_dag")
     assert share([event(0, "a", other)], before=[event(-1, "z", other)], since=[event(1, "b", other)], other=["b"]) == [
