@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
 
+from pydantic import BaseModel, ValidationError
+
 from airflow_kling.archive.archiver import is_stored
 from airflow_kling.archive.keys import manifest_key, review_key, split_manifest_uri
-from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage, parse_manifest
+from airflow_kling.archive.manifest import MAX_BYTES, Archive, Manifest, ManifestImage, parse_manifest
 from airflow_kling.archive.store import Store, open_store
 from airflow_kling.exceptions import KlingError, KlingInputError
 
@@ -39,6 +41,14 @@ class Verdict:
     approved: frozenset[int]
     by: Mapping[str, str] | None
     at: str
+
+
+class _ReviewedImage(BaseModel):
+    published: str | None = None
+
+
+class _Review(BaseModel):
+    images: tuple[_ReviewedImage, ...] = ()
 
 
 def open_archive(
@@ -69,25 +79,27 @@ def publish(
 ) -> dict[str, Any]:
     """Copy the approved images, verified, and note the verdict on each beside the manifest.
 
-    An image that was published before and is rejected now is removed from the target.
+    An image that was published before and is rejected now is removed from the target first.
 
     :param source: where the archive is.
     :param target: where the copies go.
     :param run: the Airflow run, for ``review.json``.
     :return: ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
         "width", "height", "content_type"}], "rejected": [index]}``.
-    :raises KlingInputError: the target is the archive itself, or an image was approved that is not in it.
+    :raises KlingInputError: the target is an archive of this task, or has a rejected image that no earlier verdict has
+        published there, or an image was approved that is not in the archive; nothing is done.
     :raises KlingError: the bytes in the archive are no longer those of the manifest; nothing of them is published.
     """
     manifest = archive.manifest
-    _check(manifest, verdict, source, target)
+    _check(manifest, verdict, target)
+    earlier = _read(source, review_key(manifest.kling_task_id))
+    for image in _taken_back(manifest, verdict, earlier, target):
+        target.remove(image.key)
+        log.info("Removed %s, which is no longer approved", target.uri(image.key))
     for image in manifest.images:
         if image.index in verdict.approved:
             _copy(image, source, target)
-        elif target.stat(image.key) is not None:
-            target.remove(image.key)
-            log.info("Removed %s, which is no longer approved", target.uri(image.key))
-    review = _write_review(manifest, verdict, source, target, run or {})
+    review = _write_review(manifest, verdict, earlier, source, target, run or {})
     published = [image for image in manifest.images if image.index in verdict.approved]
     return {
         "review": review,
@@ -100,12 +112,47 @@ def publish(
     }
 
 
-def _check(manifest: Manifest, verdict: Verdict, source: Store, target: Store) -> None:
+def _check(manifest: Manifest, verdict: Verdict, target: Store) -> None:
     if odd := verdict.approved - {image.index for image in manifest.images}:
         raise KlingInputError(f"Image {min(odd)} was approved, Kling task {manifest.kling_task_id} has no such image.")
-    key = manifest.images[0].key
-    if source.uri(key) == target.uri(key):
-        raise KlingInputError(f"{target.uri(key)} is the archive itself; publish to another destination.")
+    # By what lies there, not by address: one place has many names, and publishing never writes a manifest.
+    key = manifest_key(manifest.kling_task_id)
+    if target.stat(key) is not None:
+        raise KlingInputError(
+            f"{target.uri(key)} exists, so the destination is an archive of this Kling task; nothing was published, "
+            "publish to another destination."
+        )
+
+
+def _taken_back(manifest: Manifest, verdict: Verdict, earlier: bytes | None, target: Store) -> list[ManifestImage]:
+    """The rejected images that lie in the target because an earlier verdict has published them there."""
+    rejected = (image for image in manifest.images if image.index not in verdict.approved)
+    present = [image for image in rejected if target.stat(image.key) is not None]
+    ours = _published(earlier) if present else frozenset()
+    for image in present:
+        if (uri := target.uri(image.key)) not in ours:
+            raise KlingInputError(
+                f"Image {image.index} was rejected, but {uri} is there and no earlier verdict has published it; "
+                "nothing was done, remove it yourself or publish to another destination."
+            )
+    return present
+
+
+def _published(review: bytes | None) -> frozenset[str]:
+    """Where the copies are that a ``review.json`` names; a damaged one names none."""
+    try:
+        images = _Review.model_validate_json(review or b"{}").images
+    except ValidationError:
+        return frozenset()
+    return frozenset(image.published for image in images if image.published)
+
+
+def _read(store: Store, key: str) -> bytes | None:
+    """A JSON object beside the images, None if there is none; what is too large for one is as good as empty."""
+    stored, data = store.stat(key), BytesIO()
+    if stored is None or (stored.bytes <= MAX_BYTES and not store.read_into(key, data)):
+        return None
+    return data.getvalue()
 
 
 def _copy(image: ManifestImage, source: Store, target: Store) -> None:
@@ -124,7 +171,14 @@ def _copy(image: ManifestImage, source: Store, target: Store) -> None:
     log.info("Published %s", uri)
 
 
-def _write_review(manifest: Manifest, verdict: Verdict, source: Store, target: Store, run: Mapping[str, Any]) -> str:
+def _write_review(
+    manifest: Manifest,
+    verdict: Verdict,
+    earlier: bytes | None,
+    source: Store,
+    target: Store,
+    run: Mapping[str, Any],
+) -> str:
     """Write the verdict, unless the same is there already."""
     key = review_key(manifest.kling_task_id)
     said = {
@@ -146,8 +200,7 @@ def _write_review(manifest: Manifest, verdict: Verdict, source: Store, target: S
         ],
     }
     data = (json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    present = BytesIO()
-    if source.read_into(key, present) and present.getvalue() == data:
+    if earlier == data:
         return source.uri(key)
     return source.write_file(
         key, BytesIO(data), content_type="application/json", sha256=hashlib.sha256(data).hexdigest()

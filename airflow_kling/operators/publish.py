@@ -29,8 +29,9 @@ class KlingPublishImagesOperator(BaseOperator):
     "width", "height", "content_type"}], "rejected": [index]}``, which is also the extra of the Asset event of each
     outlet.
 
-    Raises ``KlingInputError`` when the review is none, or the destination is the archive itself, and ``KlingError``
-    when the archive is not what its manifest says.
+    Raises ``KlingInputError`` when the review is none, or the destination is an archive of the same Kling task or has a
+    rejected image that no earlier verdict has published there, and ``KlingError`` when the archive is not what its
+    manifest says.
 
     :param review: what ``KlingReviewImagesOperator`` returns: ``{"manifest": uri, "approved": [index], "by": {"id",
         "name"} | None, "at": ISO 8601}``.

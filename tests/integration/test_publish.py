@@ -221,9 +221,49 @@ def test_bytes_that_are_not_those_of_the_manifest_are_never_published(places: Pl
 
 def test_the_archive_is_not_published_onto_itself(places: Places) -> None:
     task = KlingPublishImagesOperator(task_id="publish", review=review(places), destination=f"{places.archive}/")
-    with pytest.raises(KlingInputError, match="is the archive itself"):
+    with pytest.raises(KlingInputError, match=rf"{places.manifest} .* is an archive"):
         task.execute({})
     assert places.read(f"{places.archive}/task-1/0.png") == PICTURES[0]
+
+
+def test_nor_under_another_name(tmp_path: Path) -> None:
+    places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
+    fill(open_store(places.archive))
+    (tmp_path / "published").symlink_to(tmp_path / "archive")
+    with pytest.raises(KlingInputError, match="is an archive"):
+        publish(places, 0)
+    assert places.copies() == PICTURES
+
+
+def test_nor_onto_a_second_archive_of_the_same_generation(places: Places) -> None:
+    fill(open_store(places.published))
+    with pytest.raises(KlingInputError, match=rf"{places.published}/task-1/manifest\.json .* is an archive"):
+        publish(places, 0)
+    assert places.copies() == PICTURES
+    assert places.read(f"{places.archive}/task-1/review.json") is None
+
+
+def test_what_no_review_has_published_is_not_taken_back(places: Places) -> None:
+    """An archive that is just being written has its images already, and its manifest last."""
+    put(open_store(places.published), "task-1/1.png", PICTURES[1])
+    with pytest.raises(KlingInputError, match=rf"Image 1 was rejected, but {places.published}/task-1/1\.png is there"):
+        publish(places, 0)
+    assert places.copies() == {1: PICTURES[1]}, "nothing was done"
+    publish(places, 1)
+    publish(places)
+    assert places.copies() == {}, "approved once, it is the review's own"
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{", b'{"images": [{"published": 1}]}', b"[" * 1_000_000])
+def test_a_damaged_review_has_published_nothing(tmp_path: Path, damaged: bytes) -> None:
+    places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
+    fill(open_store(places.archive))
+    publish(places, 0)
+    put(open_store(places.archive), "task-1/review.json", damaged, "application/json")
+    with pytest.raises(KlingInputError, match="Image 0 was rejected"):
+        publish(places)
+    publish(places, 0)
+    assert places.review()["images"][0]["published"] == f"{places.published}/task-1/0.png"
 
 
 def test_an_image_that_is_not_there_cannot_be_approved(places: Places) -> None:
