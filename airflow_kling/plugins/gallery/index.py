@@ -15,7 +15,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
-from sqlalchemy import Select, and_, case, false, func, literal, or_, select, tuple_, union
+from sqlalchemy import JSON, Select, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
 from sqlalchemy.orm import Session, aliased
 
 from airflow_kling import asking
@@ -222,6 +222,7 @@ def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of
 def _ids_of_task(filters: Filters) -> Any:
     """Generations that a task instance submitted, waits or waited for, or archived."""
     left, fields = aliased(XComModel), RenderedTaskInstanceFields
+    rendered = type_coerce(fields.rendered_fields, JSON)  # Airflow 3.1's own type of it knows no keys
 
     def of_task(model: Any) -> list[Any]:
         conditions = [model.dag_id == filters.dag_id, model.run_id == filters.run_id, model.task_id == filters.task_id]
@@ -231,7 +232,7 @@ def _ids_of_task(filters: Filters) -> Any:
     return union(
         select(_kling_task_id(left.key)).where(*of_task(left), ours),
         select(left.value["kling_task_id"].as_string()).where(*of_task(left), left.key == XCOM_RETURN_KEY),
-        select(fields.rendered_fields["kling_task_id"].as_string()).where(*of_task(fields)),
+        select(rendered["kling_task_id"].as_string()).where(*of_task(fields)),
     )
 
 
