@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, cast
 
 from airflow.providers.common.compat.sdk import TaskGroup, XComArg, task_group
 
-from airflow_kling import asking, pacing
+from airflow_kling import asking, destinations, pacing
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -111,6 +111,9 @@ class _Mapped:
         :param lists: of a field of the request, or ``destination``: a list, or the output of a task.
         """
         self._check(lists)
+        if isinstance(given := lists.get("destination"), list | tuple):
+            for destination in given:
+                destinations.check_literal(destination)
         return self._grouped(lists).expand(**lists)  # type: ignore[no-any-return]
 
     def expand_kwargs(self, rows: Any) -> KlingImages:
@@ -145,6 +148,8 @@ class _Mapped:
                 self._check(row)
                 if missing := [name for name in required if name not in given]:
                     raise KlingInputError(f"A row has no {' and no '.join(missing)}; nothing was submitted for it.")
+                if "destination" in given:
+                    destinations.check_literal(given["destination"])
             return defaults | given
 
         return complete

@@ -58,38 +58,41 @@ class Store(Protocol):
 
 
 def open_store(
-    destination: str, *, aws_conn_id: str | None = "aws_default", extra_args: Mapping[str, Any] | None = None
+    destination: object, *, aws_conn_id: str | None = "aws_default", extra_args: Mapping[str, Any] | None = None
 ) -> Store:
     """Choose the store of a destination.
 
-    :param destination: ``s3://bucket/prefix``, or a URL of ObjectStoragePath (``file:///...``, ``gs://...``).
+    :param destination: ``s3://bucket/prefix``, or a URL of ObjectStoragePath (``file:///...``, ``gs://...``), or that
+        path itself.
     :param aws_conn_id: for ``s3://`` only; ``s3://conn_id@bucket/prefix`` comes first.
     :param extra_args: for ``s3://`` only: arguments of the upload such as ``ServerSideEncryption``, ``SSEKMSKeyId``
         or ``StorageClass``.
     :raises KlingInputError: the destination cannot be one.
     """
-    scheme, rest = _split(destination)
+    scheme, rest = check_destination(destination, extra_args)
     if scheme == "s3":
         from airflow_kling.archive.store_s3 import S3Store
 
         bucket_part, _, prefix = rest.partition("/")
         conn_id, _, bucket = bucket_part.rpartition("@")
         return S3Store(bucket, prefix.strip("/"), aws_conn_id=conn_id or aws_conn_id, extra_args=extra_args)
-    if extra_args:
-        raise KlingInputError(f"extra_args go with s3:// only, not with {redact_url(destination)}.")
     if scheme in ("file", "local"):
         from airflow_kling.archive.store_local import LocalStore
 
         return LocalStore(rest)
     from airflow_kling.archive.store_fsspec import FsspecStore
 
-    return FsspecStore(destination)
+    return FsspecStore(f"{scheme}://{rest}")
 
 
-def _split(destination: str) -> tuple[str, str]:
-    """Split into scheme and the rest, and refuse what would let a path escape or vanish."""
-    shown = redact_url(destination) if "://" in str(destination) else destination
-    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^\x00-\x1f\x7f]+)", str(destination))
+def check_destination(destination: object, extra_args: Mapping[str, Any] | None = None) -> tuple[str, str]:
+    """Split into scheme and the rest, and refuse what would let a path escape or vanish; no I/O, no connection.
+
+    :raises KlingInputError: the destination cannot be one, or takes no ``extra_args``.
+    """
+    url = str(destination)
+    shown = redact_url(url) if "://" in url else destination
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^\x00-\x1f\x7f]+)", url)
     if not match:
         raise KlingInputError(
             f"destination is {shown!r}, it must be a URL such as s3://bucket/prefix or file:///directory; nothing was "
@@ -97,10 +100,12 @@ def _split(destination: str) -> tuple[str, str]:
         )
     scheme, rest = match[1], match[2]
     if any(part in (".", "..") for part in rest.split("/")):
-        raise KlingInputError(f"{redact_url(destination)} has '.' or '..' in its path; write the path out.")
+        raise KlingInputError(f"{redact_url(url)} has '.' or '..' in its path; write the path out.")
     if scheme in ("file", "local") and not rest.startswith("/"):
-        raise KlingInputError(f"{redact_url(destination)} is not an absolute path; write file:///directory.")
+        raise KlingInputError(f"{redact_url(url)} is not an absolute path; write file:///directory.")
     authority = rest.partition("/")[0]
     if scheme not in ("file", "local") and (not authority.rpartition("@")[2] or ":" in authority.rpartition("@")[0]):
-        raise KlingInputError(f"{redact_url(destination)} has no bucket, or a password in it; name a bucket only.")
+        raise KlingInputError(f"{redact_url(url)} has no bucket, or a password in it; name a bucket only.")
+    if extra_args and scheme != "s3":
+        raise KlingInputError(f"extra_args go with s3:// only, not with {redact_url(url)}.")
     return scheme, rest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
-from airflow_kling import asking, lineage, links, metrics
+from airflow_kling import asking, destinations, lineage, links, metrics
 from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
@@ -72,6 +72,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         self._task: Any = None
         self._request: dict[str, Any] = {}
         self._summary: dict[str, Any] = {}
+        destinations.check_literal(destination, s3_extra_args)
         self.destination = destination
         self.kling_conn_id = kling_conn_id
         self.aws_conn_id = aws_conn_id
@@ -92,6 +93,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         from airflow_kling.hooks.kling import shared_ssl_context
 
         with failing_fast():
+            self.destination = str(self.destination)  # an ObjectStoragePath is one too
             self._push_links(context)
             task = self._task = self._finished_task()
             asked = self._request = self._asked(context, task["kling_task_id"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_kling import asking, lineage
+from airflow_kling import asking, destinations, lineage
 from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.failures import failing_fast
@@ -57,6 +57,7 @@ class KlingPublishImagesOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.review = review
+        destinations.check_literal(destination, s3_extra_args)
         self.destination = destination
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
@@ -72,7 +73,7 @@ class KlingPublishImagesOperator(BaseOperator):
             archive, source = open_archive(manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)
             target = open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args)
             summary = publish(archive, verdict, source=source, target=target)
-        emit_asset_events(context, self.outlets, summary, destination=self.destination)
+        emit_asset_events(context, self.outlets, summary, destination=str(self.destination))
         lineage.report_hook_lineage(
             self,
             inputs=[image.uri for image in archive.manifest.images if image.index in verdict.approved],

@@ -168,9 +168,11 @@ def test_unknown_task_id(kling: Emulator, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("destination", ["", "no/scheme", "file://relative", "s3://", "file:///a/../b"])
-def test_destination_that_cannot_be_one(destination: str, finished: Any) -> None:
+def test_destination_that_cannot_be_one_once_it_is_rendered(destination: str, finished: Any) -> None:
+    task = operator(finished(), "{{ params.destination }}")
+    task.destination = destination
     with pytest.raises(KlingInputError) as caught:
-        operator(finished(), destination).execute({})
+        task.execute({})
     assert isinstance(caught.value, AirflowFailException)
     assert "\n" not in str(caught.value)
 
