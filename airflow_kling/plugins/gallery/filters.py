@@ -35,6 +35,11 @@ class Filters:
     page: int = 1
 
     @property
+    def run_ids(self) -> set[str]:
+        """What may be meant: Airflow 3.1's UI does not encode the ``+`` of a run id, which arrives as a space."""
+        return {self.run_id, self.run_id.replace(" ", "+")}
+
+    @property
     def begin(self) -> datetime | None:
         """The first moment that is shown."""
         return _moment(self.since)

@@ -202,7 +202,7 @@ def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of
     if filters.dag_id and of_one_dag:
         statement = statement.where(_unindexed(XComModel.dag_id) == filters.dag_id)
     if filters.run_id:
-        statement = statement.where(_unindexed(XComModel.run_id) == filters.run_id)
+        statement = statement.where(_unindexed(XComModel.run_id).in_(filters.run_ids))
     if filters.task_id:
         of_task = _kling_task_id(XComModel.key).in_(_ids_of_task(filters))
         # Within a function PostgreSQL hashes the ids; as a join it compares each with each.
@@ -225,8 +225,14 @@ def _ids_of_task(filters: Filters) -> Any:
     rendered = type_coerce(fields.rendered_fields, JSON)  # Airflow 3.1's own type of it knows no keys
 
     def of_task(model: Any) -> list[Any]:
-        conditions = [model.dag_id == filters.dag_id, model.run_id == filters.run_id, model.task_id == filters.task_id]
-        return conditions if filters.map_index is None else [*conditions, model.map_index == filters.map_index]
+        conditions = [model.task_id == filters.task_id]
+        if filters.dag_id:
+            conditions.append(model.dag_id == filters.dag_id)
+        if filters.run_id:
+            conditions.append(model.run_id.in_(filters.run_ids))
+        if filters.map_index is not None:
+            conditions.append(model.map_index == filters.map_index)
+        return conditions
 
     ours = or_(_has_prefix(left.key, ARCHIVE), _has_prefix(left.key, REQUEST))
     return union(

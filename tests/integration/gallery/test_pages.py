@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
-from benchmarks.gallery_seed import Pictures, many_runs, one_run, seed
+from benchmarks.gallery_seed import Generation, Pictures, many_runs, one_run, seed
 from tests.integration.gallery.world import Gallery, Left
 
 Leave = Callable[..., Left]
@@ -96,6 +97,41 @@ def test_filters(gallery: Gallery, admin: httpx.Client) -> None:
     assert len(found(dag_id="open", since="2026-01-01T07:00", until="2026-01-01T07:09:59")) == 10
     assert len(found(dag_id="open", since="2026-01-01", until="2026-01-01")) == 50
     assert found(dag_id="open", since="2026-01-02") == []
+
+
+def test_run_whose_plus_airflow_does_not_encode(gallery: Gallery, admin: httpx.Client) -> None:
+    from airflow.utils.session import create_session
+
+    one = Generation(810_000, "plus", "manual__2026-01-01T00:00:00+00:00")
+    with create_session(scoped=False) as session:
+        seed(session, [one], gallery.pictures)
+    for run_id in (one.run_id, quote(one.run_id, safe="")):
+        tab = f"/kling/gallery?dag_id=plus&run_id={run_id}"
+        for address in (tab, f"{tab}&task_id=wait&map_index={{MAP_INDEX}}"):
+            page = admin.get(address)
+            assert shown(page) == [one.kling_task_id]
+            assert "This run</a>" not in page.text  # it is the one that is shown
+
+
+def test_page_beyond_the_end_leads_to_the_last(admin: httpx.Client) -> None:
+    for query, last in (("dag_id=open&until=2027-01-01&page=9", 3), ("page=100000", None)):
+        page = admin.get(f"/kling/gallery?{query}").text
+        assert "There is no page" in page
+        assert "No pictures yet" not in page
+        assert "Nothing matches" not in page
+        assert 'class="pager"' not in page
+        assert last is None or f"page={last}" in page
+
+
+def test_task_is_looked_for_in_all_runs_and_dags_that_are_not_named(gallery: Gallery, admin: httpx.Client) -> None:
+    one = gallery.open_one
+    named = {"dag_id": "open", "run_id": one.run_id}
+    for name in named:
+        query = {key: "" if key == name else value for key, value in named.items()}
+        page = admin.get("/kling/gallery", params={**query, "task_id": "wait", "kling_task_id": one.kling_task_id})
+        assert shown(page) == [one.kling_task_id]
+    assert len(shown(admin.get("/kling/gallery?task_id=wait&until=2027-01-01"))) == 50
+    assert shown(admin.get("/kling/gallery?task_id=no_such_task")) == []
 
 
 def test_date_that_is_none_is_told(admin: httpx.Client) -> None:
