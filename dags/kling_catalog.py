@@ -9,8 +9,8 @@ The file is CSV (with a header) or JSON (an array of objects), local or in objec
 
 | column | |
 |---|---|
-| `sku` | names the row's folder in the archive; required |
-| `subject_images` | URLs or files; in CSV separated by `|`; required |
+| `sku` | names the row's folder in the archive; a text or a number but `.` and `..`; required |
+| `subject_images` | URLs or files, separated by `|`, in JSON a list too; required |
 | `prompt`, `scene_image`, `style_image`, `aspect_ratio` | optional |
 
 A file name without a folder or scheme is looked up beside the catalogue.
@@ -47,30 +47,35 @@ def parse_catalog(text: str, name: str) -> list[dict[str, Any]]:
     """Return the rows of a catalogue, every value as the file has it."""
     if name.lower().endswith(".json"):
         return json.loads(text)
-    rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline="")))
-    for row in rows:
-        row["subject_images"] = [image.strip() for image in (row["subject_images"] or "").split("|") if image.strip()]
-    return rows
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def beside(catalog: ObjectStoragePath, image: str | None) -> str | None:
+def beside(catalog: ObjectStoragePath, image: Any) -> Any:
     """Return a reference to ``image``; a bare file name is one beside the catalogue."""
-    if not image or "://" in image or "/" in image:
+    if not isinstance(image, str) or not image or "://" in image or "/" in image:
         return image or None
     return str(catalog.parent / image)
 
 
+def subjects(catalog: ObjectStoragePath, images: Any) -> Any:
+    """Return references to the subjects; what is neither a text nor a list is refused by `kling_image`, in its row."""
+    if isinstance(images, str):
+        images = [image.strip() for image in images.split("|") if image.strip()]
+    return [beside(catalog, image) for image in images] if isinstance(images, list) else images
+
+
 def to_task_arguments(catalog: ObjectStoragePath, destination: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn one row into arguments of `kling_image`; what the API allows is checked there."""
-    if not row.get("sku"):
+    """Turn one row into arguments of `kling_image`; what the API and the storage allow is checked there."""
+    sku = row.get("sku")
+    if sku is None or sku == "":
         raise ValueError(f"A row of {catalog} has no sku: {row}")
     return {
-        "subject_images": [beside(catalog, image) for image in row.get("subject_images") or []],
+        "subject_images": subjects(catalog, row.get("subject_images") or []),
         "prompt": row.get("prompt"),
         "scene_image": beside(catalog, row.get("scene_image")),
         "style_image": beside(catalog, row.get("style_image")),
         "aspect_ratio": row.get("aspect_ratio") or "1:1",
-        "destination": f"{destination.rstrip('/')}/{quote(row['sku'], safe='')}",
+        "destination": f"{destination.rstrip('/')}/{quote(str(sku), safe='')}",
     }
 
 

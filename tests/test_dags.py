@@ -167,6 +167,40 @@ def test_catalog_reads_json(catalog: ModuleType, tmp_path: Path) -> None:
     assert row["prompt"] is None
 
 
+def test_catalog_takes_a_number_for_a_sku_and_splits_a_text(catalog: ModuleType, tmp_path: Path) -> None:
+    rows = [
+        {"sku": 1001, "subject_images": "https://x.test/p.png"},
+        {"sku": 0, "subject_images": " mug.png | https://x.test/p.png |"},
+    ]
+    first, second = arguments(catalog, tmp_path / "catalog.json", json.dumps(rows))
+    assert first["destination"] == "s3://bucket/images/1001"
+    assert first["subject_images"] == ["https://x.test/p.png"]
+    assert second["destination"] == "s3://bucket/images/0"
+    assert second["subject_images"] == [f"{tmp_path.as_uri()}/mug.png", "https://x.test/p.png"]
+
+
+@pytest.mark.parametrize("field", ["subject_images", "scene_image"])
+@pytest.mark.parametrize("odd", [7, {"a": 1}, True, [7]], ids=str)
+def test_catalog_leaves_an_image_that_is_none_to_fail_alone(
+    catalog: ModuleType, tmp_path: Path, field: str, odd: Any
+) -> None:
+    rows = [{"sku": "a", field: odd}, {"sku": "b", "subject_images": ["https://x.test/p.png"]}]
+    first, second = arguments(catalog, tmp_path / "catalog.json", json.dumps(rows))
+    assert first[field] == odd
+    assert second["subject_images"] == ["https://x.test/p.png"]
+
+
+@pytest.mark.parametrize("sku", [".", ".."])
+def test_catalog_names_the_row_whose_sku_is_no_folder(catalog: ModuleType, tmp_path: Path, sku: str) -> None:
+    """In its arguments, by which the row fails alone: see ``kling_image``."""
+    from airflow_kling.archive.store import open_store
+    from airflow_kling.exceptions import KlingInputError
+
+    rows = arguments(catalog, tmp_path / "catalog.csv", f"sku,subject_images\n{sku},https://x.test/p.png\n")
+    with pytest.raises(KlingInputError, match=rf"^s3://bucket/images/{sku} has '\.' or '\.\.' in its path"):
+        open_store(rows[0]["destination"])
+
+
 def test_catalog_keeps_line_breaks_in_a_quoted_prompt(catalog: ModuleType, tmp_path: Path) -> None:
     text = 'sku,subject_images,prompt\na,https://x.test/p.png,"first\nsecond"\n'
     [row] = arguments(catalog, tmp_path / "catalog.csv", text)
