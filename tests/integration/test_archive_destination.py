@@ -9,7 +9,6 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, task
 
 from airflow_kling import kling_image
-from airflow_kling.archive.store import open_store
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
@@ -62,9 +61,23 @@ def test_what_is_not_known_yet_waits_for_the_run(tmp_path: Path) -> None:
     assert {"template.archive", "param.archive", "xcom.archive", "path.archive", "mapped.archive"} <= set(dag.task_ids)
 
 
-def test_a_path_is_a_destination(tmp_path: Path) -> None:
-    assert open_store(ObjectStoragePath(tmp_path.as_uri())).uri("k") == f"{tmp_path.as_uri()}/k"
-    assert open_store(ObjectStoragePath(f"memory://{tmp_path.name}/a")).uri("k") == f"memory://{tmp_path.name}/a/k"
+@pytest.mark.usefixtures("quick")
+def test_a_path_is_a_destination(fast: Emulator, run: Any, archive: Path) -> None:
+    source = """
+from airflow.providers.common.compat.sdk import DAG, AssetAlias, ObjectStoragePath
+from airflow_kling import kling_image
+
+with DAG("kling_path", schedule=None) as dag:
+    kling_image(
+        "shoes",
+        subject_images=SUBJECTS,
+        destination=ObjectStoragePath(DESTINATION) / "{{ dag.dag_id }}",
+        outlets=[AssetAlias("kling_path")],
+        poke_interval=0.05,
+    )
+"""
+    assert set(states(run("kling_path", source)).values()) == {"success"}
+    assert len(manifests(archive / "kling_path")) == 1
 
 
 ROWS = """
