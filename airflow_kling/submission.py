@@ -17,11 +17,7 @@ from airflow_kling import dead_ends, metrics
 from airflow_kling.api import lookup
 from airflow_kling.api.errors import task_failure
 from airflow_kling.api.retry import NOTHING_CREATED, nothing_was_created
-from airflow_kling.exceptions import (
-    KlingBadRequestError,
-    KlingError,
-    KlingSubmissionError,
-)
+from airflow_kling.exceptions import KlingBadRequestError, KlingError, KlingSubmissionError
 from airflow_kling.ledger import INTENDED, REFUSED, SUBMITTED, Entry, Identity, Ledger
 
 if TYPE_CHECKING:
@@ -126,6 +122,8 @@ class Submission:
                 return self._adopt()
             if step is Step.NEXT_ATTEMPT or (step is Step.STOP and self._starts_another(facts)):
                 facts = self._next_attempt(facts)
+            elif step is Step.STOP:
+                raise self._dead_end(facts)
             elif step is Step.POST:
                 task, facts = self._post(facts)
                 if task is not None:
@@ -239,6 +237,7 @@ class Submission:
                 self._refused(facts)
                 raise self._with_earlier(error, facts) from None
             log.warning("%s Asking whether it was made.", error)
+            self.refused_attempt = None
             return None, replace(facts, posted="unknown", may_exist=True, asked=frozenset())
         metrics.submitted(self._tags)
         self._note_submitted(task)
@@ -262,13 +261,18 @@ class Submission:
             self._note(REFUSED)
 
     def _ask(self, step: Step, facts: Facts) -> KlingTask | None:
-        if step is Step.LOOK and facts.kling_task_id:
-            return lookup.get(self.client, facts.kling_task_id)
-        if step is Step.FIND:
-            return lookup.find(self.client, self._external_task_id)
-        if step is Step.SEARCH:
+        """A free question. While this try's own POST is in doubt, its refusal must not pass for one of the POST."""
+        try:
+            if step is Step.LOOK and facts.kling_task_id:
+                return lookup.get(self.client, facts.kling_task_id)
+            if step is Step.FIND:
+                return lookup.find(self.client, self._external_task_id)
             return lookup.search(self.client, self._external_task_id, since=self._since)
-        return self._stop(facts)
+        except KlingError as error:
+            if facts.posted != "unknown":
+                raise
+            what = f"Kling did not say whether it took the submission, and could not be asked: {error}"
+            raise self._unknown(what, retryable=True) from error
 
     def _starts_another(self, facts: Facts) -> bool:
         """With ``resubmit``, a dead end starts another attempt, but not in the try whose own POST is in doubt."""
@@ -277,19 +281,19 @@ class Submission:
         log.warning("Nothing can tell whether %s was generated; submitting another.", self._external_task_id)
         return True
 
-    def _stop(self, facts: Facts) -> KlingTask:
+    def _dead_end(self, facts: Facts) -> KlingSubmissionError:
         if facts.kling_task_id is not None:
-            raise self._unknown(
+            return self._unknown(
                 f"Kling task {facts.kling_task_id} was submitted, but Kling no longer knows it (deleted after 30 days, "
                 "or another account's)."
             )
         if facts.posted == "unknown":
             can_ask = facts.lists or self.client.gateway.finds_external_ids
             can_decide_later = can_ask or facts.refuses_duplicates or self.on_unknown == "resubmit"
-            raise self._unknown("Kling did not say whether it took the submission.", retryable=can_decide_later)
+            return self._unknown("Kling did not say whether it took the submission.", retryable=can_decide_later)
         if facts.posted == "duplicate":
-            raise self._unknown(f"An earlier try submitted, and Kling refuses to take it twice: {self._refusal}")
-        raise self._unknown("An earlier try submitted, and this gateway cannot be asked for the outcome.")
+            return self._unknown(f"An earlier try submitted, and Kling refuses to take it twice: {self._refusal}")
+        return self._unknown("An earlier try submitted, and this gateway cannot be asked for the outcome.")
 
     def _unknown(self, what: str, *, retryable: bool = False) -> KlingSubmissionError:
         return dead_ends.outcome_unknown(what, self._external_task_id, retryable=retryable)

@@ -12,7 +12,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_kling import pacing
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
-from airflow_kling.exceptions import KlingAccountError, KlingError, KlingRateLimitError, KlingServerError
+from airflow_kling.exceptions import (
+    KlingAccountError,
+    KlingError,
+    KlingRateLimitError,
+    KlingServerError,
+    KlingSubmissionError,
+)
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 
 REFUSALS: list[tuple[dict[str, Any], type[KlingError]]] = [
@@ -69,6 +75,19 @@ def test_it_ends_at_its_deadline_and_may_be_retried(
     assert counts(kling) == (1, 0)
     assert slept == []
     assert ti.xcoms == {}
+
+
+@pytest.mark.parametrize(("refusal", "kind"), REFUSALS, ids=[str(refusal) for refusal, _ in REFUSALS])
+def test_a_question_that_is_refused_says_nothing_of_the_submission(
+    refusal: dict[str, Any], kind: type[KlingError], kling: Emulator, subjects: list[str], ti: Any, slept: list[float]
+) -> None:
+    """The answer to the submission was lost, and Kling refuses to say what became of it: nothing is submitted again."""
+    kling.faults.add(on="create", action="drop_after", times=1)
+    kling.faults.add(on="query", action="error", **refusal)
+    with pytest.raises(KlingSubmissionError, match=r"could not be asked.*A paid generation may exist") as caught:
+        operator(subjects, deferrable=False).execute({"ti": ti})
+    assert caught.value.retryable
+    assert counts(kling) == (1, 1)
 
 
 def test_other_refusals_are_not_waited_out(kling: Emulator, subjects: list[str], ti: Any, slept: list[float]) -> None:

@@ -121,26 +121,38 @@ class Client:
             raise Killed
         if mishap in ("lost before", "lost after"):
             raise KlingConnectionError("reset", request_sent=True)
+        if mishap == "refused":
+            raise KlingRateLimitError("too many requests", http_status=429, code="1302")
         for task in self.world.tasks:
             if task.kling_task_id == task_id or (self.gateway.finds_external_ids and task.external_task_id == task_id):
                 return task
         raise KlingTaskNotFoundError("unknown", http_status=404, code="1203")
 
     def list(self, *, page: int, page_size: int) -> list[KlingTask]:
+        if self.world.mishap() == "refused":
+            raise KlingRateLimitError("too many requests", http_status=429, code="1302")
         newest_first = self.world.tasks[::-1]
         return newest_first[(page - 1) * page_size : page * page_size]
 
 
 def one_try(world: World, number: int, *, remembers: bool, on_unknown: str = "fail") -> KlingTask:
-    return Submission(
-        client=Client(world),  # type: ignore[arg-type]
-        request=REQUEST,
-        identity=Identity("dag", "run", "task", -1, 9, True, first_try=number == 1),
-        ledger=Ledger(Store(world) if remembers else None),
-        fingerprint="f",
-        on_unknown=on_unknown,  # type: ignore[arg-type]
-        clock=itertools.count(1.0).__next__,
-    ).run()
+    """As the operator does: what Kling refuses for now is submitted again in the same try."""
+    refused_attempt = None
+    while True:
+        submission = Submission(
+            client=Client(world),  # type: ignore[arg-type]
+            request=REQUEST,
+            identity=Identity("dag", "run", "task", -1, 9, True, first_try=number == 1),
+            ledger=Ledger(Store(world) if remembers else None),
+            fingerprint="f",
+            refused_attempt=refused_attempt,
+            on_unknown=on_unknown,  # type: ignore[arg-type]
+            clock=itertools.count(1.0).__next__,
+        )
+        try:
+            return submission.run()
+        except KlingRateLimitError:
+            refused_attempt = submission.refused_attempt
 
 
 MISHAPS = st.sampled_from(
