@@ -166,13 +166,17 @@ class KlingClient(_Calls):
     def _call(self, call: _Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
             try:
-                return self._read(call, self._http.send(call.request))
-            except httpx.RequestError as lost:
-                error: KlingError = no_answer(lost, self.base_url, call.kling_task_id)
-            except KlingError as answered:
-                error = answered
-            self._sleep(self._delay(call, error, attempt, deadline))
+                return self._read(call, self._answer(call))
+            except KlingError as error:
+                delay = self._delay(call, error, attempt, deadline)
+            self._sleep(delay)
         raise AssertionError("unreachable")
+
+    def _answer(self, call: _Call[Any]) -> httpx.Response:
+        try:
+            return self._http.send(call.request)
+        except Exception as lost:  # also what httpx lets through as it came, such as a Location that is no ASCII
+            raise no_answer(lost, self.base_url, call.kling_task_id) from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -245,7 +249,7 @@ class AsyncKlingClient(_Calls):
                 allow_redirects=False,
             ) as answer:
                 content = await answer.read()
-        except (aiohttp.ClientError, TimeoutError) as lost:
+        except Exception as lost:
             raise no_answer(lost, self.base_url, kling_task_id) from None
         if answer.status == 200 and (status := wire.read_status(content)):
             return status
@@ -261,14 +265,18 @@ class AsyncKlingClient(_Calls):
     async def _call(self, call: _Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
             try:
-                async with asyncio.timeout(LOOK_LIMIT):
-                    return self._read(call, await self._http.send(call.request))
-            except (httpx.RequestError, aiohttp.ClientError, TimeoutError) as lost:
-                error: KlingError = no_answer(lost, self.base_url, call.kling_task_id)
-            except KlingError as answered:
-                error = answered
-            await self._sleep(self._delay(call, error, attempt, deadline))
+                return self._read(call, await self._answer(call))
+            except KlingError as error:
+                delay = self._delay(call, error, attempt, deadline)
+            await self._sleep(delay)
         raise AssertionError("unreachable")
+
+    async def _answer(self, call: _Call[Any]) -> httpx.Response:
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                return await self._http.send(call.request)
+        except Exception as lost:
+            raise no_answer(lost, self.base_url, call.kling_task_id) from None
 
     async def aclose(self) -> None:
         """Close the connections."""

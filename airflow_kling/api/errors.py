@@ -116,18 +116,23 @@ _NEVER_SENT = (
 def no_answer(error: Exception, base_url: str, kling_task_id: str | None) -> KlingConnectionError:
     """The exception for a request that was not answered.
 
-    :param error: what httpx or aiohttp raised.
+    :param error: what httpx or aiohttp raised; one that they do not document proves nothing about the request.
     :param kling_task_id: the task that was asked for, None for a create.
     """
     sent = not isinstance(error, _NEVER_SENT)
-    # A LocalProtocolError quotes the header that it refuses, which may be the key.
-    details = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
     return KlingConnectionError(
-        f"No answer from Kling at {base_url} ({type(error).__name__}: {details or 'no details'}); "
+        f"No answer from Kling at {base_url} ({type(error).__name__}: {_details(error) or 'no details'}); "
         + ("the request may have arrived." if sent else "the request was not sent."),
         request_sent=sent,
         kling_task_id=kling_task_id,
     )
+
+
+def _details(error: Exception) -> str:
+    """What happened, of errors that are known to quote no header: a LocalProtocolError quotes the one it refuses."""
+    if isinstance(error, httpx.LocalProtocolError):
+        return ""
+    return str(error) if isinstance(error, httpx.RequestError | aiohttp.ClientError | OSError) else ""
 
 
 def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:

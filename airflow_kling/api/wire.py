@@ -6,6 +6,7 @@ Understands Kling's native envelope, the wrapped one that CometAPI has also sent
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeGuard
 from urllib.parse import quote
@@ -116,12 +117,17 @@ def read_status(content: bytes) -> TaskStatus | None:
 
 
 def _brief(task: dict[str, Any]) -> TaskStatus:
-    created = task.get("created_at")
-    return TaskStatus(
-        str(task["task_id"]),
-        _status(task.get("task_status"), None, has_images=False),
-        created / 1000 if isinstance(created, int) else None,
-    )
+    status = _status(task.get("task_status"), None, has_images=False)
+    return TaskStatus(str(task["task_id"]), status, _seconds(task.get("created_at")))
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    """Epoch seconds out of the API's Unix milliseconds, a number or its text; an odd one must not lose the status."""
+    try:
+        seconds = float(milliseconds) / 1000
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def read_success(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> dict[str, Any]:

@@ -459,6 +459,26 @@ def test_odd_answers_to_a_create_leave_open_what_happened(
     assert len(requests) == 1
 
 
+MISLED = b"HTTP/1.1 302 Found\r\nLocation: http://[fe80::1%\xff]/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("method", ["get", "list"])
+def test_what_the_http_library_stumbles_over_is_an_error_of_ours(method: str, raw_server: Any, asker: Any) -> None:
+    url, _ = raw_server(*[MISLED] * 5)
+    with pytest.raises(KlingError):
+        getattr(asker("official", url=url), method)(**({"kling_task_id": "8334"} if method == "get" else {}))
+
+
+def test_what_the_http_library_stumbles_over_leaves_open_what_a_create_did(
+    raw_server: Any, paying: Any, request_: MultiImageToImageRequest
+) -> None:
+    url, requests = raw_server(MISLED, GOOD)
+    with paying(base_url=url) as client, pytest.raises(KlingConnectionError, match="may have been created") as caught:
+        client.create(request_)
+    assert caught.value.request_sent
+    assert len(requests) == 1
+
+
 def test_headers(raw_server: Any, asker: Any) -> None:
     url, requests = raw_server(GOOD)
     asker(url=url, key="sk-key").get("8334")

@@ -321,7 +321,7 @@ def test_page_that_is_no_list(data: Any) -> None:
 def test_statuses_of_a_page() -> None:
     data = [
         {"task_id": 2, "task_status": "processing", "created_at": 1766737710125},
-        {"task_id": "1", "task_status": "succeeded", "created_at": "2025"},
+        {"task_id": "1", "task_status": "succeeded", "created_at": "soon"},
         {"task_status": "processing"},
         None,
         "x",
@@ -337,6 +337,29 @@ def test_short_reading_of_a_plain_answer() -> None:
     told = wire.read_status(answer(native(task_status="succeed", created_at=1_800_000_000_500)).content)
     assert told == ("8334", "succeed", 1_800_000_000.5)
     assert wire.read_status(answer(wrapped({"status": "SUCCESS"}, {"task_status": "processing"})).content) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (1766737710125, 1766737710.125),
+        (1766737710125.0, 1766737710.125),
+        ("1766737710125", 1766737710.125),
+        (10**400, None),
+        (float("inf"), None),
+        (float("nan"), None),
+        ("9" * 400, None),
+        ("soon", None),
+        ([1], None),
+        (None, None),
+    ],
+    ids=["int", "float", "text", "huge", "inf", "nan", "huge text", "words", "list", "null"],
+)
+def test_an_odd_moment_loses_no_status(given: Any, seconds: float | None) -> None:
+    told = wire.read_status(answer(native(task_status="processing", created_at=given)).content)
+    assert told == ("8334", "processing", seconds)
+    data = [{"task_id": "8334", "task_status": "processing", "created_at": given}]
+    assert wire.read_statuses(answer({"code": 0, "data": data}), now=NOW) == [told]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x"], ids=str)
