@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,7 +107,7 @@ def as_mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return value if isinstance(value, dict) else {}
 
@@ -200,7 +201,8 @@ def _part(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return value[:_MAX_TEXT] if isinstance(value, str) else ""
+    """What can be sent: JSON can hold half of a surrogate pair."""
+    return value[:_MAX_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _small(value: Any, least: int, most: int) -> int:
@@ -208,7 +210,13 @@ def _small(value: Any, least: int, most: int) -> int:
 
 
 def _amount(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    try:
+        number = float(value)
+    except OverflowError:
+        return ""
+    return f"{number:g}" if math.isfinite(number) else ""
 
 
 def _duration(task: Mapping[str, Any]) -> str:

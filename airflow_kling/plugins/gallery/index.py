@@ -6,6 +6,7 @@ it. Values that a custom XCom backend keeps elsewhere are not fetched: their row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session, aliased
 from airflow_kling import asking
 from airflow_kling.archive import record
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
+from airflow_kling.plugins.gallery.json_columns import number_at, text_at
 
 ARCHIVE, REQUEST = record.xcom_key(""), asking.xcom_key("")
 assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
@@ -95,19 +97,24 @@ def find_page(session: Session, filters: Filters, readable: Collection[str]) -> 
 def find_spend(session: Session, filters: Filters, readable: Collection[str]) -> list[Spend]:
     """What each DAG spent, whatever DAG the filters name; within a run it can be but one."""
     archived = _has_prefix(XComModel.key, ARCHIVE)
-    postgresql = session.get_bind().dialect.name == "postgresql"
+    dialect = session.get_bind().dialect.name
     sums = select(
         XComModel.dag_id,
         func.count(),
         func.sum(case((archived, 1), else_=0)),
-        func.sum(_number("image_count", postgresql=postgresql)),
-        func.sum(_number("units", postgresql=postgresql)),
+        func.sum(number_at(XComModel.value, "image_count", dialect)),
+        func.sum(number_at(XComModel.value, "units", dialect)),
     )
     found = session.execute(
         _filtered(sums, filters, readable, of_one_dag=bool(filters.run_id)).group_by(XComModel.dag_id)
     )
-    spend = [Spend(dag_id, n, int(a or 0), int(i or 0), float(u or 0)) for dag_id, n, a, i, u in found]
+    spend = [Spend(dag_id, n, int(a or 0), int(_finite(i)), _finite(u)) for dag_id, n, a, i, u in found]
     return sorted(spend, key=lambda one: one.dag_id)
+
+
+def _finite(total: Any) -> float:
+    number = float(total or 0)
+    return number if math.isfinite(number) else 0.0
 
 
 def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
@@ -237,21 +244,12 @@ def _ids_of_task(filters: Filters) -> Any:
     ours = or_(_has_prefix(left.key, ARCHIVE), _has_prefix(left.key, REQUEST))
     return union(
         select(_kling_task_id(left.key)).where(*of_task(left), ours),
-        select(left.value["kling_task_id"].as_string()).where(*of_task(left), left.key == XCOM_RETURN_KEY),
-        select(rendered["kling_task_id"].as_string()).where(*of_task(fields)),
+        select(text_at(left.value, "kling_task_id")).where(*of_task(left), left.key == XCOM_RETURN_KEY),
+        select(text_at(rendered, "kling_task_id")).where(*of_task(fields)),
     )
 
 
 def _in_prompt(text: str) -> Any:
-    prompts = (XComModel.value["asked", "prompt"].as_string(), XComModel.value["prompt"].as_string())
-    prompt = func.coalesce(*prompts)
+    prompt = func.coalesce(text_at(XComModel.value, ("asked", "prompt")), text_at(XComModel.value, "prompt"))
     # SQLite's lower() knows ASCII only: what was typed exactly is always found.
     return or_(func.lower(prompt).contains(text.lower(), autoescape=True), prompt.contains(text, autoescape=True))
-
-
-def _number(name: str, *, postgresql: bool) -> Any:
-    """A number out of the value; PostgreSQL would fail the whole query on one value that is none."""
-    number = XComModel.value[name].as_float()
-    if not postgresql:
-        return number
-    return case((func.jsonb_typeof(XComModel.value[name]) == "number", number), else_=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -228,6 +229,13 @@ HOSTILE = [
     {"units": 1e308, "image_count": -5, "task": {"created_at": "x", "updated_at": 5}},
     {"task": {"created_at": "2026-01-01", "updated_at": "2026-01-01T00:00:00+00:00"}},
     {"images": [{"index": n} for n in range(5000)]},
+    {"asked": {"prompt": "half of a pair: \ud83d"}, "prompt": "\ud83d", "manifest": "\ud83d"},
+    {"units": 10**400, "image_count": 10**400},
+    {"units": 2**63 - 1, "image_count": 2**63 - 1},
+    {"image_count": 1e308},
+    {"units": math.nan, "image_count": math.inf, "prompt": "not a number"},
+    math.nan,
+    '{"a":' + "[" * 100_000,
 ]
 
 
@@ -237,7 +245,33 @@ def test_no_value_breaks_the_page(admin: httpx.Client, left: Leave, value: Any, 
     one = left()
     one.put("archive", f"kling_{kind}_{one.generation.kling_task_id}", value)
     assert card_of(admin.get("/kling/gallery"), one)
-    assert admin.get("/kling/gallery?q=anything").status_code == 200
+    run = {"dag_id": "open", "run_id": one.generation.run_id}
+    for query in ({"q": "anything"}, run, {**run, "task_id": kind}, {"dag_id": "open", "task_id": "submit"}):
+        assert admin.get("/kling/gallery", params=query).status_code == 200
+
+
+def test_sums_leave_out_what_is_no_number(gallery: Gallery, admin: httpx.Client) -> None:
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        seed(session, many_runs(1, "sums"), gallery.pictures)
+    for value in ({"units": math.nan, "image_count": 1}, {"units": [8]}, {"units": 3, "image_count": None}):
+        one = Left("sums")
+        one.put("archive", f"kling_archive_{one.generation.kling_task_id}", value)
+    totals = admin.get("/kling/gallery?dag_id=sums").text
+    assert re.findall(r"<b>([^<]*)</b> (generation|image|unit)", totals) == [
+        ("4", "generation"),
+        ("2", "image"),
+        ("5", "unit"),
+    ]
+
+
+def test_task_whose_result_is_not_a_number(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
+    one = left(states=dict.fromkeys(("submit", "wait", "archive"), "success"))
+    one.archive(gallery.pictures)
+    one.put("wait", "return_value", {"kling_task_id": one.generation.kling_task_id, "x": math.nan})
+    query = {"dag_id": "open", "run_id": one.generation.run_id, "task_id": "wait"}
+    assert admin.get("/kling/gallery", params=query).status_code == 200
 
 
 def test_html_of_a_prompt_is_text(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
