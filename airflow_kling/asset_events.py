@@ -7,6 +7,7 @@ itself, and the next run leaves them out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 INSTANT = timedelta(microseconds=1)  # Airflow's bounds of time are inclusive
 LOOK_BACK = 50  # events: were a run before those to begin after this one, both would take what came between
+
+log = logging.getLogger(__name__)
 
 Taken = Callable[[str], "Sequence[str] | None"]
 
@@ -29,14 +32,22 @@ def manifests_of_run(context: Context, asset: Asset) -> list[str]:
 
     :param context: of a task with ``asset`` among its ``inlets``.
     :param asset: what the DAG is scheduled by.
-    :raises AirflowRuntimeError: Airflow could not tell of the events; the next try can.
+    :raises AirflowRuntimeError: Airflow cannot tell of other events, in 3.3.2 as long as one of them waits in a queued
+        run of whatever DAG. The last try goes on without: what it then takes, another run may take too.
     """
     mine = sorted(context["triggering_asset_events"].get(asset, ()), key=lambda event: event.timestamp)
     if not mine:
         return []
     run, ti, history = context["dag_run"], context["ti"], context["inlet_events"]
-    before = history[asset].before(str(mine[0].timestamp - INSTANT)).ascending(False).limit(LOOK_BACK)
-    since = history[asset].after(str(mine[-1].timestamp + INSTANT)).before(str(run.start_date))
+    before: list[Any] = []
+    since: list[Any] = []
+    try:
+        before = list(history[asset].before(str(mine[0].timestamp - INSTANT)).ascending(False).limit(LOOK_BACK))
+        since = list(history[asset].after(str(mine[-1].timestamp + INSTANT)).before(str(run.start_date)))
+    except Exception as error:
+        if ti.try_number <= ti.max_tries:
+            raise
+        log.warning("Taking only what Airflow has handed over, it cannot tell of other events: %s", error)
     taken = cache(lambda run_id: ti.xcom_pull(task_ids=ti.task_id, run_id=run_id))
     return share_of_run(run.dag_id, run.run_id, mine, before, since, taken)
 

@@ -162,5 +162,26 @@ def test_each_event_is_taken_by_one_run_whatever_the_timing(order: str, loop: fl
     assert sorted(taken) == sorted(one.extra["manifest"] for one in events)
 
 
+class Broken:
+    """What 3.3.2 answers while a run that an event is handed to is queued."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("API_SERVER_ERROR")
+
+
+def test_the_last_try_takes_what_it_was_handed_where_airflow_cannot_tell_of_the_others() -> None:
+    def context(try_number: int) -> Any:
+        return {
+            "triggering_asset_events": {"asset": [event(0, "a")]},
+            "dag_run": run("this", start=1),
+            "ti": SimpleNamespace(task_id="archived", xcom_pull=None, try_number=try_number, max_tries=2),
+            "inlet_events": {"asset": Broken()},
+        }
+
+    with pytest.raises(RuntimeError):
+        manifests_of_run(context(2), "asset")  # type: ignore[arg-type]
+    assert manifests_of_run(context(3), "asset") == ["a"]  # type: ignore[arg-type]
+
+
 def test_a_run_that_was_started_by_hand_has_no_events() -> None:
     assert manifests_of_run({"triggering_asset_events": {}}, "asset") == []  # type: ignore[typeddict-item,arg-type]
