@@ -1,6 +1,6 @@
 """One poller for all waiting tasks of a connection, on the triggerer's event loop, which belongs to everybody.
 
-It holds one client and looks the connection up once. A heap says which task is due; the longest overdue comes first.
+It has one session with the API. A heap says which task is due; the longest overdue comes first.
 Where the gateway has a list, one request tells of up to 500 tasks.
 """
 
@@ -12,21 +12,21 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
-from airflow_kling import metrics, pacing
+from airflow_kling import pacing
 from airflow_kling.exceptions import KlingError
-from airflow_kling.throttle import Throttle
+from airflow_kling.session import REFUSED, Session
 from airflow_kling.watch import Watch
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import AsyncKlingClient
-    from airflow_kling.api.models import KlingTask
+    from airflow_kling.api.models import KlingTask, TaskStatus
+    from airflow_kling.session import Connect
     from airflow_kling.watch import Look
-
-    Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and al
 SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
-COUNTED_TOGETHER = 100  # requests; a metric for each would be a packet for each
 MAX_PAGES = 1000  # the last page the API gives [C]
 PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
@@ -60,7 +59,7 @@ class StatusPoller:
         dice: Callable[[], float] = random.random,
     ) -> None:
         self.conn_id = conn_id
-        self._connect = connect
+        self._session = Session(conn_id, connect=connect, clock=clock, dice=dice)
         self._clock = clock
         self._dice = dice
         self._watches: dict[str, list[Watch]] = {}
@@ -69,7 +68,6 @@ class StatusPoller:
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._looks: set[asyncio.Task[None]] = set()
-        self._client: AsyncKlingClient | None = None
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -83,7 +81,8 @@ class StatusPoller:
     @property
     def gateway(self) -> str | None:
         """Name of the API's gateway, once the connection is known."""
-        return self._client.gateway.name if self._client else None
+        gateway = self._session.gateway
+        return gateway.name if gateway else None
 
     async def wait(
         self, kling_task_id: str, *, deadline: float, poke_interval: float, since: float, with_task: bool = False
@@ -107,13 +106,10 @@ class StatusPoller:
             self._leave(watch)
 
     async def _whole(self, kling_task_id: str) -> KlingTask | None:
-        if self._client is None:
-            return None
+        until = self._clock() + PATIENCE
         async with self._slots:
-            try:
-                return await self._client.get(kling_task_id, deadline=self._clock() + PATIENCE)
-            except KlingError:
-                return None
+            answer = await self._session.ask(lambda client: client.get(kling_task_id, deadline=until))
+        return None if isinstance(answer, KlingError) else answer
 
     def _join(self, watch: Watch) -> None:
         self._watches.setdefault(watch.kling_task_id, []).append(watch)
@@ -144,43 +140,37 @@ class StatusPoller:
 
     async def _run(self) -> None:
         try:
-            client, rate = await self._connect(self.conn_id)
-            async with client:
-                self._client = client
-                throttle = Throttle(rate, clock=self._clock, dice=self._dice)
-                try:
-                    await self._poll(client, throttle)
-                finally:
-                    self._count(throttle)
+            await self._session.open()
+            await self._poll()
         except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
             self._forget()
             self._fail(error)
         finally:
             for look in self._looks:
                 look.cancel()
+            await self._session.close()
 
-    async def _poll(self, client: AsyncKlingClient, throttle: Throttle) -> None:
+    @property
+    def _has_list(self) -> bool:
+        gateway = self._session.gateway
+        return gateway is not None and gateway.has_list
+
+    async def _poll(self) -> None:
         while True:
-            if throttle.turns >= COUNTED_TOGETHER:
-                self._count(throttle)
             await self._until_due()
-            if client.gateway.has_list and len(self._watches) >= SWEEP_FROM:
+            if self._has_list and len(self._watches) >= SWEEP_FROM:
                 await asyncio.sleep(SWEEP_GAP)
             due = self._take_due()
-            if client.gateway.has_list and len(due) >= SWEEP_FROM:
-                due = await self._sweep(client, throttle, due)
+            if self._has_list and len(due) >= SWEEP_FROM:
+                due = await self._sweep(due)
             for watch in due:
                 if watch.over or watch.due > self._clock():
                     continue  # it left, or a look at the same task served it too
                 await self._slots.acquire()
-                await throttle.turn()
-                look = asyncio.create_task(self._look(client, throttle, watch.kling_task_id))
+                await self._session.turn()
+                look = asyncio.create_task(self._look(watch.kling_task_id))
                 self._looks.add(look)
                 look.add_done_callback(self._looked)
-
-    def _count(self, throttle: Throttle) -> None:
-        metrics.polled(throttle.turns, {"gateway": self.gateway}, in_triggerer=True)
-        throttle.turns = 0
 
     async def _until_due(self) -> None:
         while not self._heap or (delay := self._heap[0][0] - self._clock()) > 0:
@@ -199,12 +189,10 @@ class StatusPoller:
                 due.append(watch)
         return due
 
-    async def _look(self, client: AsyncKlingClient, throttle: Throttle, kling_task_id: str) -> None:
-        try:
-            look: Look = await client.status(kling_task_id)
-        except KlingError as error:
-            look = error
-        throttle.heed(look)
+    async def _look(self, kling_task_id: str) -> None:
+        look: Look = await self._session.ask(lambda client: client.status(kling_task_id))
+        if isinstance(look, REFUSED):
+            self._forget()  # what the connection says by the time that somebody waits again may be another key
         self._settle(kling_task_id, look)
 
     def _looked(self, look: asyncio.Task[None]) -> None:
@@ -214,19 +202,16 @@ class StatusPoller:
             self._forget()
             self._fail(error)
 
-    async def _sweep(self, client: AsyncKlingClient, throttle: Throttle, due: list[Watch]) -> list[Watch]:
+    async def _sweep(self, due: list[Watch]) -> list[Watch]:
         """Read the list, newest first, as far as it can tell of a due task; return the watches it did not tell of."""
         oldest = min(watch.since for watch in due) - CLOCKS_APART
         unseen = {watch.kling_task_id for watch in due}
         for page in range(1, MAX_PAGES + 1):
-            await throttle.turn()
-            try:
-                tasks = await client.list_statuses(page=page, page_size=PAGE_SIZE, deadline=0)
-            except KlingError as error:
-                throttle.heed(error)
-                log.debug("The list of connection %s did not answer: %s", self.conn_id, error)
+            await self._session.turn()
+            tasks = await self._session.ask(partial(_page, number=page))
+            if isinstance(tasks, KlingError):
+                log.debug("The list of connection %s did not answer: %s", self.conn_id, tasks)
                 break
-            throttle.heed(None)
             for task in tasks:
                 self._settle(task.kling_task_id, task)
                 unseen.discard(task.kling_task_id)
@@ -255,3 +240,7 @@ class StatusPoller:
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
             watch.end(own, self._clock())
+
+
+async def _page(client: AsyncKlingClient, *, number: int) -> list[TaskStatus]:
+    return await client.list_statuses(page=number, page_size=PAGE_SIZE, deadline=0)

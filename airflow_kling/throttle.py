@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from airflow_kling import pacing
 from airflow_kling.exceptions import KlingError, KlingRateLimitError
-
-if TYPE_CHECKING:
-    from airflow_kling.api.models import TaskStatus
 
 GRAIN = 0.05  # seconds that a request may be ahead of its turn: together, requests cost the loop half as much
 
@@ -41,7 +37,7 @@ class Throttle:
             await asyncio.sleep(delay)
             delay = self._not_before - self._clock()
 
-    def heed(self, answer: TaskStatus | KlingError | None) -> None:
+    def heed(self, answer: object) -> None:
         """A rate limit or a Retry-After slows everybody of the connection down; any other answer ends the streak."""
         if not isinstance(answer, KlingRateLimitError) and not getattr(answer, "retry_after", None):
             self._refusals = 0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Airflow's own limit on a deferral, for when no triggerer runs: this long after ours, which ends with a last look.
 DEFERRAL_GRACE = timedelta(minutes=5)
 MAX_RETRY_AFTER = 60.0  # seconds that a Retry-After may stretch the interval to
+MAX_REFUSALS = 2  # of the triggerer alone
 RESUME_PATIENCE = 15.0  # seconds; a resumed task has its result at hand, so a passing error is worth a moment
 
 
@@ -91,18 +92,20 @@ class KlingWaitMixin:
             self.log.warning(message, *values)
 
     def wait_deferred(
-        self, kling_task_id: str, deadline: float, *, patience: float = 0, refused_in_triggerer: bool = False
+        self, kling_task_id: str, deadline: float, *, patience: float = 0, refusals: int = 0
     ) -> dict[str, Any]:
         """Return the finished task, else free the worker until the triggerer knows more.
 
         :param deadline: epoch seconds.
+        :param refusals: how often the triggerer was refused where this worker was not; the first one may have been of
+            a key that has been replaced since.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
         with self.hook.get_conn() as client:
             look = self.look(client, kling_task_id, patience=patience)
         if not isinstance(look, KlingError) and look.finished:
             return self.finish(look, since=deadline - self.timeout)
-        if refused_in_triggerer and not isinstance(look, KlingError):
+        if refusals >= MAX_REFUSALS and not isinstance(look, KlingError):
             raise self._only_triggerer_refused(kling_task_id)
         from airflow_kling.triggers.task import KlingTaskTrigger
 
@@ -115,7 +118,7 @@ class KlingWaitMixin:
                 deadline=deadline,
             ),
             method_name="execute_complete",
-            kwargs={"kling_task_id": kling_task_id, "deadline": deadline},
+            kwargs={"kling_task_id": kling_task_id, "deadline": deadline, "refusals": refusals},
             timeout=timedelta(seconds=remaining) + DEFERRAL_GRACE,
         )
         raise AssertionError("defer() raises")
@@ -160,7 +163,13 @@ class KlingWaitMixin:
             self.log.warning(pacing.RUNS_ON, self._waiting_for)
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], *, kling_task_id: str = "", deadline: float = 0.0
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        *,
+        kling_task_id: str = "",
+        deadline: float = 0.0,
+        refusals: int = 0,
     ) -> dict[str, Any]:
         """Resume after the trigger has fired: whatever the event claims, the API is asked.
 
@@ -168,6 +177,7 @@ class KlingWaitMixin:
         :param kling_task_id: as deferred; the event's for a task that started in the triggerer, and in ``dag.test()``,
             which forgets what was deferred.
         :param deadline: likewise, epoch seconds.
+        :param refusals: as deferred.
         :raises KlingTaskFailed: the generation failed.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
@@ -176,5 +186,5 @@ class KlingWaitMixin:
                 kling_task_id or event["kling_task_id"],
                 deadline or event.get("deadline") or time.time() + self.timeout,
                 patience=RESUME_PATIENCE,
-                refused_in_triggerer=(event or {}).get("status") == pacing.ERROR,
+                refusals=refusals + ((event or {}).get("status") == pacing.ERROR),
             )

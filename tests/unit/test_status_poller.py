@@ -51,10 +51,7 @@ class Client:
         some = newest_first[(page - 1) * page_size : page * page_size]
         return [TaskStatus(task_id, status, time.time()) for task_id, status in some]
 
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
         self.closed = True
 
 
@@ -78,7 +75,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "SWEEP_GAP", 0.01)
 
 
-def waiting(connect: Connections, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
+def waiting(connect: Any, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
     now = time.time()
     given = {"deadline": now + 20, "poke_interval": 0.02, "since": now, **options}
     return asyncio.create_task(StatusPoller.of(conn_id, connect).wait(task_id, **given))
@@ -179,7 +176,7 @@ def test_a_poller_that_cannot_start_ends_every_wait_with_its_own_error(broken: E
         raise broken
 
     async def main() -> list[Any]:
-        waits = [waiting(connect, str(i)) for i in range(3)]  # type: ignore[arg-type]
+        waits = [waiting(connect, str(i)) for i in range(3)]
         return await asyncio.gather(*waits, return_exceptions=True)
 
     ends = asyncio.run(main())
@@ -188,6 +185,69 @@ def test_a_poller_that_cannot_start_ends_every_wait_with_its_own_error(broken: E
     else:
         assert len({id(end) for end in ends}) == 3
         assert all("no such connection" in str(end) and isinstance(end, RuntimeError) for end in ends)
+
+
+class Refusing(Client):
+    """Its key is no longer taken."""
+
+    async def status(self, task_id: str) -> TaskStatus:
+        await super().status(task_id)
+        raise KlingAuthenticationError("401")
+
+
+class Rotating:
+    """A connection that holds another key each time that it is looked up, until the last one."""
+
+    def __init__(self, *clients: Client) -> None:
+        self.left = list(clients)
+        self.looked_up = 0
+
+    async def __call__(self, conn_id: str) -> tuple[Any, float]:
+        self.looked_up += 1
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0], 1e6
+
+
+def test_a_replaced_key_is_read_again_and_no_wait_ends_for_it() -> None:
+    old, new = Refusing(latency=0.02), Client()
+    new.statuses = {str(i): "succeed" for i in range(100)}
+    connect = Rotating(old, new)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(waiting(connect, str(i)) for i in range(100)))
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert connect.looked_up == 2
+    assert old.closed
+    assert new.closed
+
+
+def test_a_key_that_stays_refused_is_read_again_once_a_minute() -> None:
+    client = Refusing()
+    connect = Rotating(client)
+
+    async def main() -> None:
+        stays = waiting(connect, "stays", poke_interval=60, since=time.time() + 60)
+        assert [(await waiting(connect, str(i)))[0] for i in range(2)] == ["error", "error"]
+        assert connect.looked_up == 4  # whoever waits after a refusal looks the connection up
+        assert not stays.done()
+        stays.cancel()
+
+    asyncio.run(main())
+    assert client.asked == ["0", "0", "1", "1"]
+
+
+def test_a_connection_that_cannot_be_read_again_leaves_the_refusal() -> None:
+    connect = Rotating(Refusing())
+
+    async def once(conn_id: str) -> Any:
+        if connect.looked_up:
+            raise LookupError("no such connection any more")
+        return await connect(conn_id)
+
+    async def main() -> Any:
+        return await waiting(once, "1")
+
+    assert asyncio.run(main())[0] == "error"
 
 
 def test_a_defect_in_a_look_ends_every_wait() -> None:

@@ -1,0 +1,116 @@
+"""The requests of one connection on an event loop: one client, one budget, and a new client when the key is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_kling import metrics
+from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingPermissionError
+from airflow_kling.throttle import Throttle
+
+if TYPE_CHECKING:
+    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.gateway import Gateway
+
+    Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
+
+log = logging.getLogger(__name__)
+
+REFUSED = KlingAuthenticationError | KlingPermissionError  # answers to a key that may have been replaced since
+RECONNECT_GAP = 60.0  # seconds between two lookups of a connection that is refused
+COUNTED_TOGETHER = 100  # requests; a metric for each would be a packet for each
+
+T = TypeVar("T")
+
+
+class Session:
+    """Asks the API, as often as the connection may.
+
+    :param conn_id: the connection.
+    :param connect: makes a client, and says how many requests a second it may send.
+    :param clock: epoch seconds.
+    :param dice: random numbers in [0, 1).
+    """
+
+    def __init__(
+        self, conn_id: str, *, connect: Connect, clock: Callable[[], float], dice: Callable[[], float]
+    ) -> None:
+        self.conn_id = conn_id
+        self._connect = connect
+        self._clock = clock
+        self._dice = dice
+        self._client: AsyncKlingClient | None = None
+        self._throttle = Throttle(1.0, clock=clock, dice=dice)
+        self._reconnecting = asyncio.Lock()
+        self._reconnected_at = -math.inf
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The API's gateway, once the connection is known."""
+        return self._client.gateway if self._client else None
+
+    async def open(self) -> None:
+        """Look the connection up and make its client. Raises what ``connect`` raises."""
+        client, rate = await self._connect(self.conn_id)
+        self._count()
+        self._client, self._throttle = client, Throttle(rate, clock=self._clock, dice=self._dice)
+
+    async def close(self) -> None:
+        """Close the client."""
+        self._count()
+        if self._client:
+            await self._client.aclose()
+
+    async def turn(self) -> None:
+        """Wait until the next request may go out, and count it."""
+        if self._throttle.turns >= COUNTED_TOGETHER:
+            self._count()
+        await self._throttle.turn()
+
+    async def ask(self, question: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
+        """One request, whose turn it is; where the key is refused, once more with what the connection says now.
+
+        :return: the answer, or the error in its place.
+        """
+        client = self._client
+        assert client is not None
+        answer = await self._ask(client, question)
+        if isinstance(answer, REFUSED) and (renewed := await self._renewed(client)):
+            await self.turn()
+            answer = await self._ask(renewed, question)
+        return answer
+
+    async def _ask(
+        self, client: AsyncKlingClient, question: Callable[[AsyncKlingClient], Awaitable[T]]
+    ) -> T | KlingError:
+        try:
+            answer: T | KlingError = await question(client)
+        except KlingError as error:
+            answer = error
+        self._throttle.heed(answer)
+        return answer
+
+    async def _renewed(self, refused: AsyncKlingClient) -> AsyncKlingClient | None:
+        """A client that is newer than the one refused, None if there has been no time for another."""
+        async with self._reconnecting:
+            if self._client is not refused:
+                return self._client
+            if self._clock() - self._reconnected_at < RECONNECT_GAP:
+                return None
+            self._reconnected_at = self._clock()
+            try:
+                await self.open()
+            except Exception as error:  # the refusal is what is told: it came first
+                log.warning("Connection %s cannot be looked up again: %s", self.conn_id, type(error).__name__)
+                return None
+            await refused.aclose()  # its other requests under way are lost, and so repeated
+            return self._client
+
+    def _count(self) -> None:
+        gateway = self.gateway
+        metrics.polled(self._throttle.turns, {"gateway": gateway.name if gateway else None}, in_triggerer=True)
+        self._throttle.turns = 0
