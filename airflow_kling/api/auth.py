@@ -52,7 +52,9 @@ class BearerAuth(KlingAuth):
 class JWTAuth(KlingAuth):
     """A short-lived HS256 token from the official AccessKey/SecretKey pair, signed anew before it expires.
 
-    :param on_token: told each new token, so that it can be masked in logs.
+    Threads may share one.
+
+    :param on_token: told each new token before it is used, so that it can be masked in logs.
     :param clock: epoch seconds.
     """
 
@@ -61,7 +63,7 @@ class JWTAuth(KlingAuth):
         access_key: str,
         secret_key: str,
         *,
-        on_token: Callable[[str], object] = lambda token: None,
+        on_token: Callable[[str], object] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._access_key = access_key
@@ -86,10 +88,14 @@ class JWTAuth(KlingAuth):
 
     def _sign(self) -> None:
         now = int(self._clock())
-        self._expires = now + TOKEN_LIFETIME
-        claims = {"iss": self._access_key, "exp": now + TOKEN_LIFETIME, "nbf": now - CLOCK_SKEW}
-        self._token = jwt.encode(claims, self._secret_key, algorithm="HS256", headers={"typ": "JWT"})
-        self._on_token(self._token)
+        expires = now + TOKEN_LIFETIME
+        claims = {"iss": self._access_key, "exp": expires, "nbf": now - CLOCK_SKEW}
+        token = jwt.encode(claims, self._secret_key, algorithm="HS256", headers={"typ": "JWT"})
+        if self._on_token:
+            self._on_token(token)
+        # In this order: another thread must not find a new end with the old token.
+        self._token = token
+        self._expires = expires
 
 
 def _code(response: httpx.Response) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -96,18 +97,24 @@ class Settings(BaseModel):
         """The gateway described."""
         return GATEWAYS[self.gateway]
 
-    def auth(self, on_token: Callable[[str], object] = lambda token: None) -> KlingAuth:
-        """How calls are signed.
+    def auth(self, on_token: Callable[[str], object] | None = None) -> KlingAuth:
+        """How calls are signed; a pair of keys has one token at a time in this process, however many clients it has.
 
-        :param on_token: told each token that is minted, to mask it.
+        :param on_token: told each token that is minted, to mask it. Airflow never forgets what it masks, and each mask
+            makes every line of a log dearer.
         """
         if self.access_key:
-            return JWTAuth(self.access_key.get_secret_value(), self.secret_key.get_secret_value(), on_token=on_token)
+            return _jwt_auth(self.access_key.get_secret_value(), self.secret_key.get_secret_value(), on_token)
         return BearerAuth(self.api_key.get_secret_value())
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments that both clients take."""
         return {"gateway": self.api, "base_url": self.host or None, "timeout": self.timeout}
+
+
+@lru_cache(maxsize=32)
+def _jwt_auth(access_key: str, secret_key: str, on_token: Callable[[str], object] | None) -> JWTAuth:
+    return JWTAuth(access_key, secret_key, on_token=on_token)
 
 
 def _url(host: str | None, port: int | None, schema: str | None) -> str:

@@ -127,9 +127,8 @@ class KlingHook(BaseHook):
         # In threads: the one blocks for ~50 ms, the other talks to Airflow's supervisor in a way that a loop may not.
         context = await asyncio.to_thread(shared_ssl_context)
         await asyncio.to_thread(_mask, settings)
-        loop = asyncio.get_running_loop()
-        auth = settings.auth(on_token=lambda token: loop.run_in_executor(None, mask_secret, token))
-        return AsyncKlingClient(auth, ssl_context=context, **settings.client_options())
+        # Tokens are not masked here: no message of this client holds one, and a triggerer lives through thousands.
+        return AsyncKlingClient(settings.auth(), ssl_context=context, **settings.client_options())
 
     def submit(self, request: MultiImageToImageRequest | Mapping[str, Any]) -> KlingTask:
         """Submit a generation: the one call that costs money, sent again only where it never reached the API.

@@ -108,6 +108,25 @@ def test_pair_of_keys_works_in_both_clients(
     assert KlingHook().test_connection()[0]
 
 
+def test_pollers_mint_one_token_and_mask_none(
+    emulator: Emulator, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = {"access_key": emulator.access_key, "secret_key": "a-secret-of-more-than-32-characters"}
+    connect(emulator, gateway="official", password=None, extra=pair)
+    masked: list[str] = []
+    monkeypatch.setattr("airflow_kling.hooks.kling.mask_secret", masked.append)
+    signed: set[str] = set()
+
+    async def one_wait_after_another() -> None:
+        for _ in range(20):
+            async with await KlingHook().get_async_conn() as client:
+                signed.add(client._auth.authorization())
+
+    asyncio.run(one_wait_after_another())
+    assert len(signed) == 1
+    assert set(masked) == set(pair.values())
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"password": None}, "has no API key: put it into the password field"),
     ({"password": ""}, "has no API key"),

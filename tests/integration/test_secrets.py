@@ -80,8 +80,9 @@ def connected(request: pytest.FixtureRequest, account: Emulator, connect: Callab
 @pytest.fixture
 def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every JWT that is signed."""
-    from airflow_kling.api import auth
+    from airflow_kling.api import auth, settings
 
+    settings._jwt_auth.cache_clear()
     signed: list[str] = []
     encode = auth.jwt.encode
 
@@ -216,3 +217,51 @@ def test_minted_tokens_and_the_pair_are_given_to_airflows_masking(
         client.list()
     assert len(tokens) == 1
     assert {ACCESS, SECRET, *tokens} <= set(masked)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+ODD_ANSWERS = {
+    "nothing": b"",
+    "not HTTP": b"SSH-2.0-OpenSSH\r\n",
+    "bad header": HEAD + b"a\x00b: c\r\n\r\n",
+    "bad length": HEAD + b"Content-Length: -5\r\n\r\n",
+    "bad chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "cut off": HEAD + b"Content-Length: 50\r\n\r\n{",
+    "damaged gzip": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://[fe80::1%\xff]/\r\nContent-Length: 0\r\n\r\n",
+    "refused": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxied"])
+def test_no_message_of_the_triggerers_client_holds_its_token(
+    name: str,
+    proxied: bool,
+    raw_server: Any,
+    account: Emulator,
+    connect: Callable[..., str],
+    logs: Everything,
+    tokens: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its tokens are not masked, so there must be nothing to mask."""
+    url, requests = raw_server(*[ODD_ANSWERS[name]] * 6)
+    pair = {"access_key": ACCESS, "secret_key": SECRET}
+    host = "https://kling.example" if proxied else url
+    connect(account, host=host, gateway="official", password=None, extra=pair)
+    if proxied:
+        monkeypatch.setenv("https_proxy", url)
+    caught: list[BaseException] = []
+
+    async def ask() -> None:
+        async with await KlingHook().get_async_conn() as client:
+            for question in (client.status("8334"), client.get("8334", deadline=0), client.list_statuses(deadline=0)):
+                with pytest.raises(KlingError) as error:
+                    await question
+                caught.append(error.value)
+
+    asyncio.run(ask())
+    assert proxied or (len(tokens) == 1 and all(tokens[0].encode() in request for request in requests))
+    shown = ["".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)) for error in caught]
+    assert_none_in("".join(shown) + logs.text.getvalue(), tokens)

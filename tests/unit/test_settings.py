@@ -161,6 +161,17 @@ def test_key_signs_as_bearer_and_pair_as_jwt() -> None:
     assert isinstance(parse({"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}).auth(), JWTAuth)
 
 
+def test_a_pair_of_keys_has_one_token_however_often_a_client_is_made() -> None:
+    pair = {"access_key": ACCESS, "secret_key": SECRET}
+    told: list[str] = []
+    tell = told.append
+    sent = {parse({**pair, "gateway": "official"}).auth(on_token=tell).authorization() for _ in range(50)}
+    assert sent == {f"Bearer {token}" for token in told}
+    assert len(told) == 1
+    other = parse({**pair, "access_key": "another", "gateway": "official"}).auth(on_token=tell)
+    assert other.authorization() not in sent
+
+
 def test_pair_needs_no_password() -> None:
     pair = {"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}
     assert isinstance(parse(pair, password=None).auth(), JWTAuth)
