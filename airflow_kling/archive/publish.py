@@ -57,18 +57,19 @@ def open_archive(
     """Read a manifest; return it with the store that it and its images are in.
 
     :param aws_conn_id: for ``s3://``.
-    :param storage_conn_id: for every other storage, whose own default is taken without it.
+    :param storage_conn_id: for every other object storage, whose own default is taken without it; not for directories.
     :raises KlingInputError: not the address of a manifest.
     :raises KlingError: there is none, or it is damaged.
     """
     destination, kling_task_id = split_manifest_uri(manifest_uri)
     scheme, _, place = destination.partition("://")
-    if storage_conn_id and scheme != "s3":
+    if storage_conn_id and scheme not in ("s3", "file", "local"):
         destination = f"{scheme}://{storage_conn_id}@{place}"
-    store, data = open_store(destination, aws_conn_id=aws_conn_id), BytesIO()
-    if not store.read_into(manifest_key(kling_task_id), data):
+    store = open_store(destination, aws_conn_id=aws_conn_id)
+    data = _read(store, manifest_key(kling_task_id))
+    if data is None:
         raise KlingError(f"There is no manifest {manifest_uri}; archive Kling task {kling_task_id} first.")
-    manifest = parse_manifest(data.getvalue())
+    manifest = parse_manifest(data)
     if manifest is None or manifest.kling_task_id != kling_task_id:
         raise KlingError(f"{manifest_uri} is not a manifest of Kling task {kling_task_id}; archive it again.")
     return Archive(manifest, manifest_uri), store

@@ -23,7 +23,8 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_kling.archive.manifest import Archive, Manifest
+    from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
+    from airflow_kling.archive.store import Store
 
 NONE = "None of them"
 _LABEL = "Image {}"
@@ -68,15 +69,15 @@ class KlingReviewImagesOperator(HITLOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, and wait without a worker."""
-        archive = self._archive()
+        archive, store = self._open()
         self.options = [*_labels(archive.manifest), NONE]
         self.subject = f"Which images may be published? {shorten(_title(archive.manifest), 100, placeholder=' ...')}"
-        self.body = describe(archive, ui=conf.get("api", "base_url", fallback="/"))
+        self.body = describe(archive, store, ui=conf.get("api", "base_url", fallback="/"))
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Read the answer, or the lack of one."""
-        archive = self._archive()
+        archive, _ = self._open()
         labels = _labels(archive.manifest)
         self.options = [*labels, NONE]
         if event.get("error_type") == "timeout":
@@ -98,11 +99,11 @@ class KlingReviewImagesOperator(HITLOperator):
             "at": answer["responded_at"].isoformat(),
         }
 
-    def _archive(self) -> Archive:
+    def _open(self) -> tuple[Archive, Store]:
         from airflow_kling.archive.publish import open_archive
 
         with failing_fast():
-            return open_archive(self.manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)[0]
+            return open_archive(self.manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)
 
 
 def read_choice(chosen: Sequence[str], labels: Mapping[str, int]) -> list[int]:
@@ -115,41 +116,61 @@ def read_choice(chosen: Sequence[str], labels: Mapping[str, int]) -> list[int]:
     return sorted(labels[label] for label in chosen if label != NONE)
 
 
-def describe(archive: Archive, *, ui: str) -> str:
+def describe(archive: Archive, store: Store, *, ui: str) -> str:
     """What the person reads: Markdown, of which Airflow's UI shows no HTML.
 
+    A manifest may come from anywhere: its texts are shown as code, in which nothing is read as Markdown, and where an
+    image lies is what will be published, not what the manifest says.
+
+    :param store: where the archive is.
     :param ui: base URL of Airflow's UI. Of it only the path is used: pictures come from the gallery, which shows them
         to the reader's own session, whatever name the reader knows the server by.
     """
     manifest = archive.manifest
-    asked = [str(manifest.request[name]) for name in ("model_name", "aspect_ratio") if manifest.request.get(name)]
-    parts = [f"**{' · '.join([f'Kling task {manifest.kling_task_id}', *asked])}**"]
+    asked = [code for name in ("model_name", "aspect_ratio") if (code := _code(manifest.request.get(name) or ""))]
+    parts = [" · ".join([f"**Kling task {manifest.kling_task_id}**", *asked])]
     if prompt := manifest.request.get("prompt"):
-        parts.append(_fenced(prompt))
+        parts.append(_fenced(str(prompt)))
     path = urlsplit(ui).path.rstrip("/")
     in_gallery = {"dag_id", "run_id", "task_id"} <= manifest.run.keys()
     if in_gallery:
         run = {name: str(manifest.run[name]) for name in ("dag_id", "run_id")}
         parts.append(f"[In the gallery]({gallery_url(path, **run, kling_task_id=manifest.kling_task_id)})")
     for label, image in zip(_labels(manifest), manifest.images, strict=True):
-        parts.append(f"**{label}**: {image.width} x {image.height}, `{image.uri}`")
+        parts.append(f"**{label}**: {image.width} x {image.height}, {_code(store.uri(image.key))}")
         if in_gallery:
-            thumb, large = (_picture_url(path, manifest, image.index, size) for size in ("thumb", "large"))
+            thumb, large = (_picture_url(path, manifest, image, size) for size in ("thumb", "large"))
             parts.append(f"[![{label}]({thumb})]({large})")
     return "\n\n".join(parts)
 
 
-def _picture_url(path: str, manifest: Manifest, index: int, size: str) -> str:
+def _picture_url(path: str, manifest: Manifest, image: ManifestImage, size: str) -> str:
+    """The gallery's picture of these bytes: it has none where its own record of the run has another hash."""
     names: dict[str, Any] = {name: manifest.run.get(name, -1) for name in ("run_id", "task_id", "map_index")}
-    names |= {"kling_task_id": manifest.kling_task_id, "index": index, "size": size}
+    names |= {"kling_task_id": manifest.kling_task_id, "index": image.index}
+    names |= {"v": image.sha256[:12], "size": size}
     query = urlencode(names, quote_via=quote)
     return f"{path}/kling/dags/{quote(str(manifest.run['dag_id']), safe='')}/image?{query}"
 
 
 def _fenced(text: str) -> str:
     """As a block of code, so that nothing of it is read as Markdown: a link or a picture in a prompt stays text."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    fence = _backticks(text, at_least=3)
     return f"{fence}text\n{text}\n{fence}"
+
+
+def _code(value: Any) -> str:
+    """As code within a line; nothing of what is blank."""
+    text = " ".join(str(value).split())
+    if not text:
+        return ""
+    fence, space = _backticks(text, at_least=1), " " if "`" in text else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _backticks(text: str, *, at_least: int) -> str:
+    """More of them than there are anywhere in a row."""
+    return "`" * max(at_least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _title(manifest: Manifest) -> str:

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import Asset, HookLineageCollector
 from moto.server import ThreadedMotoServer
 
 from airflow_kling.archive.archiver import archive_task
-from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
+from airflow_kling.archive.manifest import MAX_BYTES, ManifestImage, build_manifest, dump_manifest
 from airflow_kling.archive.publish import open_archive
 from airflow_kling.archive.store import Store, open_store
 from airflow_kling.exceptions import KlingError, KlingInputError
@@ -288,6 +288,23 @@ def test_a_manifest_that_is_missing_or_damaged(tmp_path: Path) -> None:
     (tmp_path / "task-1").rename(tmp_path / "task-2")
     with pytest.raises(KlingError, match="is not a manifest of Kling task task-2"):
         open_archive(uri.replace("task-1", "task-2"))
+
+
+def test_a_manifest_that_is_far_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(open_store(tmp_path.as_uri()))
+    file = tmp_path / "task-1" / "manifest.json"
+    file.write_text(file.read_text() + " " * MAX_BYTES)
+    monkeypatch.setattr("airflow_kling.archive.store_local.LocalStore.read_into", None)
+    with pytest.raises(KlingError, match="is not a manifest of Kling task task-1"):
+        open_archive(file.as_uri())
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_a_directory_needs_no_connection(tmp_path: Path, scheme: str) -> None:
+    """One DAG reviews archives in several places, with one ``storage_conn_id``."""
+    fill(open_store(tmp_path.as_uri()))
+    archive, _ = open_archive(f"{scheme}://{tmp_path}/task-1/manifest.json", storage_conn_id="team")
+    assert archive.manifest.kling_task_id == "task-1"
 
 
 def test_another_storage_is_opened_with_its_connection(tmp_path: Path) -> None:
