@@ -98,8 +98,8 @@ class StatusPoller:
         """
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         watch = Watch(kling_task_id, deadline, poke_interval, since, ended)
-        self._join(watch)
         try:
+            self._join(watch)
             verdict = await watch.ended
             return verdict, await self._whole(kling_task_id) if with_task else None
         finally:
@@ -123,9 +123,10 @@ class StatusPoller:
         same_task.remove(watch)
         if not same_task:
             del self._watches[watch.kling_task_id]
-        if not self._watches and self._runner is not None:
+        if not self._watches:
             self._forget()
-            self._runner.cancel()
+            if self._runner is not None:
+                self._runner.cancel()
 
     def _forget(self) -> None:
         """From now on, a new watch makes a new poller."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_kling import metrics
-from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingPermissionError
+from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingPermissionError, KlingServerError
 from airflow_kling.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Session:
         self._throttle = Throttle(1.0, clock=clock, dice=dice)
         self._reconnecting = asyncio.Lock()
         self._reconnected_at = -math.inf
+        self._defects: set[str] = set()
 
     @property
     def gateway(self) -> Gateway | None:
@@ -91,8 +92,17 @@ class Session:
             answer: T | KlingError = await question(client)
         except KlingError as error:
             answer = error
+        except Exception as error:  # an odd answer to one question says nothing of the others
+            answer = self._defect(error)
         self._throttle.heed(answer)
         return answer
+
+    def _defect(self, error: Exception) -> KlingServerError:
+        name = type(error).__name__
+        if name not in self._defects:
+            self._defects.add(name)
+            log.error("An answer to connection %s cannot be read (%s); asking on.", self.conn_id, name)
+        return KlingServerError(f"The answer cannot be read: {name}")
 
     async def _renewed(self, refused: AsyncKlingClient) -> AsyncKlingClient | None:
         """A client that is newer than the one refused, None if there has been no time for another."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ class Client:
         self.gateway = gateway
         self.latency = latency
         self.statuses: dict[str, str] = {}
-        self.errors: list[KlingError] = []
+        self.errors: list[Exception] = []
         self.asked: list[str] = []
         self.pages = 0
         self.at_once = self.most_at_once = 0
@@ -250,15 +251,50 @@ def test_a_connection_that_cannot_be_read_again_leaves_the_refusal() -> None:
     assert asyncio.run(main())[0] == "error"
 
 
-def test_a_defect_in_a_look_ends_every_wait() -> None:
+def test_an_odd_answer_is_its_own_tasks_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
     client = Client()
-    client.errors = [ZeroDivisionError("a defect")]  # type: ignore[list-item]
+    client.statuses = {str(i): "succeed" for i in range(3)}
+    client.errors = [ZeroDivisionError("with a secret"), ZeroDivisionError("with a secret")]
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(waiting(Connections(kling=client), str(i)) for i in range(3)))
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert len(client.asked) == 5
+    assert caplog.text.count("ZeroDivisionError") == 1
+    assert "secret" not in caplog.text
+
+
+def test_a_defect_of_the_poller_ends_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: Any, **__: Any) -> str:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(pacing, "verdict", defect)
+    client = Client()
 
     async def main() -> list[Any]:
         waits = [waiting(Connections(kling=client), str(i)) for i in range(3)]
         return await asyncio.gather(*waits, return_exceptions=True)
 
     assert all(isinstance(end, RuntimeError) and "a defect" in str(end) for end in asyncio.run(main()))
+
+
+def test_a_wait_that_cannot_begin_leaves_nothing_behind() -> None:
+    client = Client()
+    client.statuses = {"2": "succeed"}
+    connect = Connections(kling=client)
+
+    async def main() -> None:
+        with pytest.raises(TypeError):
+            await waiting(connect, "1", poke_interval=timedelta(5))
+        stays = waiting(connect, "3")
+        with pytest.raises(TypeError):
+            await waiting(connect, "1", poke_interval=timedelta(5))
+        assert (await waiting(connect, "2"))[0] == "succeed"
+        stays.cancel()
+        await until(lambda: client.closed)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
