@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+
+_KEPT = " " + string.punctuation.translate(str.maketrans("", "", "?#"))
 
 
 def emit_asset_events(context: Context, outlets: Iterable[Any], extra: Mapping[str, Any], *, destination: str) -> None:
@@ -21,9 +26,14 @@ def emit_asset_events(context: Context, outlets: Iterable[Any], extra: Mapping[s
         return
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            events[outlet].add(Asset(destination.rstrip("/")), extra=_hashable(extra))
+            events[outlet].add(Asset(asset_uri(destination.rstrip("/"))), extra=_hashable(extra))
         elif isinstance(outlet, Asset):
             events[outlet].extra.update(extra)
+
+
+def asset_uri(address: str) -> str:
+    """The address as every Airflow takes it: Airflow 2 refuses all but ASCII, both cut it at a ``#``."""
+    return quote(address, safe=_KEPT)
 
 
 class _HashableList(list[Any]):

@@ -106,6 +106,10 @@ def check_destination(destination: object, extra_args: Mapping[str, Any] | None 
     authority = rest.partition("/")[0]
     if scheme not in ("file", "local") and (not authority.rpartition("@")[2] or ":" in authority.rpartition("@")[0]):
         raise KlingInputError(f"{redact_url(url)} has no bucket, or a password in it; name a bucket only.")
+    if scheme not in ("s3", "file", "local") and re.search(r"[?#]", rest):
+        raise KlingInputError(
+            f"{redact_url(url)} has '?' or '#' in its path, where addresses of this storage end; name another folder."
+        )
     if extra_args and scheme != "s3":
         raise KlingInputError(f"extra_args go with s3:// only, not with {redact_url(url)}.")
     return scheme, rest

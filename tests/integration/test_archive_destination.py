@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, task
 
 from airflow_kling import kling_image
+from airflow_kling.archive.store import open_store
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
@@ -24,6 +25,8 @@ WRONG = [
     (Path("/data/kling"), "must be a URL"),
     ("file://relative", "is not an absolute path"),
     ("s3://bucket/a/..", "has '.' or '..' in its path"),
+    ("gs://bucket/a#1", "has '\\?' or '#' in its path"),
+    ("abfs://container/a?sig=secret", "^abfs://container/a has '\\?' or '#' in its path"),
     ("s3://conn:password@bucket/a", "a password in it"),
 ]
 
@@ -59,6 +62,12 @@ def test_what_is_not_known_yet_waits_for_the_run(tmp_path: Path) -> None:
         kling_image("path", subject_images=URLS, destination=ObjectStoragePath(tmp_path.as_uri()) / "{{ ds }}")
         kling_image.partial("mapped", subject_images=URLS).expand(destination=where.override(task_id="many")())
     assert {"template.archive", "param.archive", "xcom.archive", "path.archive", "mapped.archive"} <= set(dag.task_ids)
+
+
+@pytest.mark.parametrize("destination", ["s3://bucket/a#1/k?", "file:///data/c#/why?"])
+def test_where_they_are_part_of_a_name_they_stay_in_the_address(destination: str) -> None:
+    KlingArchiveImagesOperator(task_id="archive", task="8334", destination=destination)
+    assert open_store(destination).uri("8334/manifest.json") == f"{destination}/8334/manifest.json"
 
 
 @pytest.mark.usefixtures("quick")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_kling import assets
@@ -42,6 +43,25 @@ def test_each_outlet_gets_the_manifest_in_its_own_way() -> None:
     assert frozenset(extra.items()), "Airflow 2.11 makes a set of it, after the task has succeeded"
     assert events[other].extra == {"of": "somebody else"}
     assert events[other].added == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "uri"),
+    [
+        ("s3://bucket/mug's (2), 50%/a+b", "s3://bucket/mug's (2), 50%/a+b"),
+        ("s3://bucket/mug%2F01", "s3://bucket/mug%2F01"),
+        ("file:///b\u00fccher/\u7167\u7247", "file:///b%C3%BCcher/%E7%85%A7%E7%89%87"),
+        ("s3://bucket/a#1/k?2", "s3://bucket/a%231/k%3F2"),
+    ],
+)
+def test_an_alias_gets_an_address_that_every_airflow_takes(destination: str, uri: str) -> None:
+    """Airflow 2 refuses what is not ASCII, when all is archived; both cut it at a ``#``."""
+    alias = AssetAlias("by_alias")
+    events = {alias: Event()}
+    context: Any = {"outlet_events": events}
+    assets.emit_asset_events(context, [alias], EXTRA, destination=destination)
+    [(made, _)] = events[alias].added
+    assert made.uri == uri
 
 
 def test_outside_of_a_run_there_are_no_events() -> None:
