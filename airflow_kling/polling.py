@@ -13,11 +13,13 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from airflow_kling import pacing
+from airflow_kling.api.retry import backoff
 from airflow_kling.exceptions import KlingError
 from airflow_kling.session import REFUSED, Session
 from airflow_kling.watch import Watch
@@ -35,7 +37,7 @@ SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single q
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
 PAGE_SIZE = 500  # the most that one page may have [C]
 MAX_PAGES = 1000  # the last page the API gives [C]
-PATIENCE = 15.0  # seconds to repeat the query of a task that has ended
+PATIENCE = 15.0  # seconds to get the whole of a task that has succeeded
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
 
 
@@ -92,7 +94,7 @@ class StatusPoller:
         :param deadline: epoch seconds.
         :param poke_interval: seconds, the longest time between two looks.
         :param since: epoch seconds when the wait began, the same after a restart of the triggerer.
-        :param with_task: ask for the whole task too, once there is a verdict.
+        :param with_task: ask for the whole task too, once it has succeeded.
         :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
@@ -101,15 +103,26 @@ class StatusPoller:
         try:
             self._join(watch)
             verdict = await watch.ended
-            return verdict, await self._whole(kling_task_id) if with_task else None
+            if not with_task or verdict != "succeed":
+                return verdict, None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    return verdict, await self._whole(kling_task_id)
+            return verdict, None
         finally:
             self._leave(watch)
 
     async def _whole(self, kling_task_id: str) -> KlingTask | None:
-        until = self._clock() + PATIENCE
-        async with self._slots:
-            answer = await self._session.ask(lambda client: client.get(kling_task_id, deadline=until))
-        return None if isinstance(answer, KlingError) else answer
+        for attempt in itertools.count(1):
+            async with self._slots:
+                await self._session.turn()
+                answer = await self._session.ask(lambda client: client.get(kling_task_id, deadline=0))
+            if not isinstance(answer, KlingError):
+                return answer
+            if not answer.retryable:
+                return None
+            await asyncio.sleep(backoff(answer, attempt, dice=self._dice()))
+        raise AssertionError("unreachable")
 
     def _join(self, watch: Watch) -> None:
         self._watches.setdefault(watch.kling_task_id, []).append(watch)

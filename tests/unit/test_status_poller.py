@@ -27,6 +27,8 @@ class Client:
         self.statuses: dict[str, str] = {}
         self.errors: list[Exception] = []
         self.asked: list[str] = []
+        self.got: list[str] = []
+        self.get_errors: list[Exception] = []
         self.pages = 0
         self.at_once = self.most_at_once = 0
         self.closed = False
@@ -42,6 +44,11 @@ class Client:
         return TaskStatus(task_id, self.statuses.get(task_id, "processing"), None)
 
     async def get(self, task_id: str, *, deadline: float) -> KlingTask:
+        assert deadline == 0  # repeated, if at all, in its turn
+        self.got.append(task_id)
+        await asyncio.sleep(self.latency)
+        if self.get_errors:
+            raise self.get_errors.pop(0)
         return KlingTask(kling_task_id=task_id, status=self.statuses.get(task_id, "processing"))
 
     async def list_statuses(self, *, page: int, page_size: int, deadline: float) -> list[TaskStatus]:
@@ -421,6 +428,69 @@ def test_the_whole_task_comes_with_the_verdict_when_asked_for() -> None:
 
     verdict, task = asyncio.run(main())
     assert (verdict, task.status) == ("succeed", "succeed")
+
+
+@pytest.mark.parametrize("status", ["failed", "error", "timeout"])
+def test_only_a_success_is_asked_for_as_a_whole(status: str) -> None:
+    client = Client()
+    client.statuses = {"1": status}
+    client.errors = [KlingAuthenticationError("401")] * 2 if status == "error" else []
+    deadline = time.time() + (0.05 if status == "timeout" else 20)
+
+    async def main() -> Any:
+        return await waiting(Connections(kling=client), "1", with_task=True, deadline=deadline)
+
+    assert asyncio.run(main()) == (status, None)
+    assert client.got == []
+
+
+def test_whole_tasks_keep_the_budget() -> None:
+    client = Client(OFFICIAL)
+    client.statuses = {str(i): "succeed" for i in range(60)}
+    connect = Connections(rate=50, kling=client)
+
+    async def main() -> float:
+        start = time.perf_counter()
+        await asyncio.gather(*(waiting(connect, str(i), with_task=True) for i in range(60)))
+        return time.perf_counter() - start
+
+    assert asyncio.run(main()) >= 0.1  # 61 requests at 50 a second, after a burst of 50
+    assert len(client.got) == 60
+
+
+def test_a_refusal_of_a_whole_task_slows_everybody_down_and_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_kling.api.retry.BASE_DELAY", 0.0)
+    client = Client()
+    client.statuses = {"1": "succeed"}
+    client.get_errors = [KlingRateLimitError("429", retry_after=0.3)]
+
+    async def main() -> None:
+        connect = Connections(kling=client)
+        other = waiting(connect, "other", poke_interval=0.01)
+        wait = waiting(connect, "1", with_task=True)
+        await until(lambda: client.got)
+        await asyncio.sleep(0.05)
+        asked = len(client.asked)
+        await asyncio.sleep(0.15)
+        assert len(client.asked) == asked
+        verdict, task = await wait
+        assert (verdict, task.status) == ("succeed", "succeed")
+        other.cancel()
+
+    asyncio.run(main())
+    assert client.got == ["1", "1"]
+
+
+def test_a_whole_task_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "PATIENCE", 0.1)
+    client = Client()
+    client.statuses = {"1": "succeed"}
+    client.get_errors = [KlingRateLimitError("429", retry_after=60)]
+
+    async def main() -> Any:
+        return await waiting(Connections(kling=client), "1", with_task=True)
+
+    assert asyncio.run(main()) == ("succeed", None)
 
 
 def test_the_deadline_ends_a_wait_that_the_budget_has_starved() -> None:
