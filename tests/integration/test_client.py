@@ -137,6 +137,8 @@ ONCE = [
     ({"action": "error", "status": 524}, KlingServerError, 0, "may have been created"),
     ({"action": "html"}, KlingServerError, 0, "may have been created"),
     ({"action": "html", "status": 200}, KlingServerError, 0, "may have been created"),
+    ({"action": "html", "status": 404}, KlingAPIError, 0, "Nothing was created"),
+    ({"action": "redirect"}, KlingAPIError, 0, "Nothing was created"),
     ({"action": "error", "code": 5001}, KlingServerError, 0, "Nothing was created"),
     ({"action": "error", "code": 1302, "retry_after": 1}, KlingRateLimitError, 0, "Nothing was created"),
     ({"action": "error", "code": 1303}, KlingRateLimitError, 0, "Nothing was created"),
@@ -261,6 +263,10 @@ PASSING = [
     {"action": "html"},
     {"action": "html", "status": 200},
     {"action": "html", "status": 524},
+    {"action": "html", "status": 401},
+    {"action": "html", "status": 404},
+    {"action": "redirect", "status": 301},
+    {"action": "redirect", "status": 302},
     {"action": "drop"},
     {"action": "drop_after"},
 ]
@@ -299,8 +305,6 @@ FINAL = [
     ({"action": "error", "code": 1103}, KlingPermissionError),
     ({"action": "error", "status": 500, "code": "invalid_request"}, KlingBadRequestError),
     ({"action": "error", "status": 404, "body": {"code": None, "message": "404"}}, KlingAPIError),
-    ({"action": "redirect", "status": 301}, KlingAPIError),
-    ({"action": "redirect", "status": 302}, KlingAPIError),
 ]
 
 
@@ -493,7 +497,7 @@ def test_redirect_is_not_followed_with_the_key(raw_server: Any, asker: Any) -> N
     moved = f"HTTP/1.1 302 Found\r\nLocation: {other}/elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     url, _ = raw_server(moved.encode())
     with pytest.raises(KlingAPIError, match="redirect"):
-        asker(url=url).get("8334")
+        asker(url=url).get("8334", deadline=0)
     assert received == []
 
 

@@ -197,6 +197,36 @@ def test_unrouted_path_of_a_query_is_no_unknown_task() -> None:
     assert type(error_of(404, {"code": None, "message": "404"}, task="8334")) is KlingAPIError
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 403, 404, 405, 413, 418, 425, 499])
+@pytest.mark.parametrize("body", [None, [], {}, {"message": "no route"}], ids=["page", "list", "empty", "alien"])
+def test_what_something_in_between_says_of_a_task_passes(status: int, body: Any) -> None:
+    error = error_of(status, body, task="8334")
+    assert type(error) is KlingServerError
+    assert error.retryable
+    assert (error.http_status, error.kling_task_id) == (status, "8334")
+
+
+@pytest.mark.parametrize(("status", "words"), [(302, "host and gateway"), (404, "host and gateway"), (401, "password")])
+def test_what_passes_says_what_to_do_if_it_does_not(status: int, words: str) -> None:
+    text = str(error_of(status, None, task="8334"))
+    assert "if it stays so" in text
+    assert words in text
+
+
+@pytest.mark.parametrize("status", [302, 425, 499])
+def test_status_of_something_in_between_passes_whatever_the_body(status: int) -> None:
+    assert type(error_of(status, {"code": None}, task="8334")) is KlingServerError
+
+
+@pytest.mark.parametrize(("status", "body", "kind", "code"), COMET, ids=[str(row[:2]) for row in COMET])
+def test_what_the_api_says_of_a_task_is_what_it_says_of_a_create(status: int, body: Any, kind: type, code: str) -> None:
+    assert type(error_of(status, body, task="8334")) is kind
+
+
+def test_rate_limit_without_json_stays_one() -> None:
+    assert type(error_of(429, None, task="8334")) is KlingRateLimitError
+
+
 def test_undocumented_code_is_not_repeated() -> None:
     error = error_of(400, {"code": 4711, "message": "news"})
     assert type(error) is KlingBadRequestError
