@@ -16,7 +16,7 @@ from airflow_kling.links import GALLERY_LINKS, KlingGalleryLink, gallery_link
 from airflow_kling.polling import StatusPoller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from airflow_kling.api.client import AsyncKlingClient
 
@@ -95,8 +95,8 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the verdict of the connection's poller; yields exactly one event."""
-        if self.end_from_trigger and GALLERY_LINKS:
-            await self._push_link()
+        if self.end_from_trigger and GALLERY_LINKS:  # no worker has been there to push it
+            await self._push(KlingGalleryLink.xcom_key, lambda: gallery_link(self.task_instance, self.kling_task_id))
         poller = StatusPoller.of(self.kling_conn_id, _connect)
         status, task = await poller.wait(
             self.kling_task_id,
@@ -105,10 +105,9 @@ class KlingTaskTrigger(BaseTrigger):
             since=self.since,
             with_task=self.end_from_trigger,
         )
-        if task is not None and task.status == "succeed":
+        if task is not None and task.status == "succeed" and await self._push(XCOM_RETURN_KEY, task.to_xcom):
             tags = {"dag_id": getattr(self.task_instance, "dag_id", None), "gateway": poller.gateway}
             metrics.finished(task, since=self.since, now=time.time(), tags=tags, in_triggerer=True)
-            await self._push(XCOM_RETURN_KEY, task.to_xcom())
             yield TaskSuccessEvent()
         else:
             payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "status": status}
@@ -116,20 +115,21 @@ class KlingTaskTrigger(BaseTrigger):
                 payload |= {"deadline": self.deadline}  # no worker has deferred, and so noted, it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
-    async def _push_link(self) -> None:
-        """No worker has been there to push it, and a task never fails for a button."""
-        try:
-            await self._push(KlingGalleryLink.xcom_key, gallery_link(self.task_instance, self.kling_task_id))
-        except Exception as error:
-            self.log.warning("There is no %s: %s", KlingGalleryLink.xcom_key, type(error).__name__)
+    async def _push(self, key: str, make_value: Callable[[], Any]) -> bool:
+        """Push what the sensor would. A task never fails for a button, and a result can be had on a worker too.
 
-    async def _push(self, key: str, value: Any) -> None:
-        """Push what the sensor would. Airflow 3.3.2 hands an XCom that comes with the event on as JSON text."""
+        Airflow 3.3.2 hands an XCom that comes with the event on as JSON text.
+        """
         from airflow.providers.common.compat.sdk import XCom
 
         ti: Any = self.task_instance
-        where = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-        await XCom.aset(key=key, value=value, **where)
+        try:
+            where = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+            await XCom.aset(key=key, value=make_value(), **where)
+        except Exception as error:  # whatever Airflow's API has to say
+            self.log.warning("The XCom %s was not pushed: %s", key, type(error).__name__)
+            return False
+        return True
 
     async def on_kill(self) -> None:
         """A user cleared or marked the task. Kling has no cancel call, so this says what that means, and no more.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
+from airflow_kling import metrics
 from airflow_kling.emulator import Emulator
 from airflow_kling.links import GALLERY_LINKS
 from airflow_kling.sensors.task import KlingTaskSensor
@@ -123,6 +124,29 @@ def test_success_whose_details_cannot_be_had_resumes_on_a_worker(
     assert event.payload["kling_task_id"] == task_id
     assert event.payload["status"] == "succeed"
     assert results(pushed) == []
+
+
+def test_a_result_that_cannot_be_pushed_resumes_on_a_worker_and_is_counted_there(
+    kling: Emulator,
+    submitted: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    plain_logs: pytest.LogCaptureFixture,
+) -> None:
+    async def aset(**_: Any) -> None:
+        raise ConnectionError("with a secret")
+
+    counted: list[bool] = []
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.aset", aset, raising=False)
+    monkeypatch.setattr(metrics, "finished", lambda *_, in_triggerer=False, **__: counted.append(in_triggerer))
+    task_id = submitted()
+    kling.advance(120)
+    [event] = run(trigger(task_id, timeout=60))
+    assert event.payload["status"] == "succeed"
+    assert "return_value was not pushed: ConnectionError" in plain_logs.text
+    assert "secret" not in plain_logs.text
+    finished = KlingTaskSensor(task_id="wait", kling_task_id=task_id).execute_complete({}, event.payload)
+    assert finished["kling_task_id"] == task_id
+    assert counted == [False]
 
 
 def test_deadline_is_the_same_after_a_restart(kling: Emulator) -> None:
