@@ -30,7 +30,8 @@ const watchImages = (root) => {
   }
 };
 
-// Airflow shows this page in a sandboxed frame that may not open or leave windows; a link of the outer page may.
+// Airflow shows this page in a sandboxed frame that may not open or leave windows, nor download before Airflow 3.3; a
+// link of the outer page may.
 const framed = window.parent !== window;
 const followOutside = (link, event) => {
   if (!framed) return;
@@ -44,6 +45,7 @@ const followOutside = (link, event) => {
   const twin = outer.createElement("a");
   twin.href = link.href;
   twin.rel = "noopener noreferrer";
+  if (link.hasAttribute("download")) twin.download = "";
   const inNewTab = link.hasAttribute("data-leave") || event.ctrlKey || event.metaKey || event.shiftKey;
   if (inNewTab) twin.target = "_blank";
   outer.body.append(twin);
@@ -183,27 +185,46 @@ const refresh = async () => {
       const states = answer.ok ? await answer.json() : {};
       const changed = open.filter((card) => states[card.dataset.kling] && states[card.dataset.kling] !== card.dataset.state);
       pause = changed.length ? SOONEST : Math.min(pause * 1.5, LATEST);
-      if (changed.length) await replaceCards(changed);
+      if (changed.length) await replaceCards(changed, states);
     } catch {
       pause = LATEST; // the server is away
     }
   }
   setTimeout(refresh, pause);
 };
-const replaceCards = async (cards) => {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+const ALONE = 10; // cards that are fetched one by one, at each time
+const fetchPage = async (address) => {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+};
+const cardIn = (page, id) => page.querySelector(`.card[data-kling="${CSS.escape(id)}"]`);
+const replaceCards = async (cards, states) => {
+  const page = await fetchPage(location.href);
+  // An archive is newer than its request: its card may be on another page by now, or on none of these dates.
+  let alone = 0;
   for (const card of cards) {
-    const now = page.querySelector(`.card[data-kling="${CSS.escape(card.dataset.kling)}"]`);
-    if (!now) continue;
-    const fresh = document.importNode(now, true);
-    card.replaceWith(fresh);
-    localTimes(fresh);
-    if (fresh.dataset.state === "archived") say("Pictures have arrived");
+    const id = card.dataset.kling;
+    let now = cardIn(page, id);
+    if (!now) {
+      alone += 1;
+      if (alone > ALONE) continue; // next time
+      now = cardIn(await fetchPage(`gallery?${new URLSearchParams({ kling_task_id: id })}`), id);
+    }
+    if (now) replaceCard(card, document.importNode(now, true));
+    else settle(card, states[id]);
   }
   const totals = page.querySelector(".totals");
   if (totals) document.querySelector(".totals").replaceWith(document.importNode(totals, true));
+};
+const replaceCard = (card, fresh) => {
+  card.replaceWith(fresh);
+  localTimes(fresh);
+  if (fresh.dataset.state === "archived") say("Pictures have arrived");
+};
+const settle = (card, state) => {
+  card.dataset.state = state;
+  delete card.dataset.open;
 };
 
 document.addEventListener(
