@@ -15,7 +15,6 @@ from airflow_kling.plugins.gallery import pages, pictures, static
 from airflow_kling.plugins.gallery.access import LoggedIn
 from airflow_kling.plugins.gallery.html import render
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
@@ -43,8 +42,8 @@ def create_app() -> FastAPI:
     app.include_router(pages.router)
     app.include_router(pictures.router)
     app.include_router(static.router)
-    # Last, and for every method, so that what is not there asks for a user as well.
-    app.add_api_route("/{path:path}", _nothing_here, methods=_METHODS)
+    # Last, and for every method (no list of them), so that what is not there asks for a user as well.
+    app.add_api_route("/{path:path}", _nothing_here, methods=[], operation_id="nothing_here")
     app.add_exception_handler(StarletteHTTPException, _show_error)
     app.add_middleware(_Headers)
     return app

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.gallery.world import Gallery
 
 HTML = {"Accept": "text/html"}
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 OF_ONE_GENERATION = ("image", "reference", "manifest")
 
 
