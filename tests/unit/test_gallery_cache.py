@@ -74,8 +74,26 @@ def test_full_disk_loses_the_file_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("no directory any more")
     with pytest.raises(OSError, match="directory"):
         os.scandir(tmp_path / "cache")
-    cache._written = 0
     cache.put("a", b"x")
+    assert cache.get("a") is None
+
+
+def test_directory_that_somebody_has_removed_is_made_again(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache", 64 * KB)
+    for number in range(3):
+        (tmp_path / "cache").rmdir()
+        cache.put(str(number), b"x")
+        assert cache.get(str(number)) == b"x"
+        assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+        (tmp_path / "cache" / f"{number}.webp").unlink()
+
+
+def test_directory_that_somebody_else_has_made_since_is_not_used(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache", 64 * KB)
+    cache.put("a", b"x")
+    (tmp_path / "cache").chmod(0o777)
+    cache.put("b", b"x")
+    assert (cache.get("a"), cache.get("b")) == (None, None)
 
 
 def test_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None:

@@ -28,17 +28,15 @@ class DiskCache:
         self._max_bytes = max_bytes
         self._written = max_bytes  # look at the first write
         self._counting = threading.Lock()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = os.lstat(directory)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise PermissionError(f"{directory} is not a directory of this user alone")
+        self._make_directory()
 
     def get(self, name: str) -> bytes | None:
         """A file's content, None if it is not there."""
         path = self._path(name)
         try:
+            self._check_directory()
             content = path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -54,12 +52,24 @@ class DiskCache:
             if due:
                 self._written = 0
         if due:
-            self._make_room()
+            with contextlib.suppress(OSError):
+                self._make_room()
+
+    def _make_directory(self) -> None:
+        """At each write: what cleans a temporary directory may have removed it, and somebody else made another."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._check_directory()
+
+    def _check_directory(self) -> None:
+        found = os.lstat(self._directory)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise PermissionError(f"{self._directory} is not a directory of this user alone")
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{_SUFFIX}"
 
     def _write(self, path: Path, content: bytes) -> None:
+        self._make_directory()
         descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=".part")
         try:
             with open(descriptor, "wb") as file:
