@@ -57,6 +57,15 @@ def test_what_is_no_date_filters_nothing_and_is_told(typed: str) -> None:
     assert [problem for problem in filters.problems if typed in problem]
 
 
+def test_last_day_of_the_calendar_has_no_end() -> None:
+    filters = Filters(until="9999-12-31")
+    assert (filters.end, filters.problems) == (None, [])
+
+
+def test_nul_is_left_out() -> None:
+    assert read_filters({"q": "a\0b", "run_id": "\0", "map_index": "1\0"}) == Filters(text="ab", map_index=1)
+
+
 def test_long_text_is_cut() -> None:
     assert len(read_filters({"q": "x" * 10_000}).text) == MAX_TEXT
 

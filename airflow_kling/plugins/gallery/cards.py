@@ -133,7 +133,7 @@ def _images(one: Identity, value: Mapping[str, Any]) -> list[ImageView]:
 def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any]) -> ImageView:
     index, problem, version = image["index"], "", ""
     try:
-        version = sources.image_picture(value, one.kling_task_id, index).sha256[:12]
+        version = sources.image_picture(value, one.kling_task_id, index).version
     except NotShown as reason:
         problem = str(reason)
 
@@ -165,7 +165,7 @@ def _reference(one: Identity, asked: Mapping[str, Any], position: int, item: Map
     uri = _text(item.get("uri"))
     thumb = large = ""
     try:
-        version = sources.reference_picture(asked, position).sha256[:12]
+        version = sources.reference_picture(asked, position).version
         thumb, large = (_ours(one, "reference", index=position, size=size, v=version) for size in ("thumb", "large"))
     except NotShown:
         pass

@@ -48,7 +48,10 @@ class Filters:
     def end(self) -> datetime | None:
         """The first moment that is no longer shown."""
         moment = _moment(self.until)
-        return moment + timedelta(days=1) if moment and len(self.until) <= len("2026-01-31") else moment
+        try:
+            return moment + timedelta(days=1) if moment and len(self.until) <= len("2026-01-31") else moment
+        except OverflowError:  # the last day of the calendar
+            return None
 
     @property
     def problems(self) -> list[str]:
@@ -76,11 +79,11 @@ class Filters:
 def read_filters(query: Mapping[str, str]) -> Filters:
     """Filters from a request; whatever makes no sense is as if it were not there.
 
-    Airflow's UI leaves ``{MAP_INDEX}`` as it is for a task instance that is not mapped.
+    Airflow's UI leaves ``{MAP_INDEX}`` as it is for a task instance that is not mapped. PostgreSQL takes no NUL.
     """
 
     def text(name: str) -> str:
-        return query.get(name, "").strip()[:MAX_TEXT]
+        return query.get(name, "").replace("\0", "").strip()[:MAX_TEXT]
 
     return Filters(
         dag_id=text("dag_id"),

@@ -120,6 +120,8 @@ def _finite(total: Any) -> float:
 def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
     """Whether a generation is archived, and what its task left; None if there is no such generation."""
     dag_id, run_id, task_id, map_index, kling_task_id = identity
+    if not all(map(_is_storable, (dag_id, run_id, task_id, kling_task_id))):
+        return None
     found = session.execute(
         select(XComModel.key, XComModel.value)
         .where(XComModel.key.in_((ARCHIVE + kling_task_id, REQUEST + kling_task_id)))
@@ -132,12 +134,17 @@ def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
 
 def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collection[str]) -> list[Row]:
     """Some generations; of those that are archived only the archive."""
-    ids = list(dict.fromkeys(kling_task_ids))[:MAX_IDS]
+    ids = list(dict.fromkeys(filter(_is_storable, kling_task_ids)))[:MAX_IDS]
     keys = [prefix + one for one in ids for prefix in (ARCHIVE, REQUEST)]
     mine = _rows().where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
     rows = [_row(one) for one in session.execute(mine)]
     archived = {row.identity.kling_task_id for row in rows if row.archived}
     return [row for row in rows if row.archived or row.identity.kling_task_id not in archived]
+
+
+def _is_storable(text: str) -> bool:
+    """PostgreSQL keeps no NUL, and its driver fails where one is asked for."""
+    return "\0" not in text
 
 
 def find_states(session: Session, rows: Sequence[Row]) -> dict[Identity, TaskStates]:

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.utils.session import create_session
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from airflow_kling.archive.manifest import dump_manifest
@@ -44,7 +44,13 @@ _PIECE = 256 * 1024
 _CACHED_FOR = "private, max-age=3600"
 
 
-def _identity(dag_id: str, run_id: str, task_id: str, kling_task_id: str, map_index: int = -1) -> Identity:
+def _identity(
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    kling_task_id: str,
+    map_index: Annotated[int, Query(ge=-1, le=2**31 - 1)] = -1,
+) -> Identity:
     return Identity(dag_id, run_id, task_id, map_index, kling_task_id)
 
 
@@ -53,10 +59,17 @@ OneGeneration = Annotated[Identity, Depends(_identity)]
 
 @router.get("/image")
 async def image(
-    request: Request, one: OneGeneration, index: int, size: Literal["thumb", "large", "original"] = "large"
+    request: Request,
+    one: OneGeneration,
+    index: int,
+    size: Literal["thumb", "large", "original"] = "large",
+    v: str | None = None,
 ) -> Response:
-    """An archived image: a smaller form of it, or the file as it was archived."""
-    picture = await _in_thread(partial(_archived_picture, one, index))
+    """An archived image: a smaller form of it, or the file as it was archived.
+
+    :param v: the first 12 letters of its SHA-256, where whoever asks means these bytes and no others.
+    """
+    picture = await _in_thread(partial(_archived_picture, one, index, v))
     if size != "original":
         return await _rendition(request, picture, size)
     return await _original(picture, f"{one.kling_task_id}-{index}")
@@ -106,11 +119,14 @@ def _find(one: Identity) -> tuple[bool, dict[str, Any]]:
     return found[0], as_mapping(found[1])
 
 
-def _archived_picture(one: Identity, index: int) -> Picture:
+def _archived_picture(one: Identity, index: int, version: str | None) -> Picture:
     archived, value = _find(one)
     if not archived:
         raise NotShown("This generation is not archived.")
-    return sources.image_picture(value, one.kling_task_id, index)
+    picture = sources.image_picture(value, one.kling_task_id, index)
+    if version not in (None, picture.version):
+        raise NotShown("This image has been replaced by another.")
+    return picture
 
 
 def _reference_picture(one: Identity, index: int) -> Picture:
@@ -146,10 +162,18 @@ def _cached(name: str) -> bytes | None:
 
 def _render(picture: Picture, size: renditions.Size, name: str) -> bytes:
     with opened(picture, max_pixels=renditions.MAX_PIXELS) as (file, _):
-        content = renditions.render(file, size)
+        content = _scale(file, size)
     if kept := _cache():
         kept.put(name, content)
     return content
+
+
+def _scale(file: BinaryIO, size: renditions.Size) -> bytes:
+    try:
+        return renditions.render(file, size)
+    except Exception as error:  # Pillow raises nearly anything on odd metadata, which a whole image may have
+        log.warning("The Kling gallery cannot scale an image: %r", error)
+        raise NotShown("No smaller picture can be made of it.") from None
 
 
 @cache

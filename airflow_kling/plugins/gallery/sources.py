@@ -84,6 +84,11 @@ class Picture:
     sha256: str
     bytes: int
 
+    @property
+    def version(self) -> str:
+        """Names these bytes in an address."""
+        return self.sha256[:12]
+
 
 def manifest_place(value: Mapping[str, Any], kling_task_id: str) -> Archived:
     """Where the manifest of a generation is.

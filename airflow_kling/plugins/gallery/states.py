@@ -25,7 +25,7 @@ def state_of(tasks: TaskStates) -> State:
     """
     if tasks.own in _FAILED:
         return "failed"
-    if tasks.own != "success":
+    if tasks.own not in _OVER and tasks.run not in _RUN_OVER:
         return _active(tasks.own)
     others = set(tasks.others.values())
     if others <= _OVER or tasks.run in _RUN_OVER:

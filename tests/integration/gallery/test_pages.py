@@ -175,6 +175,11 @@ def test_tab_of_a_mapped_task_instance(gallery: Gallery, admin: httpx.Client) ->
         ({"submit": "success", "wait": "failed", "archive": "upstream_failed"}, "failed", "failed"),
         ({"submit": "success"}, "success", "not archived"),
         ({"submit": "success", "other": "failed"}, "failed", "not archived"),
+        ({"submit": "skipped", "wait": "skipped", "archive": "skipped"}, "failed", "not archived"),  # dagrun_timeout
+        ({"submit": "up_for_retry", "archive": None}, "failed", "not archived"),
+        ({"submit": None, "archive": "upstream_failed"}, "failed", "failed"),
+        ({"submit": "scheduled"}, "success", "not archived"),
+        ({"submit": "skipped", "archive": "running"}, "running", "running"),
     ],
 )
 def test_generation_without_an_archive_shows_how_it_stands(
@@ -325,6 +330,20 @@ def test_question_for_states_is_two_statements(gallery: Gallery, admin: httpx.Cl
         answer = admin.get("/kling/states", params={"id": [one.generation.kling_task_id for one in waiting]})
     assert set(answer.json().values()) == {"running"}
     assert len(sent) == 2
+
+
+def test_text_that_no_database_keeps_is_as_if_it_were_not_there(gallery: Gallery, admin: httpx.Client) -> None:
+    names = ("q", "run_id", "task_id", "kling_task_id", "since")
+    for name in names:
+        assert admin.get(f"/kling/gallery?{name}=%00").status_code == 200
+    one = gallery.open_one.kling_task_id
+    assert admin.get("/kling/states", params={"id": [f"{one}\0", one]}).json() == {one: "archived"}
+
+
+def test_day_after_the_last_one(admin: httpx.Client) -> None:
+    page = admin.get("/kling/gallery?until=9999-12-31")
+    assert len(shown(page)) == 50
+    assert "is no date" not in page.text
 
 
 def test_too_many_ids_are_refused(admin: httpx.Client) -> None:

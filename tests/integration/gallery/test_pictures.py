@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,16 @@ def test_original_is_the_archived_file_to_download(gallery: Gallery, admin: http
     assert answer.content == file.read_bytes()
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-disposition"] == f'attachment; filename="{one.kling_task_id}-1.png"'
+
+
+def test_version_of_an_image_is_that_of_the_record(gallery: Gallery, admin: httpx.Client) -> None:
+    sha256 = hashlib.sha256((gallery.folder / "archive" / gallery.open_one.kling_task_id / "0.png").read_bytes())
+    for size in ("thumb", "large", "original"):
+        versions = {
+            v: gallery.address(gallery.open_one, "image", size=size, v=v)
+            for v in (sha256.hexdigest()[:12], "0" * 12, "")
+        }
+        assert [admin.get(address).status_code for address in versions.values()] == [200, 404, 404]
 
 
 def test_manifest(gallery: Gallery, admin: httpx.Client) -> None:
@@ -176,6 +189,20 @@ def test_index_of_a_request_is_a_number(gallery: Gallery, admin: httpx.Client, i
     assert admin.get(gallery.address(gallery.open_one, "image", index=index)).status_code in (404, 422)
 
 
+@pytest.mark.parametrize("map_index", ["-2", "100000000000000000000", "x"])
+def test_map_index_of_a_request_is_one(gallery: Gallery, admin: httpx.Client, map_index: str) -> None:
+    for what in ("image", "reference", "manifest"):
+        address = gallery.address(gallery.open_one, what).replace("map_index=-1", f"map_index={map_index}")
+        assert admin.get(address).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["run_id", "task_id", "kling_task_id"])
+def test_nul_in_a_name_is_no_generation(gallery: Gallery, admin: httpx.Client, name: str) -> None:
+    address = gallery.address(gallery.open_one, "image")
+    answer = admin.get(re.sub(rf"\b{name}=[^&]*", r"\g<0>%00", address))
+    assert (answer.status_code, answer.json()) == (404, {"detail": "There is no such generation."})
+
+
 @pytest.mark.parametrize("kling_task_id", ["../../etc", "..", "%2e%2e%2f", "x' OR '1'='1", "a" * 5000, "\x00"])
 def test_ids_of_a_request_are_only_looked_up(gallery: Gallery, admin: httpx.Client, kling_task_id: str) -> None:
     one = gallery.open_one
@@ -201,6 +228,35 @@ def test_what_is_no_image_is_not_shown(gallery: Gallery, admin: httpx.Client, le
     place(gallery, one, content)
     for size in ("thumb", "large", "original"):
         assert admin.get(gallery.address(one.generation, "image", size=size)).status_code == 404
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*chunks: bytes, filter_type: int = 0) -> bytes:
+    """A grey PNG with further chunks behind its header."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 320, 320, 8, 0, 0, 0, 0))
+    lines = (bytes([filter_type]) + bytes(320)) * 320
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, *chunks, chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")])
+
+
+UNREADABLE = {
+    "long text": png(chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2 * 1024 * 1024)))),
+    "short pHYs": png(chunk(b"pHYs", b"\0")),
+    "impossible filter": png(filter_type=9),
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_whole_image_that_cannot_be_scaled_can_be_downloaded(
+    gallery: Gallery, admin: httpx.Client, left: Leave, content: bytes
+) -> None:
+    one = left()
+    place(gallery, one, content)
+    answer = admin.get(gallery.address(one.generation, "image", size="thumb"))
+    assert (answer.status_code, answer.json()) == (404, {"detail": "No smaller picture can be made of it."})
+    assert admin.get(gallery.address(one.generation, "image", size="original")).content == content
 
 
 def test_type_is_that_of_the_content(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
