@@ -7,14 +7,11 @@ Where the gateway has a list, one request tells of up to 500 tasks.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
-import logging
 import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -22,23 +19,17 @@ from airflow_kling import pacing
 from airflow_kling.api.retry import backoff
 from airflow_kling.exceptions import KlingError
 from airflow_kling.session import REFUSED, Session
-from airflow_kling.watch import Watch
+from airflow_kling.sweep import TaskList
+from airflow_kling.watch import Agenda, Watch
 
 if TYPE_CHECKING:
-    from airflow_kling.api.client import AsyncKlingClient
-    from airflow_kling.api.models import KlingTask, TaskStatus
+    from airflow_kling.api.models import KlingTask
     from airflow_kling.session import Connect
     from airflow_kling.watch import Look
 
-log = logging.getLogger(__name__)
-
 CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and all of them may come at once
-SWEEP_FROM = 5  # tasks due at once from which the list is cheaper than single queries
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
-PAGE_SIZE = 500  # the most that one page may have [C]
-MAX_PAGES = 1000  # the last page the API gives [C]
 PATIENCE = 15.0  # seconds to get the whole of a task that has succeeded
-CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before the time our wait began
 
 
 class StatusPoller:
@@ -62,11 +53,11 @@ class StatusPoller:
     ) -> None:
         self.conn_id = conn_id
         self._session = Session(conn_id, connect=connect, clock=clock, dice=dice)
+        self._list = TaskList(self._session, clock=clock)
         self._clock = clock
         self._dice = dice
         self._watches: dict[str, list[Watch]] = {}
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._order = itertools.count()
+        self._agenda = Agenda()
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._looks: set[asyncio.Task[None]] = set()
@@ -148,8 +139,7 @@ class StatusPoller:
             del pollers[self.conn_id]
 
     def _push(self, watch: Watch) -> None:
-        heapq.heappush(self._heap, (watch.due, next(self._order), watch))
-        if self._heap[0][2] is watch:
+        if self._agenda.add(watch):
             self._changed.set()
 
     async def _run(self) -> None:
@@ -164,18 +154,13 @@ class StatusPoller:
                 look.cancel()
             await self._session.close()
 
-    @property
-    def _has_list(self) -> bool:
-        gateway = self._session.gateway
-        return gateway is not None and gateway.has_list
-
     async def _poll(self) -> None:
         while True:
             await self._until_due()
-            if self._has_list and len(self._watches) >= SWEEP_FROM:
+            if self._list.worth_reading(len(self._watches)):
                 await asyncio.sleep(SWEEP_GAP)
-            due = self._take_due()
-            if self._has_list and len(due) >= SWEEP_FROM:
+            due = self._agenda.take_due(self._clock())
+            if self._list.worth_reading(len(due)):
                 due = await self._sweep(due)
             for watch in due:
                 if watch.over or watch.due > self._clock():
@@ -187,21 +172,11 @@ class StatusPoller:
                 look.add_done_callback(self._looked)
 
     async def _until_due(self) -> None:
-        while not self._heap or (delay := self._heap[0][0] - self._clock()) > 0:
+        while (delay := self._agenda.next_due - self._clock()) > 0:
             self._changed.clear()
-            wake = asyncio.get_running_loop().call_later(delay if self._heap else 3600.0, self._changed.set)
+            wake = asyncio.get_running_loop().call_later(min(delay, 3600.0), self._changed.set)
             await self._changed.wait()
             wake.cancel()
-
-    def _take_due(self) -> list[Watch]:
-        """Every watch whose time has come, the longest overdue first."""
-        now = self._clock()
-        due = []
-        while self._heap and self._heap[0][0] <= now:
-            time_due, _, watch = heapq.heappop(self._heap)
-            if time_due == watch.due and not watch.over:
-                due.append(watch)
-        return due
 
     async def _look(self, kling_task_id: str) -> None:
         look: Look = await self._session.ask(lambda client: client.status(kling_task_id))
@@ -217,21 +192,13 @@ class StatusPoller:
             self._fail(error)
 
     async def _sweep(self, due: list[Watch]) -> list[Watch]:
-        """Read the list, newest first, as far as it can tell of a due task; return the watches it did not tell of."""
-        oldest = min(watch.since for watch in due) - CLOCKS_APART
+        """Read the list; return the watches it did not tell of."""
         unseen = {watch.kling_task_id for watch in due}
-        for page in range(1, MAX_PAGES + 1):
-            await self._session.turn()
-            tasks = await self._session.ask(partial(_page, number=page))
-            if isinstance(tasks, KlingError):
-                log.debug("The list of connection %s did not answer: %s", self.conn_id, tasks)
-                break
+        since = min(watch.since for watch in due)
+        async for tasks in self._list.pages(unseen, since=since, watched=len(self._watches)):
             for task in tasks:
                 self._settle(task.kling_task_id, task)
                 unseen.discard(task.kling_task_id)
-            created = tasks[-1].created_at if tasks else None
-            if not unseen or len(tasks) < PAGE_SIZE or (created is not None and created < oldest):
-                break
         return [watch for watch in due if watch.kling_task_id in unseen]
 
     def _settle(self, kling_task_id: str, look: Look) -> None:
@@ -254,7 +221,3 @@ class StatusPoller:
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
             watch.end(own, self._clock())
-
-
-async def _page(client: AsyncKlingClient, *, number: int) -> list[TaskStatus]:
-    return await client.list_statuses(page=number, page_size=PAGE_SIZE, deadline=0)

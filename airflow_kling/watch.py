@@ -1,9 +1,11 @@
-"""One waiting trigger, as the poller knows it: when to look for it, and how it learns of the end."""
+"""One waiting trigger, as the poller knows it: when to look for it, and how it learns of the end; and all in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
+import itertools
 import logging
 import math
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ class Watch:
     :param since: epoch seconds when the wait began.
     :param ended: resolves to the verdict.
     :param due: epoch seconds of the next look.
+    :param entered: epoch seconds at which the agenda has it, infinite where it has not.
     """
 
     kling_task_id: str
@@ -39,6 +42,7 @@ class Watch:
     since: float
     ended: asyncio.Future[str]
     due: float = 0.0
+    entered: float = math.inf
     _odd_status: str | None = None
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)  # where the trigger's log lines go
 
@@ -87,3 +91,41 @@ class Watch:
             self.ended.set_exception(outcome)
         else:
             self.ended.set_result(outcome)
+
+
+class Agenda:
+    """Which watch is due when: one entry for each, which moves only when it comes up or is due sooner."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Watch]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def next_due(self) -> float:
+        """Epoch seconds before which nothing is due; infinite when it is empty."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def add(self, watch: Watch) -> bool:
+        """Note when a watch is due; return whether it now comes first."""
+        if watch.due >= watch.entered:
+            return False
+        watch.entered = watch.due
+        heapq.heappush(self._heap, (watch.due, next(self._order), watch))
+        return self._heap[0][2] is watch
+
+    def take_due(self, now: float) -> list[Watch]:
+        """Every watch whose time has come, the longest overdue first."""
+        due = []
+        while self.next_due <= now:
+            entered, _, watch = heapq.heappop(self._heap)
+            if watch.over or entered != watch.entered:
+                continue
+            watch.entered = math.inf
+            if watch.due <= now:
+                due.append(watch)
+            else:
+                self.add(watch)
+        return sorted(due, key=lambda watch: watch.due)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from dataclasses import replace
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from airflow_kling import pacing, polling
+from airflow_kling import pacing, polling, sweep
 from airflow_kling.api.gateway import COMETAPI, OFFICIAL, Gateway
 from airflow_kling.api.models import KlingTask, TaskStatus
 from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingRateLimitError, KlingServerError
 from airflow_kling.polling import StatusPoller
+from airflow_kling.watch import Agenda, Watch
 
 
 class Client:
@@ -417,6 +419,101 @@ def test_a_list_that_fails_falls_back_to_single_queries() -> None:
 
     assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
     assert client.asked
+
+
+def test_a_list_that_hangs_holds_nobody_up_for_long_and_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE_LIMIT", 0.05)
+    client = Client(OFFICIAL)
+
+    async def hanging(**page: Any) -> list[TaskStatus]:
+        client.pages += 1
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    client.list_statuses = hanging  # type: ignore[method-assign]
+
+    async def main() -> list[Any]:
+        connect = Connections(kling=client)
+        waits = [waiting(connect, str(i)) for i in range(10)]
+        await until(lambda: len(client.asked) >= 50)
+        client.statuses = {str(i): "succeed" for i in range(10)}
+        return await asyncio.gather(*waits)
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert client.pages == 1
+
+
+@pytest.mark.parametrize(("ignores_page", "most"), [(True, 2), (False, 4)])
+def test_a_list_without_times_is_read_no_further_than_it_is_worth(ignores_page: bool, most: int) -> None:
+    client = Client(OFFICIAL)
+    read: list[int] = []
+
+    async def listed(*, page: int, page_size: int, deadline: float) -> list[TaskStatus]:
+        read.append(page)
+        which = 1 if ignores_page else page
+        return [TaskStatus(f"other-{which}-{i}", "processing", None) for i in range(page_size)]
+
+    client.list_statuses = listed  # type: ignore[method-assign]
+
+    async def main() -> None:
+        connect = Connections(kling=client)
+        waits = [waiting(connect, str(i), poke_interval=0.5) for i in range(10)]
+        await until(lambda: len(client.asked) >= 10)
+        for wait in waits:
+            wait.cancel()
+
+    asyncio.run(main())
+    assert max(read) == most
+
+
+def test_the_last_few_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "JITTER", 0.0)  # so that all are due at once
+    client = Client(OFFICIAL)
+    read: list[int] = []
+    mine = [f"mine-{i}" for i in range(10)]
+
+    async def listed(*, page: int, page_size: int, deadline: float) -> list[TaskStatus]:
+        read.append(page)
+        ids = (mine[:7] if page == 1 else []) + [f"other-{page}-{i}" for i in range(page_size)]
+        return [TaskStatus(task_id, "succeed", time.time()) for task_id in ids[:page_size]]
+
+    client.list_statuses = listed  # type: ignore[method-assign]
+    client.statuses = dict.fromkeys(mine, "succeed")
+
+    async def main() -> None:
+        connect, since = Connections(kling=client), time.time()
+        await asyncio.gather(*(waiting(connect, task_id, since=since) for task_id in mine))
+
+    asyncio.run(main())
+    assert set(read) == {1}
+    assert set(client.asked) == set(mine[7:])
+
+
+@pytest.mark.parametrize(("watched", "pages"), [(1, 4), (500, 4), (501, 6), (10_000, 42), (1_000_000, 1000)])
+def test_most_pages(watched: int, pages: int) -> None:
+    assert sweep.most_pages(watched) == pages
+
+
+def test_an_agenda_has_one_entry_for_each_watch_however_often_it_is_put_off() -> None:
+    async def main() -> None:
+        agenda = Agenda()
+        watches = [Watch(str(i), 1e9, 20, 0, asyncio.get_running_loop().create_future()) for i in range(3)]
+        for due in range(10, 100):
+            for watch in watches:
+                watch.due = due
+                agenda.add(watch)
+        assert len(agenda) == 3
+        assert agenda.next_due == 10
+        assert agenda.take_due(98) == []
+        assert agenda.next_due == 99
+        watches[2].due = 97
+        assert agenda.add(watches[2])
+        watches[1].ended.cancel()
+        assert agenda.take_due(100) == [watches[2], watches[0]]
+        assert len(agenda) == 0
+        assert agenda.next_due == math.inf
+
+    asyncio.run(main())
 
 
 def test_the_whole_task_comes_with_the_verdict_when_asked_for() -> None:
