@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and all of them may come at once
 SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
+OVERDUE = 5.0  # seconds after its deadline in which a wait may still be answered
 PATIENCE = 15.0  # seconds to get the whole of a task that has succeeded
 
 
@@ -82,6 +83,8 @@ class StatusPoller:
     ) -> tuple[str, KlingTask | None]:
         """Wait for a verdict, see :func:`airflow_kling.pacing.verdict`; cancelled, it leaves at once.
 
+        Where no look has been answered by then, the wait ends ``OVERDUE`` seconds after its deadline without one.
+
         :param deadline: epoch seconds.
         :param poke_interval: seconds, the longest time between two looks.
         :param since: epoch seconds when the wait began, the same after a restart of the triggerer.
@@ -93,7 +96,7 @@ class StatusPoller:
         watch = Watch(kling_task_id, deadline, poke_interval, since, ended)
         try:
             self._join(watch)
-            verdict = await watch.ended
+            verdict = await self._verdict(watch)
             if not with_task or verdict != "succeed":
                 return verdict, None
             with suppress(TimeoutError):
@@ -102,6 +105,13 @@ class StatusPoller:
             return verdict, None
         finally:
             self._leave(watch)
+
+    async def _verdict(self, watch: Watch) -> str:
+        try:
+            async with asyncio.timeout(max(watch.deadline, watch.due) + OVERDUE - self._clock()):
+                return await watch.ended
+        except TimeoutError:
+            return pacing.TIMED_OUT
 
     async def _whole(self, kling_task_id: str) -> KlingTask | None:
         for attempt in itertools.count(1):

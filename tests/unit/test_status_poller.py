@@ -590,6 +590,34 @@ def test_a_whole_task_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
     assert asyncio.run(main()) == ("succeed", None)
 
 
+@pytest.mark.parametrize("late", [0.0, 60.0])
+def test_the_deadline_ends_waits_whose_looks_are_not_answered(late: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "OVERDUE", 0.2)
+    client = Client(latency=30)
+
+    async def main() -> list[Any]:
+        connect, now = Connections(kling=client), time.time()
+        waits = (waiting(connect, str(i), deadline=now + 0.1 - late, since=now - late) for i in range(200))
+        async with asyncio.timeout(2):
+            return await asyncio.gather(*waits)
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"timeout"}
+    assert len(client.asked) == polling.CONCURRENCY
+    assert client.closed
+
+
+def test_the_deadline_holds_while_the_api_asks_for_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "OVERDUE", 0.1)
+    client = Client()
+    client.errors = [KlingRateLimitError("429", retry_after=60)]
+
+    async def main() -> Any:
+        async with asyncio.timeout(2):
+            return await waiting(Connections(kling=client), "1", deadline=time.time() + 0.1)
+
+    assert asyncio.run(main())[0] == "timeout"
+
+
 def test_the_deadline_ends_a_wait_that_the_budget_has_starved() -> None:
     client = Client()
 
