@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_kling.archive.archiver import is_stored
 from airflow_kling.archive.keys import manifest_key, review_key, split_manifest_uri
 from airflow_kling.archive.manifest import MAX_BYTES, Archive, Manifest, ManifestImage, parse_manifest
-from airflow_kling.archive.store import Store, open_store
+from airflow_kling.archive.store import FILE_SCHEMES, Store, open_store
 from airflow_kling.exceptions import KlingError, KlingInputError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def open_archive(
     """
     destination, kling_task_id = split_manifest_uri(manifest_uri)
     scheme, _, place = destination.partition("://")
-    if storage_conn_id and scheme not in ("s3", "file", "local"):
+    if storage_conn_id and scheme not in ("s3", *FILE_SCHEMES):
         destination = f"{scheme}://{storage_conn_id}@{place}"
     store = open_store(destination, aws_conn_id=aws_conn_id)
     data = _read(store, manifest_key(kling_task_id))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
+
+#: A directory that every worker sees: no bucket, no connection.
+FILE_SCHEMES: Final = ("file", "local")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def open_store(
         bucket_part, _, prefix = rest.partition("/")
         conn_id, _, bucket = bucket_part.rpartition("@")
         return S3Store(bucket, prefix.strip("/"), aws_conn_id=conn_id or aws_conn_id, extra_args=extra_args)
-    if scheme in ("file", "local"):
+    if scheme in FILE_SCHEMES:
         from airflow_kling.archive.store_local import LocalStore
 
         return LocalStore(rest)
@@ -101,12 +104,12 @@ def check_destination(destination: object, extra_args: Mapping[str, Any] | None 
     scheme, rest = match[1], match[2]
     if any(part in (".", "..") for part in rest.split("/")):
         raise KlingInputError(f"{redact_url(url)} has '.' or '..' in its path; write the path out.")
-    if scheme in ("file", "local") and not rest.startswith("/"):
+    if scheme in FILE_SCHEMES and not rest.startswith("/"):
         raise KlingInputError(f"{redact_url(url)} is not an absolute path; write file:///directory.")
     authority = rest.partition("/")[0]
-    if scheme not in ("file", "local") and (not authority.rpartition("@")[2] or ":" in authority.rpartition("@")[0]):
+    if scheme not in FILE_SCHEMES and (not authority.rpartition("@")[2] or ":" in authority.rpartition("@")[0]):
         raise KlingInputError(f"{redact_url(url)} has no bucket, or a password in it; name a bucket only.")
-    if scheme not in ("s3", "file", "local") and re.search(r"[?#]", rest):
+    if scheme not in ("s3", *FILE_SCHEMES) and re.search(r"[?#]", rest):
         raise KlingInputError(
             f"{redact_url(url)} has '?' or '#' in its path, where addresses of this storage end; name another folder."
         )
