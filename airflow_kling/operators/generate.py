@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -16,6 +16,7 @@ from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.ledger import Identity, Ledger, fingerprint
+from airflow_kling.object_storage import open_object
 from airflow_kling.waiting import KlingWaitMixin
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             return wait(task.kling_task_id, time.time() + self.timeout)
 
     def _request(self) -> tuple[MultiImageToImageRequest, dict[str, Any]]:
-        request, references = asking.build_request(self._fields(), open_file=_open_object_storage)
+        request, references = asking.build_request(self._fields(), open_file=open_object)
         gateway = self.hook.settings.api
         request = request.for_gateway(gateway)
         return request, asking.describe(request, references, gateway=gateway.name)
@@ -263,13 +264,3 @@ def _one_of(name: str, value: Any, *choices: str) -> Any:
     if value not in choices:
         raise KlingInputError(f"{name} is {value!r}, must be one of {', '.join(choices)}.")
     return value
-
-
-def _open_object_storage(url: str) -> BinaryIO:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    bucket = url.removeprefix("s3://").partition("/")[0]
-    # As for the destination of an archive; every other storage has its own default.
-    options = {"conn_id": "aws_default"} if url.startswith("s3://") and "@" not in bucket else {}
-    file: BinaryIO = ObjectStoragePath(url, **options).open("rb")  # type: ignore[no-untyped-call]
-    return file

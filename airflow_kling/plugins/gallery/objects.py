@@ -16,6 +16,7 @@ from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
 from airflow_kling.archive.store import open_store
 from airflow_kling.archive.verify import ImageInfo, verify_image
 from airflow_kling.exceptions import KlingImageError, KlingInputError
+from airflow_kling.object_storage import open_object
 from airflow_kling.plugins.gallery.sources import Archived, Located, NotShown, Picture
 
 log = logging.getLogger(__name__)
@@ -103,18 +104,10 @@ def _from_archive(place: Archived, target: _Limited) -> bool:
 def _from_address(place: Located, target: _Limited) -> bool:
     if place.is_local and not _is_file(place.path):
         return False
-    with _open(place) as file:
+    with open(place.path, "rb") if place.is_local else open_object(place.uri) as file:
         while piece := file.read(_PIECE):
             target.write(piece)
     return True
-
-
-def _open(place: Located) -> BinaryIO:
-    if place.is_local:
-        return open(place.path, "rb")
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    return cast(BinaryIO, ObjectStoragePath(place.uri).open("rb"))  # type: ignore[no-untyped-call]
 
 
 def _is_file(path: str) -> bool:

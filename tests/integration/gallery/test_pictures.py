@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -334,38 +335,59 @@ def test_storage_that_fails_says_nothing_of_itself(gallery: Gallery, admin: http
     assert "no_such_connection" not in answer.text
 
 
-def test_archive_in_s3_is_read_through_its_connection(
-    gallery: Gallery, admin: httpx.Client, left: Leave, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """``s3(conn_id, key, content)``: an object in the bucket ``pictures``, which that connection alone reaches."""
     boto3 = pytest.importorskip("boto3")
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
-    try:
-        host, port = server.get_host_and_port()
-        keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
-        url = f"http://{host}:{port}"
-        s3 = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
-        s3.create_bucket(Bucket="pictures")
-        content = picture()
-        one = left()
-        key = one.generation.kling_task_id
-        s3.put_object(Bucket="pictures", Key=f"kling/{key}/0.png", Body=content)
-        connection = f'{{"conn_type": "aws", "login": "k", "password": "s", "extra": {{"endpoint_url": "{url}"}}}}'
-        monkeypatch.setenv("AIRFLOW_CONN_GALLERY_S3", connection)
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        one.archive(
-            gallery.pictures,
-            manifest=f"s3://pictures/kling/{key}/manifest.json",
-            conn_id="gallery_s3",
-            images=[{"index": 0, "uri": f"s3://pictures/kling/{key}/0.png", **described(content)}],
-        )
-        answer = admin.get(gallery.address(one.generation, "image", size="original"))
-        assert answer.status_code == 200, answer.text
-        assert answer.content == content
-        assert admin.get(gallery.address(one.generation, "manifest")).status_code == 404
-    finally:
-        server.stop()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="pictures")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr("airflow.sdk.io.store._STORE_CACHE", {})  # Airflow keeps a connection's storage for ever
+
+    def put(conn_id: str, key: str, content: bytes) -> None:
+        client.put_object(Bucket="pictures", Key=key, Body=content)
+        connection = {"conn_type": "aws", "login": "k", "password": "s", "extra": {"endpoint_url": url}}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+    yield put
+    server.stop()
+
+
+def test_archive_in_s3_is_read_through_its_connection(
+    gallery: Gallery, admin: httpx.Client, left: Leave, s3: Callable[..., None]
+) -> None:
+    content = picture()
+    one = left()
+    key = one.generation.kling_task_id
+    s3("gallery_s3", f"kling/{key}/0.png", content)
+    one.archive(
+        gallery.pictures,
+        manifest=f"s3://pictures/kling/{key}/manifest.json",
+        conn_id="gallery_s3",
+        images=[{"index": 0, "uri": f"s3://pictures/kling/{key}/0.png", **described(content)}],
+    )
+    answer = admin.get(gallery.address(one.generation, "image", size="original"))
+    assert answer.status_code == 200, answer.text
+    assert answer.content == content
+    assert admin.get(gallery.address(one.generation, "manifest")).status_code == 404
+
+
+def test_reference_in_s3_is_read_as_the_submitting_task_has_read_it(
+    gallery: Gallery, admin: httpx.Client, left: Leave, s3: Callable[..., None]
+) -> None:
+    content = picture(700, 500)
+    s3("aws_default", "in/a.png", content)
+    reference = {"name": "subject_images[0]", "source": "file", "uri": "s3://pictures/in/a.png", **described(content)}
+    one = left()
+    one.archive(gallery.pictures, asked={"references": [reference]})
+    answer = admin.get(gallery.address(one.generation, "reference", size="thumb"))
+    assert answer.status_code == 200, answer.text
 
 
 def test_image_of_a_generation_that_still_runs_is_not_there(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
