@@ -1,13 +1,12 @@
-"""How a call is signed: ``httpx.Auth`` classes whose secrets no repr shows."""
+"""How a call is signed: classes whose secrets no repr shows."""
 
 from __future__ import annotations
 
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
-import httpx
 import jwt
 
 TOKEN_LIFETIME = 1800  # seconds [C]
@@ -16,26 +15,16 @@ RENEW_BEFORE = 60  # seconds before its end that a token is replaced
 TOKEN_TIME_CODES = (1003, 1004, "1003", "1004")  # not yet valid, expired: worth one more try with a new token
 
 
-class KlingAuth(httpx.Auth, ABC):
+class KlingAuth(ABC):
     """Signs a request with one header."""
-
-    requires_response_body = True
 
     @abstractmethod
     def authorization(self) -> str:
         """The ``Authorization`` header of the next request."""
 
-    def renewed_after(self, response: httpx.Response) -> bool:
+    def renewed_after(self, status: int, content: bytes) -> bool:
         """Whether the answer to a request made another header necessary, which is worth one more try."""
         return False
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign a request, and once more where that may help."""
-        request.headers["Authorization"] = self.authorization()
-        response = yield request
-        if self.renewed_after(response):
-            request.headers["Authorization"] = self.authorization()
-            yield request
 
 
 class BearerAuth(KlingAuth):
@@ -79,9 +68,9 @@ class JWTAuth(KlingAuth):
             self._sign()
         return f"Bearer {self._token}"
 
-    def renewed_after(self, response: httpx.Response) -> bool:
+    def renewed_after(self, status: int, content: bytes) -> bool:
         """Sign a new token where the API calls the old one out of time."""
-        out_of_time = response.status_code == 401 and _code(response) in TOKEN_TIME_CODES
+        out_of_time = status == 401 and _code(content) in TOKEN_TIME_CODES
         if out_of_time:
             self._sign()
         return out_of_time
@@ -98,9 +87,9 @@ class JWTAuth(KlingAuth):
         self._expires = expires
 
 
-def _code(response: httpx.Response) -> object:
+def _code(content: bytes) -> object:
     try:
-        body = json.loads(response.content)
+        body = json.loads(content)
     except (ValueError, RecursionError):
         return None
     return body.get("code") if isinstance(body, dict) else None

@@ -5,111 +5,34 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from contextlib import closing
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
-from urllib.request import getproxies, proxy_bypass
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from airflow_kling.api import wire
 from airflow_kling.api.auth import KlingAuth
-from airflow_kling.api.errors import no_answer
-from airflow_kling.api.gateway import DEFAULT_GATEWAY, Gateway
+from airflow_kling.api.calls import TASK_SIZE, Answer, Call, Calls, proxy_for
+from airflow_kling.api.errors import no_answer, too_long
 from airflow_kling.api.models import KlingTask, MultiImageToImageRequest, TaskStatus
-from airflow_kling.api.retry import delay_before_repeat, with_money
-from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.exceptions import KlingError
 
 DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
-LOOK_LIMIT = 120.0  # seconds for one whole answer on an event loop: one that trickles in must not hold a slot for ever
+WHOLE_ANSWER = 120.0  # seconds: one that trickles in must not hold a slot of the event loop, or a worker, for ever
 CONNECTIONS = 50  # more than are ever asked for at once
 KEEPALIVE = 90.0  # seconds; polls lie further apart than httpx's 5 s, and a new handshake costs more than a socket
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class _Call(Generic[T]):
-    """One call: what to send, how to read the answer, and whether it costs money."""
-
-    request: httpx.Request
-    read: Callable[..., T]
-    kling_task_id: str | None = None
-    creates: bool = False
-
-
-class _Calls:
-    """What the two clients share: the gateway, which calls there are, and what an error means for the next try."""
-
-    def __init__(
-        self,
-        *,
-        gateway: Gateway = DEFAULT_GATEWAY,
-        base_url: str | None = None,
-        clock: Callable[[], float] = time.time,
-        dice: Callable[[], float] = random.random,
-    ) -> None:
-        self.gateway = gateway
-        self.base_url = (base_url or gateway.base_url).rstrip("/")
-        self._clock = clock
-        self._dice = dice
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.gateway.name} {self.base_url}>"
-
-    def _create(self, request: MultiImageToImageRequest) -> _Call[KlingTask]:
-        sent = wire.create_request(self.gateway, self.base_url, request.for_gateway(self.gateway))
-        return _Call(sent, wire.read_task, creates=True)
-
-    def _get(self, kling_task_id: str) -> _Call[KlingTask]:
-        kling_task_id = self._checked(kling_task_id)
-        sent = wire.query_request(self.gateway, self.base_url, kling_task_id)
-        return _Call(sent, partial(wire.read_task, kling_task_id=kling_task_id), kling_task_id)
-
-    @staticmethod
-    def _checked(kling_task_id: str) -> str:
-        if isinstance(kling_task_id, int):  # a native template renders an id of digits to a number
-            return str(kling_task_id)
-        if not isinstance(kling_task_id, str) or not kling_task_id.strip(". "):
-            raise KlingInputError(
-                f"kling_task_id is {kling_task_id!r}, which is not a Kling task id; nothing was asked."
-            )
-        return kling_task_id
-
-    def _list(self, page: int, page_size: int, read: Callable[..., T]) -> _Call[T]:
-        return _Call(wire.list_request(self.gateway, self.base_url, page=page, page_size=page_size), read)
-
-    def _read(self, call: _Call[T], response: httpx.Response) -> T:
-        return call.read(response, now=self._clock())
-
-    def _delay(self, call: _Call[T], error: KlingError, attempt: int, deadline: float) -> float:
-        """Seconds before the next try; raises the error where there is none."""
-        delay = delay_before_repeat(
-            error, attempt, creates=call.creates, now=self._clock(), deadline=deadline, dice=self._dice()
-        )
-        if delay is None:
-            raise (with_money(error) if call.creates else error) from None
-        return delay
-
-
-def _proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for a host, as httpx would find it."""
-    url = httpx.URL(base_url)
-    if proxy_bypass(url.host):
-        return None
-    proxies = getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
-
-
-class KlingClient(_Calls):
+class KlingClient(Calls):
     """The API, blocking. Use as a context manager, or call :meth:`close`.
 
     Free calls (get, list) are repeated with backoff on a lost connection, a 5xx, a page that is not the API's, and a
@@ -125,7 +48,7 @@ class KlingClient(_Calls):
 
     def __init__(
         self,
-        auth: httpx.Auth,
+        auth: KlingAuth,
         *,
         timeout: float = DEFAULT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
@@ -133,9 +56,10 @@ class KlingClient(_Calls):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._auth = auth
+        self._timeout = timeout
         self._sleep = sleep
         self._http = httpx.Client(
-            auth=auth,
             timeout=timeout,
             verify=ssl_context or httpx.create_ssl_context(),
             limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE),
@@ -163,20 +87,39 @@ class KlingClient(_Calls):
         """One page (1..1000, of 1..500) of the account's tasks, newest first; free; only where ``gateway.has_list``."""
         return self._call(self._list(page, page_size, wire.read_page), deadline)
 
-    def _call(self, call: _Call[T], deadline: float) -> T:
+    def _call(self, call: Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
             try:
-                return self._read(call, self._answer(call))
+                answer = self._answer(call, deadline)
+                if self._auth.renewed_after(answer.status, answer.content):
+                    answer = self._answer(call, deadline)
+                return self._read(call, answer)
             except KlingError as error:
                 delay = self._delay(call, error, attempt, deadline)
             self._sleep(delay)
         raise AssertionError("unreachable")
 
-    def _answer(self, call: _Call[Any]) -> httpx.Response:
+    def _answer(self, call: Call[Any], deadline: float) -> Answer:
+        call.request.headers["Authorization"] = self._auth.authorization()
         try:
-            return self._http.send(call.request)
+            with closing(self._http.send(call.request, stream=True)) as answer:
+                return Answer(answer.status_code, answer.headers.raw, self._content(answer, call, deadline))
+        except KlingError:
+            raise
         except Exception as lost:  # also what httpx lets through as it came, such as a Location that is no ASCII
             raise no_answer(lost, self.base_url, call.kling_task_id) from None
+
+    def _content(self, answer: httpx.Response, call: Call[Any], deadline: float) -> bytes:
+        """The whole of an answer: until the deadline, though a try has its timeout in any case."""
+        end = time.monotonic() + max(self._timeout, min(WHOLE_ANSWER, deadline - self._clock()))
+        content = bytearray()
+        for piece in answer.iter_bytes():
+            if len(content) + len(piece) > call.limit:
+                raise too_long(answer.status_code, call.limit, call.kling_task_id)
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("the answer trickles in")
+            content += piece
+        return bytes(content)
 
     def close(self) -> None:
         """Close the connections."""
@@ -189,7 +132,7 @@ class KlingClient(_Calls):
         self.close()
 
 
-class AsyncKlingClient(_Calls):
+class AsyncKlingClient(Calls):
     """The free calls of the API on an event loop: no create, since a trigger must never cost money.
 
     Same parameters and errors as :class:`KlingClient`; give it a ``ssl_context``, building one blocks for ~50 ms.
@@ -208,14 +151,8 @@ class AsyncKlingClient(_Calls):
         self._auth = auth
         self._sleep = sleep
         self._ssl_context = ssl_context or httpx.create_ssl_context()
-        self._look_timeout = aiohttp.ClientTimeout(total=LOOK_LIMIT, sock_connect=timeout, sock_read=timeout)
-        self._proxy = _proxy_for(self.base_url)
-        transport = AiohttpTransport(
-            verify=self._ssl_context,
-            client=lambda: self._session,
-            proxy=httpx.Proxy(self._proxy) if self._proxy else None,
-        )
-        self._http = httpx.AsyncClient(auth=auth, timeout=timeout, transport=transport)
+        self._timeout = aiohttp.ClientTimeout(total=WHOLE_ANSWER, sock_connect=timeout, sock_read=timeout)
+        self._proxy = proxy_for(self.base_url)
 
     @cached_property
     def _session(self) -> aiohttp.ClientSession:
@@ -227,34 +164,16 @@ class AsyncKlingClient(_Calls):
         return await self._call(self._get(kling_task_id), deadline)
 
     async def status(self, kling_task_id: str) -> TaskStatus:
-        """One task's status, asked for once, straight through aiohttp: a third of the CPU of :meth:`get`.
+        """One task's status, asked for once: a third of the CPU of :meth:`get`.
 
         :raises KlingError: as :meth:`get` does.
         """
-        url = URL(wire.query_url(self.gateway, self.base_url, self._checked(kling_task_id)), encoded=True)
-        answer = await self._look(url, kling_task_id)
-        if isinstance(answer, httpx.Response) and self._auth.renewed_after(answer):
-            answer = await self._look(url, kling_task_id)
-        if isinstance(answer, TaskStatus):
-            return answer
-        return wire.read_task(answer, now=self._clock(), kling_task_id=kling_task_id).brief()
-
-    async def _look(self, url: URL, kling_task_id: str) -> TaskStatus | httpx.Response:
-        try:
-            async with self._session.get(
-                url,
-                headers={"Authorization": self._auth.authorization()},
-                timeout=self._look_timeout,
-                proxy=self._proxy,
-                allow_redirects=False,
-            ) as answer:
-                content = await answer.read()
-        except Exception as lost:
-            raise no_answer(lost, self.base_url, kling_task_id) from None
-        if answer.status == 200 and (status := wire.read_status(content)):
+        kling_task_id = self._checked(kling_task_id)
+        url = wire.query_url(self.gateway, self.base_url, kling_task_id)
+        answer = await self._answer(url, TASK_SIZE, kling_task_id)
+        if answer.status == 200 and (status := wire.read_status(answer.content)):
             return status
-        headers = [(name, value) for name, value in answer.raw_headers if name.lower() != b"content-encoding"]
-        return httpx.Response(answer.status, headers=headers, content=content)
+        return wire.read_task(answer.as_response(), now=self._clock(), kling_task_id=kling_task_id).brief()
 
     async def list_statuses(
         self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf
@@ -262,25 +181,44 @@ class AsyncKlingClient(_Calls):
         """The statuses on one page of the account's tasks; see :meth:`KlingClient.list`."""
         return await self._call(self._list(page, page_size, wire.read_statuses), deadline)
 
-    async def _call(self, call: _Call[T], deadline: float) -> T:
+    async def _call(self, call: Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
             try:
-                return self._read(call, await self._answer(call))
+                return self._read(call, await self._answer(str(call.request.url), call.limit, call.kling_task_id))
             except KlingError as error:
                 delay = self._delay(call, error, attempt, deadline)
             await self._sleep(delay)
         raise AssertionError("unreachable")
 
-    async def _answer(self, call: _Call[Any]) -> httpx.Response:
+    async def _answer(self, url: str, limit: int, kling_task_id: str | None) -> Answer:
         try:
-            async with asyncio.timeout(LOOK_LIMIT):
-                return await self._http.send(call.request)
+            answer = await self._send(url, limit, kling_task_id)
+            if self._auth.renewed_after(answer.status, answer.content):
+                answer = await self._send(url, limit, kling_task_id)
+        except KlingError:
+            raise
         except Exception as lost:
-            raise no_answer(lost, self.base_url, call.kling_task_id) from None
+            raise no_answer(lost, self.base_url, kling_task_id) from None
+        return answer
+
+    async def _send(self, url: str, limit: int, kling_task_id: str | None) -> Answer:
+        async with self._session.get(
+            URL(url, encoded=True),
+            headers={"Authorization": self._auth.authorization()},
+            timeout=self._timeout,
+            proxy=self._proxy,
+            allow_redirects=False,
+        ) as answer:
+            content = bytearray()
+            # In pieces, since aiohttp inflates no more than it is asked for.
+            async for piece in answer.content.iter_any():
+                if len(content) + len(piece) > limit:
+                    raise too_long(answer.status, limit, kling_task_id)
+                content += piece
+            return Answer(answer.status, answer.raw_headers, bytes(content))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
         await self._session.close()
 
     async def __aenter__(self) -> Self:

@@ -135,6 +135,16 @@ def _details(error: Exception) -> str:
     return str(error) if isinstance(error, httpx.RequestError | aiohttp.ClientError | OSError) else ""
 
 
+def too_long(status: int, limit: int, kling_task_id: str | None) -> KlingServerError:
+    """The exception for an answer of more bytes than any of the API has."""
+    task = f" for task {kling_task_id}" if kling_task_id else ""
+    return KlingServerError(
+        f"Kling answered{task} with more than {limit} bytes (HTTP {status}); {_LOOK_LATER}.",
+        http_status=status,
+        kling_task_id=kling_task_id,
+    )
+
+
 def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:
     """The exception for an answer that is not a success.
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import math
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -53,7 +57,7 @@ class Asker:
         async with AsyncKlingClient(self._auth, sleep=self._asleep, **self._options) as client:
             return await getattr(client, method)(*args, **kwargs)
 
-    def list(self, **page: int) -> Any:
+    def list(self, **page: float) -> Any:
         """A page of the account's tasks; the asynchronous client reads no more than their statuses."""
         return self.__getattr__("list_statuses" if self._kind == "async" else "list")(**page)
 
@@ -481,6 +485,64 @@ def test_what_the_http_library_stumbles_over_leaves_open_what_a_create_did(
         client.create(request_)
     assert caught.value.request_sent
     assert len(requests) == 1
+
+
+BLANKS = b" " * 40_000_000  # JSON may have them, so the answer is a valid one
+TOO_LONG = {
+    "plain": HEAD % (len(BLANKS) + len(OK)) + b"\r\n" + BLANKS + OK,
+    "inflated": (HEAD % len(packed := gzip.compress(BLANKS + OK, 1)) + b"Content-Encoding: gzip\r\n\r\n" + packed),
+}
+
+
+@pytest.mark.parametrize("method", ["get", "list"])
+@pytest.mark.parametrize("name", TOO_LONG)
+def test_answer_without_end_is_not_read_to_its_end(name: str, method: str, raw_server: Any, asker: Any) -> None:
+    url, _ = raw_server(TOO_LONG[name])
+    ask = getattr(asker("official", url=url), method)
+    with pytest.raises(KlingServerError, match=r"more than \d+ bytes") as caught:
+        ask(deadline=0, **({"kling_task_id": "8334"} if method == "get" else {}))
+    assert caught.value.retryable
+    assert caught.value.kling_task_id == ("8334" if method == "get" else None)
+
+
+def test_a_create_with_an_answer_without_end_leaves_open_what_happened(
+    raw_server: Any, paying: Any, request_: MultiImageToImageRequest
+) -> None:
+    url, requests = raw_server(TOO_LONG["plain"], GOOD)
+    with paying(base_url=url) as client, pytest.raises(KlingServerError, match="may have been created"):
+        client.create(request_)
+    assert len(requests) == 1
+
+
+@pytest.fixture
+def trickling() -> Iterator[str]:
+    """A server that sends its answer at one byte every 50 ms, so that each piece is in time."""
+    listener, stopped = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def run() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(HEAD % 1000 + b"\r\n")
+            while not stopped.wait(0.05):
+                connection.sendall(b" ")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    stopped.set()
+    thread.join()
+    listener.close()
+
+
+def test_answer_that_trickles_in_holds_a_worker_no_longer_than_its_deadline(trickling: str) -> None:
+    began = time.time()
+    with (
+        KlingClient(BearerAuth("k"), base_url=trickling, timeout=0.5) as client,
+        pytest.raises(KlingConnectionError, match="trickles"),
+    ):
+        client.get("8334", deadline=began + 1)
+    assert 0.9 < time.time() - began < 5  # the whole answer would take 50 s
 
 
 def test_headers(raw_server: Any, asker: Any) -> None:

@@ -6,9 +6,12 @@ import httpx
 import jwt
 import pytest
 
-from airflow_kling.api.auth import BearerAuth, JWTAuth
+from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
+from airflow_kling.api.client import KlingClient
+from airflow_kling.exceptions import KlingAPIError, KlingAuthenticationError
 
 ACCESS, SECRET = "an-access-key", "a-secret-key-of-more-than-32-characters"
+SUCCESS = {"code": 0, "data": {"task_id": "8334"}}
 START = 1_800_000_000.0
 
 
@@ -29,12 +32,14 @@ class Server:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.tokens.append(request.headers["Authorization"].removeprefix("Bearer "))
-        status, body = self.answers.pop(0) if self.answers else (200, {})
+        status, body = self.answers.pop(0) if self.answers else (200, SUCCESS)
         return httpx.Response(status, **({"json": body} if not isinstance(body, str) else {"text": body}))
 
 
-def client(auth: httpx.Auth, server: Server) -> httpx.Client:
-    return httpx.Client(auth=auth, transport=httpx.MockTransport(server))
+def client(auth: KlingAuth, server: Server) -> KlingClient:
+    made = KlingClient(auth, sleep=pytest.fail)
+    made._http = httpx.Client(transport=httpx.MockTransport(server))
+    return made
 
 
 def claims(token: str) -> dict[str, object]:
@@ -48,13 +53,13 @@ def clock() -> Clock:
 
 def test_bearer() -> None:
     server = Server()
-    client(BearerAuth("sk-key"), server).get("https://h/")
+    client(BearerAuth("sk-key"), server).get("8334")
     assert server.tokens == ["sk-key"]
 
 
 def test_claims_and_header(clock: Clock) -> None:
     server = Server()
-    client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("https://h/")
+    client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("8334")
     assert claims(server.tokens[0]) == {"iss": ACCESS, "exp": START + 1800, "nbf": START - 5}
     assert jwt.get_unverified_header(server.tokens[0]) == {"alg": "HS256", "typ": "JWT"}
 
@@ -64,7 +69,7 @@ def test_token_is_kept_until_shortly_before_its_end(clock: Clock) -> None:
     http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
     for seconds in (0, 1, 1700, 1739, 1741, 1742):
         clock.now = START + seconds
-        http.get("https://h/")
+        http.get("8334")
     assert len(set(server.tokens[:4])) == 1
     assert len(set(server.tokens[4:])) == 1
     assert server.tokens[3] != server.tokens[4]
@@ -76,7 +81,7 @@ def test_no_token_is_ever_sent_after_its_end(clock: Clock) -> None:
     http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
     for step in range(0, 10_000, 97):
         clock.now = START + step
-        http.get("https://h/")
+        http.get("8334")
         assert claims(server.tokens[-1])["exp"] > clock.now
 
 
@@ -85,14 +90,15 @@ def test_token_out_of_time_is_signed_anew_once(clock: Clock, code: object) -> No
     server = Server((401, {"code": code}))
     http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
     clock.now += 10
-    assert http.post("https://h/", json={"a": 1}).status_code == 200
+    assert http.get("8334").kling_task_id == "8334"
     assert len(server.tokens) == 2
     assert claims(server.tokens[1])["nbf"] == START + 5
 
 
 def test_second_refusal_of_a_token_is_final(clock: Clock) -> None:
-    server = Server((401, {"code": 1004}), (401, {"code": 1004}), (200, {}))
-    assert client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("https://h/").status_code == 401
+    server = Server((401, {"code": 1004}), (401, {"code": 1004}), (200, SUCCESS))
+    with pytest.raises(KlingAuthenticationError):
+        client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("8334")
     assert len(server.tokens) == 2
 
 
@@ -110,7 +116,9 @@ def test_second_refusal_of_a_token_is_final(clock: Clock) -> None:
 )
 def test_other_refusals_are_not_sent_again(clock: Clock, status: int, body: object) -> None:
     server = Server((status, body))
-    assert client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("https://h/").status_code == status
+    with pytest.raises(KlingAPIError) as caught:
+        client(JWTAuth(ACCESS, SECRET, clock=clock), server).get("8334", deadline=0)
+    assert caught.value.http_status == status
     assert len(server.tokens) == 1
 
 
@@ -118,9 +126,9 @@ def test_each_token_is_told_so_that_it_can_be_masked(clock: Clock) -> None:
     told: list[str] = []
     server = Server((401, {"code": 1004}))
     http = client(JWTAuth(ACCESS, SECRET, clock=clock, on_token=told.append), server)
-    http.get("https://h/")
+    http.get("8334")
     clock.now += 1800
-    http.get("https://h/")
+    http.get("8334")
     assert set(told) == set(server.tokens)
     assert len(set(told)) == 2
 
@@ -130,7 +138,7 @@ def test_secrets_are_not_shown(show: object, clock: Clock) -> None:
     told: list[str] = []
     auth = JWTAuth(ACCESS, SECRET, clock=clock, on_token=told.append)
     http = client(auth, Server())
-    http.get("https://h/")
+    http.get("8334")
     assert callable(show)
     shown = "".join(show(item) for item in (auth, BearerAuth("sk-key"), http))
     assert not any(secret in shown for secret in (ACCESS, SECRET, "sk-key", *told))
