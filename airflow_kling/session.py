@@ -121,6 +121,6 @@ class Session:
             return self._client
 
     def _count(self) -> None:
-        gateway = self.gateway
-        metrics.polled(self._throttle.turns, {"gateway": gateway.name if gateway else None}, in_triggerer=True)
-        self._throttle.turns = 0
+        if self._throttle.turns and self._client:
+            metrics.polled(self._throttle.turns, {"gateway": self._client.gateway.name}, in_triggerer=True)
+            self._throttle.turns = 0
