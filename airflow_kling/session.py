@@ -78,18 +78,17 @@ class Session:
         :return: the answer, or the error in its place.
         """
         client = self._client
-        assert client is not None
-        answer = await self._ask(client, question)
-        if isinstance(answer, REFUSED) and (renewed := await self._renewed(client)):
+        answer = await self.ask_once(question)
+        if isinstance(answer, REFUSED) and await self._renewed(client):
             await self.turn()
-            answer = await self._ask(renewed, question)
+            answer = await self.ask_once(question)
         return answer
 
-    async def _ask(
-        self, client: AsyncKlingClient, question: Callable[[AsyncKlingClient], Awaitable[T]]
-    ) -> T | KlingError:
+    async def ask_once(self, question: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
+        """One request, whose turn it is; return the answer, or the error in its place."""
+        assert self._client is not None
         try:
-            answer: T | KlingError = await question(client)
+            answer: T | KlingError = await question(self._client)
         except KlingError as error:
             answer = error
         except Exception as error:  # an odd answer to one question says nothing of the others
@@ -104,21 +103,22 @@ class Session:
             log.error("An answer to connection %s cannot be read (%s); asking on.", self.conn_id, name)
         return KlingServerError(f"The answer cannot be read: {name}")
 
-    async def _renewed(self, refused: AsyncKlingClient) -> AsyncKlingClient | None:
-        """A client that is newer than the one refused, None if there has been no time for another."""
+    async def _renewed(self, refused: AsyncKlingClient | None) -> bool:
+        """Whether there is a newer client than the one refused."""
         async with self._reconnecting:
             if self._client is not refused:
-                return self._client
+                return True
             if self._clock() - self._reconnected_at < RECONNECT_GAP:
-                return None
+                return False
             self._reconnected_at = self._clock()
             try:
                 await self.open()
             except Exception as error:  # the refusal is what is told: it came first
                 log.warning("Connection %s cannot be looked up again: %s", self.conn_id, type(error).__name__)
-                return None
-            await refused.aclose()  # its other requests under way are lost, and so repeated
-            return self._client
+                return False
+            if refused:
+                await refused.aclose()  # its other requests under way are lost, and so repeated
+            return True
 
     def _count(self) -> None:
         if self._throttle.turns and self._client:

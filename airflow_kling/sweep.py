@@ -52,7 +52,7 @@ class TaskList:
         unseen, seen = set(sought), set[str]()
         for number in range(1, most_pages(watched) + 1):
             await self._session.turn()
-            tasks = await self._session.ask(partial(_page, number=number))
+            tasks = await self._session.ask_once(partial(_page, number=number))
             if isinstance(tasks, KlingError):
                 log.info("Connection %s: without the list for %.0f s: %s", self._session.conn_id, REST, tasks)
                 self._rests_until = self._clock() + REST

@@ -15,7 +15,13 @@ import pytest
 from airflow_kling import pacing, polling, sweep
 from airflow_kling.api.gateway import COMETAPI, OFFICIAL, Gateway
 from airflow_kling.api.models import KlingTask, TaskStatus
-from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingRateLimitError, KlingServerError
+from airflow_kling.exceptions import (
+    KlingAuthenticationError,
+    KlingError,
+    KlingPermissionError,
+    KlingRateLimitError,
+    KlingServerError,
+)
 from airflow_kling.polling import StatusPoller
 from airflow_kling.watch import Agenda, Watch
 
@@ -31,6 +37,7 @@ class Client:
         self.asked: list[str] = []
         self.got: list[str] = []
         self.get_errors: list[Exception] = []
+        self.list_errors: list[Exception] = []
         self.pages = 0
         self.at_once = self.most_at_once = 0
         self.closed = False
@@ -55,8 +62,8 @@ class Client:
 
     async def list_statuses(self, *, page: int, page_size: int, deadline: float) -> list[TaskStatus]:
         self.pages += 1
-        if self.errors:
-            raise self.errors.pop(0)
+        if self.list_errors:
+            raise self.list_errors.pop(0)
         newest_first = list(reversed(self.statuses.items()))
         some = newest_first[(page - 1) * page_size : page * page_size]
         return [TaskStatus(task_id, status, time.time()) for task_id, status in some]
@@ -411,7 +418,7 @@ def test_paging_stops_at_pages_older_than_every_due_task(monkeypatch: pytest.Mon
 def test_a_list_that_fails_falls_back_to_single_queries() -> None:
     client = Client(OFFICIAL)
     client.statuses = {str(i): "succeed" for i in range(10)}
-    client.errors = [KlingServerError("500")]
+    client.list_errors = [KlingServerError("500")]
 
     async def main() -> list[Any]:
         connect = Connections(kling=client)
@@ -441,6 +448,19 @@ def test_a_list_that_hangs_holds_nobody_up_for_long_and_is_left_out(monkeypatch:
 
     assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
     assert client.pages == 1
+
+
+def test_a_list_that_the_account_may_not_read_is_no_reason_to_connect_anew() -> None:
+    client = Client(OFFICIAL)
+    client.statuses = {str(i): "succeed" for i in range(10)}
+    client.list_errors = [KlingPermissionError("403")]
+    connect = Connections(kling=client)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(waiting(connect, str(i)) for i in range(10)))
+
+    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert connect.looked_up == {"kling": 1}
 
 
 @pytest.mark.parametrize(("ignores_page", "most"), [(True, 2), (False, 4)])
