@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -103,10 +104,16 @@ class Calls:
         return delay
 
 
-def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for a host, as httpx would find it."""
+def proxy_for(base_url: str) -> tuple[str | None, dict[str, str]]:
+    """The proxy that the environment names for a host, as httpx would find it, and the header that opens it.
+
+    They are apart because aiohttp's errors quote the URL.
+    """
     url = httpx.URL(base_url)
-    if proxy_bypass(url.host):
-        return None
-    proxies = getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
+    proxies = {} if proxy_bypass(url.host) else getproxies()
+    if not (named := proxies.get(url.scheme) or proxies.get("all")):
+        return None, {}
+    proxy = httpx.Proxy(named if "://" in named else f"http://{named}")
+    if not proxy.raw_auth:
+        return str(proxy.url), {}
+    return str(proxy.url), {"Proxy-Authorization": f"Basic {b64encode(b':'.join(proxy.raw_auth)).decode()}"}

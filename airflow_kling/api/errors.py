@@ -108,8 +108,10 @@ _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
+    httpx.ProxyError,  # the proxy made no tunnel
     httpx.UnsupportedProtocol,
     aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
 )
 
 
@@ -129,7 +131,12 @@ def no_answer(error: Exception, base_url: str, kling_task_id: str | None) -> Kli
 
 
 def _details(error: Exception) -> str:
-    """What happened, of errors that are known to quote no header: a LocalProtocolError quotes the one it refuses."""
+    """What happened, of errors that are known to quote no secret.
+
+    A LocalProtocolError quotes the header that it refuses, and a ClientResponseError the URL that it asked.
+    """
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.status} {error.message}"
     if isinstance(error, httpx.LocalProtocolError):
         return ""
     return str(error) if isinstance(error, httpx.RequestError | aiohttp.ClientError | OSError) else ""

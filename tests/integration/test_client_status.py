@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
-from airflow_kling.api.client import AsyncKlingClient
+from airflow_kling.api.client import AsyncKlingClient, KlingClient
 from airflow_kling.api.gateway import GATEWAYS, OFFICIAL
 from airflow_kling.api.models import MultiImageToImageRequest, TaskStatus
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
@@ -23,6 +24,10 @@ HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r
 
 
 def ask(method: str, task_id: str, url: str, auth: KlingAuth, **options: Any) -> Any:
+    if method == "sync":
+        with KlingClient(auth, base_url=url, **options) as blocking:
+            return blocking.get(task_id, deadline=0)
+
     async def main() -> Any:
         async with AsyncKlingClient(auth, base_url=url, **options) as client:
             return await (client.status(task_id) if method == "status" else client.get(task_id, deadline=0))
@@ -36,8 +41,6 @@ def status(task_id: str, url: str, key: str = KEY, **options: Any) -> TaskStatus
 
 
 def create(emulator: Emulator, subjects: list[str], gateway: str) -> str:
-    from airflow_kling.api.client import KlingClient
-
     request = MultiImageToImageRequest.parse({"subject_images": subjects, "prompt": "two friends"})
     with KlingClient(BearerAuth(emulator.api_key), base_url=emulator.url, gateway=GATEWAYS[gateway]) as client:
         return client.create(request).kling_task_id
@@ -156,3 +159,32 @@ def test_the_proxy_of_the_environment(method: str, raw_server: Any, monkeypatch:
     direct, arrived = raw_server(answered(json.dumps(PROCESSING).encode()))
     assert ask(method, "8334", direct, BearerAuth(KEY)).status == "processing"
     assert arrived[0].startswith(b"GET /kling/")
+
+
+CLOSED = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("method", ["status", "get", "sync"])
+def test_a_proxy_that_lets_nobody_in_is_told_without_its_password(
+    method: str, raw_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, received = raw_server(CLOSED)
+    monkeypatch.setenv("https_proxy", proxy.replace("http://", "http://user:ProxyPassw0rd@"))
+    with pytest.raises(KlingConnectionError) as caught:
+        ask(method, "8334", "https://kling.example", BearerAuth(KEY))
+    head = received[0].decode()
+    assert head.startswith("CONNECT kling.example:443 HTTP/1.1")
+    assert "Proxy-Authorization: Basic dXNlcjpQcm94eVBhc3N3MHJk\r\n" in head
+    assert KEY not in head
+    assert "407" in str(caught.value)
+    assert not caught.value.request_sent
+    assert "the request was not sent" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + str(vars(caught.value))
+    assert "ProxyPassw0rd" not in shown
+
+
+def test_proxy_without_a_scheme_is_an_http_one(raw_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, received = raw_server(answered(json.dumps(PROCESSING).encode()))
+    monkeypatch.setenv("http_proxy", proxy.removeprefix("http://"))
+    assert status("8334", "http://kling.example").status == "processing"
+    assert b"Proxy-Authorization" not in received[0]

@@ -69,7 +69,7 @@ LOST = [
     (httpx.WriteError("reset"), True),
     (httpx.CloseError("reset"), True),
     (httpx.RemoteProtocolError("dropped"), True),
-    (httpx.ProxyError("proxy"), True),
+    (httpx.ProxyError("proxy"), False),
     (httpx.DecodingError("gzip"), True),
     (httpx.TooManyRedirects("many"), True),
 ]
