@@ -7,7 +7,8 @@ from airflow_kling.api.models import KlingTask
 from airflow_kling.exceptions import KlingAPIError, KlingTaskNotFoundError
 
 PAGE_SIZE = 500  # the most that one page may have [C]
-MAX_PAGES = 20  # the ten thousand newest tasks of the account
+LAST_PAGE = 1000  # that the API gives [C]
+MAX_TASKS = 10_000  # the newest of the account that are looked through
 CLOCKS_APART = 600.0  # seconds by which the API's created_at may lie before our own note of the POST
 
 
@@ -37,14 +38,25 @@ def find(client: KlingClient, external_task_id: str) -> KlingTask | None:
 def search(client: KlingClient, external_task_id: str, *, since: float) -> KlingTask | None:
     """The task with our own id in the account's list, newest first.
 
+    Only the end of the list, or a page older than the submission, says that there is none: a page may have fewer tasks
+    than were asked for, and after a "none" somebody pays again.
+
     :param since: epoch seconds before which it cannot have been made; 0 when that is not known.
     """
-    for page in range(1, MAX_PAGES + 1):
+    seen: set[str] = set()
+    for page in range(1, LAST_PAGE + 1):
         tasks = client.list(page=page, page_size=PAGE_SIZE)
         for task in tasks:
             if task.external_task_id == external_task_id:
                 return task
-        oldest = tasks[-1].created_at if tasks else None
-        if len(tasks) < PAGE_SIZE or (oldest is not None and oldest.timestamp() < since - CLOCKS_APART):
+        known = len(seen)
+        seen.update(task.kling_task_id for task in tasks)
+        if not known < len(seen) < MAX_TASKS or _is_older(tasks, since - CLOCKS_APART):
             break
     return None
+
+
+def _is_older(tasks: list[KlingTask], moment: float) -> bool:
+    """Whether the newest is, since a single odd date says nothing of the others."""
+    created = [task.created_at.timestamp() for task in tasks if task.created_at is not None]
+    return bool(created) and max(created) < moment

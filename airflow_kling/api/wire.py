@@ -89,31 +89,42 @@ def read_task(response: httpx.Response, *, now: float, kling_task_id: str | None
 
 
 def read_page(response: httpx.Response, *, now: float) -> list[KlingTask]:
-    """The tasks in an answer to list, in the API's order."""
+    """The tasks in an answer to list, in the API's order; none means that the page is empty, not that it is odd."""
     body = read_success(response, now=now)
     data = body.get("data")
     if not isinstance(data, list):
         _not_a_task(response, body, None)
-    tasks = (_task(item, None, None) for item in data if isinstance(item, dict))
-    return [task for task in tasks if task is not None]
+    read = (_task(item, None, None) for item in data if isinstance(item, dict))
+    tasks = [task for task in read if task is not None]
+    if data and not tasks:
+        _not_a_task(response, body, None)
+    return tasks
 
 
 def read_statuses(response: httpx.Response, *, now: float) -> list[TaskStatus]:
-    """The statuses in an answer to list, and no more: a page of 500 holds an event loop for ~3 ms, not 15."""
+    """The statuses in an answer to list, and no more: a page of 500 holds an event loop for ~3 ms, not 15.
+
+    An item that does not plainly say its status is left out, for the query of the task to tell.
+    """
     body = read_success(response, now=now)
     data = body.get("data")
     if not isinstance(data, list):
         _not_a_task(response, body, None)
-    return [_brief(item) for item in data if isinstance(item, dict) and item.get("task_id")]
+    return [_brief(item) for item in data if _says_status(item)]
 
 
 def read_status(content: bytes) -> TaskStatus | None:
     """The status in a plain successful answer to query; None for any other, which is :func:`read_task`'s to read."""
     body = _json(content)
     data = body.get("data") if _is_success(body) else None
-    if not isinstance(data, dict) or "task_status" not in data or "task_id" not in data or "status" in data:
-        return None
-    return None if "data" in data else _brief(data)
+    return _brief(data) if _says_status(data) else None
+
+
+def _says_status(data: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it is a native body with an id and a status of its own, and not a wrapped one."""
+    if not isinstance(data, dict) or not data.get("task_id") or "status" in data or "data" in data:
+        return False
+    return isinstance(data.get("task_status"), str) and data["task_status"] != ""
 
 
 def _brief(task: dict[str, Any]) -> TaskStatus:

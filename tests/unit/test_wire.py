@@ -312,8 +312,8 @@ def test_page_of_tasks() -> None:
     assert [(task.kling_task_id, task.status) for task in tasks] == [("2", "processing"), ("1", "succeed")]
 
 
-@pytest.mark.parametrize("data", [None, {}, "x"], ids=str)
-def test_page_that_is_no_list(data: Any) -> None:
+@pytest.mark.parametrize("data", [None, {}, "x", ["x"], [{}, None], [{"task_status": "succeed"}]], ids=str)
+def test_page_that_is_no_list_of_tasks(data: Any) -> None:
     with pytest.raises(KlingServerError):
         wire.read_page(answer({"code": 0, "data": data}), now=NOW)
 
@@ -323,6 +323,12 @@ def test_statuses_of_a_page() -> None:
         {"task_id": 2, "task_status": "processing", "created_at": 1766737710125},
         {"task_id": "1", "task_status": "succeeded", "created_at": "soon"},
         {"task_status": "processing"},
+        {"task_id": "3"},
+        {"task_id": "4", "task_status": None},
+        {"task_id": "5", "task_status": 3},
+        {"task_id": "6", "task_status": ""},
+        {"task_id": "7", "task_status": "processing", "status": "SUCCESS"},
+        {"task_id": "8", "status": "SUCCESS", "data": {"task_status": "succeed"}},
         None,
         "x",
     ]
