@@ -57,7 +57,7 @@ def share_of_run(
 ) -> list[str]:
     """Return the manifests of the events that are this run's.
 
-    :param mine: the events that Airflow has handed to this run.
+    :param mine: the events that Airflow has handed to this run; unlike the others they do not name their runs.
     :param before: the last events before those: they are previous runs'.
     :param since: the events between those and the start of this run.
     :param taken: what a run has taken, by its id; None when it has not decided yet.
@@ -68,12 +68,17 @@ def share_of_run(
 
     known = {run.run_id: run for event in (*before, *since) for run in others(event)}.values()
 
-    def is_free(event: Any) -> bool:
-        """Nobody has taken it, and the run that Airflow has handed it to has said so."""
+    def is_taken(event: Any) -> bool:
         manifest = event.extra["manifest"]
-        if any(event.timestamp <= run.start_date and manifest in (taken(run.run_id) or ()) for run in known):
-            return False
+        return any(event.timestamp <= run.start_date and manifest in (taken(run.run_id) or ()) for run in known)
+
+    def is_left(event: Any) -> bool:
+        """The run that Airflow has handed it to, if any, has decided."""
         return all(taken(run.run_id) is not None for run in others(event))
 
-    events = (event for event in (*mine, *since) if "manifest" in (event.extra or {}))
-    return list(dict.fromkeys(event.extra["manifest"] for event in events if is_free(event)))
+    events = (*filter(_has_manifest, mine), *filter(is_left, filter(_has_manifest, since)))
+    return list(dict.fromkeys(event.extra["manifest"] for event in events if not is_taken(event)))
+
+
+def _has_manifest(event: Any) -> bool:
+    return "manifest" in (event.extra or {})

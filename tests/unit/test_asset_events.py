@@ -29,8 +29,13 @@ def event(second: float, manifest: str | None, *runs: Any) -> Any:
     return SimpleNamespace(timestamp=at(second), extra=extra, created_dagruns=list(runs))
 
 
+def handed_over(events: Sequence[Any]) -> list[Any]:
+    """As ``triggering_asset_events`` has them: without the runs."""
+    return [SimpleNamespace(timestamp=one.timestamp, extra=one.extra) for one in events]
+
+
 def share(mine: Sequence[Any], before: Sequence[Any] = (), since: Sequence[Any] = (), **taken: list[str]) -> list[str]:
-    return share_of_run(DAG_ID, "this", mine, before, since, taken.get)
+    return share_of_run(DAG_ID, "this", handed_over(mine), before, since, taken.get)
 
 
 def test_the_events_that_airflow_has_handed_over() -> None:
@@ -130,7 +135,7 @@ class Scheduler:
     def decide(self, made: Any) -> None:
         self.taken[made.run_id] = manifests_of_run(
             {
-                "triggering_asset_events": {"asset": self.mine[made.run_id]},
+                "triggering_asset_events": {"asset": handed_over(self.mine[made.run_id])},
                 "dag_run": made,
                 "ti": SimpleNamespace(task_id="archived", xcom_pull=lambda task_ids, run_id: self.taken.get(run_id)),
                 "inlet_events": {"asset": History(self.events)},
