@@ -13,6 +13,8 @@ from typing import Any
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
+from airflow_kling.assets import asset_uri
+
 
 def addresses(references: Iterable[Mapping[str, Any]]) -> list[str]:
     """URIs of reference images, from their descriptions; each once."""
@@ -36,9 +38,9 @@ def report_hook_lineage(hook: Any, *, inputs: Iterable[str] = (), outputs: Itera
     """Tell Airflow's collector, which is at work only where somebody reads it."""
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
     for uri in inputs:
-        collector.add_input_asset(context=hook, uri=uri)
+        collector.add_input_asset(context=hook, uri=asset_uri(uri))
     for uri in outputs:
-        collector.add_output_asset(context=hook, uri=uri)
+        collector.add_output_asset(context=hook, uri=asset_uri(uri))
 
 
 def _absolute(uri: str) -> str:

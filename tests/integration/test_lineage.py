@@ -72,6 +72,11 @@ def test_references_are_inputs_and_images_and_manifest_are_outputs(collected: An
     assert outputs == {SUMMARY["manifest"], *(image["uri"] for image in SUMMARY["images"])}
 
 
+def test_an_address_that_is_not_ascii_ends_no_task_on_airflow_2(collected: Any) -> None:
+    lineage.report_hook_lineage(object(), inputs=["s3://refs/grün.png"], outputs=["s3://bucket/für uns/0.png"])
+    assert collected() == ({"s3://refs/gr%C3%BCn.png"}, {"s3://bucket/f%C3%BCr uns/0.png"})
+
+
 def test_without_a_reader_nothing_is_collected_and_nothing_fails() -> None:
     lineage.report_hook_lineage(object(), inputs=["https://example.com/a.png"])
 
