@@ -34,6 +34,11 @@ def read(content: bytes) -> Any:
     return wire.read_task(httpx.Response(200, content=content), now=time.time())
 
 
+def signed(request: httpx.Request) -> httpx.Request:
+    request.headers["Authorization"] = HEADERS["Authorization"]
+    return request
+
+
 @asynccontextmanager
 async def nothing(url: str) -> AsyncIterator[Poll]:
     async def poll(job: str) -> None:
@@ -44,7 +49,7 @@ async def nothing(url: str) -> AsyncIterator[Poll]:
 
 @asynccontextmanager
 async def httpx_own(url: str, **options: Any) -> AsyncIterator[Poll]:
-    async with httpx.AsyncClient(auth=BearerAuth(EMULATOR_KEY), limits=LIMITS, trust_env=False, **options) as client:
+    async with httpx.AsyncClient(auth=signed, limits=LIMITS, trust_env=False, **options) as client:
 
         async def poll(job: str) -> Any:
             return wire.read_task(await client.send(wire.query_request(GATEWAY, url, job)), now=time.time())

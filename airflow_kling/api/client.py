@@ -209,16 +209,16 @@ class AsyncKlingClient(Calls):
             headers={"Authorization": self._auth.authorization()},
             timeout=self._timeout,
             proxy=self._proxy,
-            proxy_headers=self._proxy_headers,
+            proxy_headers=self._proxy_headers or None,
             allow_redirects=False,
         ) as answer:
-            content = bytearray()
-            # In pieces, since aiohttp inflates no more than it is asked for.
-            async for piece in answer.content.iter_any():
-                if len(content) + len(piece) > limit:
+            pieces, size = [], 0
+            while not answer.content.at_eof():  # in pieces, since aiohttp inflates no more than it is asked for
+                pieces.append(await answer.content.readany())
+                size += len(pieces[-1])
+                if size > limit:
                     raise too_long(answer.status, limit, kling_task_id)
-                content += piece
-            return Answer(answer.status, answer.raw_headers, bytes(content))
+            return Answer(answer.status, answer.raw_headers, b"".join(pieces))
 
     async def aclose(self) -> None:
         """Close the connections."""
