@@ -15,20 +15,20 @@ from airflow_kling.exceptions import KlingInputError
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket, reached through ``aws_default`` and ``team_aws``."""
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket, reached through ``aws_default`` and ``team_aws``, whose storage Airflow keeps: one server for all."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    extra = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "an-id", "password": "a-secret", "extra": extra}
-    for conn_id in ("AWS_DEFAULT", "TEAM_AWS"):
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id}", json.dumps(connection))
     client = boto3.client("s3", aws_access_key_id="an-id", aws_secret_access_key="a-secret", **extra)
     client.create_bucket(Bucket="refs")
-    yield "refs"
+    with pytest.MonkeyPatch.context() as patch:
+        for conn_id in ("AWS_DEFAULT", "TEAM_AWS"):
+            patch.setenv(f"AIRFLOW_CONN_{conn_id}", json.dumps(connection))
+        yield "refs"
     server.stop()
 
 
