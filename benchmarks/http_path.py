@@ -15,8 +15,8 @@ from benchmarks.report import progress, publish, table
 NAMES = {
     "session_per_poll": "aiohttp, a session per poll (HttpSensorTrigger)",
     "httpx": "httpx, its own transport",
-    "package": "httpx over httpx-aiohttp (this package)",
-    "prebuilt": "requests straight into the httpx-aiohttp transport",
+    "package": "aiohttp, a whole task (this package)",
+    "prebuilt": "requests straight into httpx-aiohttp's transport",
     "aiohttp": "aiohttp, answer read as this package does",
     "aiohttp_status_only": "aiohttp, only the status read",
     "http1_hypercorn": "httpx, HTTP/1.1, other server",
@@ -86,7 +86,7 @@ def _timed(decode: Callable[[bytes], Any], page: bytes) -> float:
 
 def main() -> None:
     quick = is_quick(__doc__)
-    extra_packages("h2", "hypercorn", "orjson")
+    extra_packages("h2", "httpx-aiohttp", "hypercorn", "orjson")
     use_extra_packages()
     ways, pages = carried(quick), decoded()
     ours, peer = ways["package"]["cpu_ms_1"], pages["json"]

@@ -20,7 +20,6 @@ _PACKAGES = (
     "apache-airflow-providers-amazon",
     "aiohttp",
     "httpx",
-    "httpx-aiohttp",
     "boto3",
 )
 

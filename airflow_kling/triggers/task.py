@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -36,8 +35,6 @@ def _shorten_collections() -> None:
 
 async def _connect(kling_conn_id: str) -> tuple[AsyncKlingClient, float]:
     _shorten_collections()
-    # Airflow 2.11 would write a line for each request to the log of a task, which is a database loop of its supervisor.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     hook = KlingHook(kling_conn_id)
     client = await hook.get_async_conn()
     return client, hook.settings.max_requests_per_second
