@@ -160,7 +160,7 @@ def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_
     :param kling_task_id: the task that was asked for, None for a create.
     """
     code, message, request_id = _fields(body)
-    reading = _read(response.status_code, code, body, of_task=kling_task_id is not None)
+    reading = _read(response, code, body, of_task=kling_task_id is not None)
     status = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
     said = f': "{message}"' if message else ""
     task = f" for task {kling_task_id}" if kling_task_id else ""
@@ -192,30 +192,25 @@ def _fields(body: Any) -> tuple[str, str, str]:
     )
 
 
-def _read(status: int, code: str, body: Any, *, of_task: bool) -> Reading:
+def _read(response: httpx.Response, code: str, body: Any, *, of_task: bool) -> Reading:
     if of_task and code in TASK_NOT_FOUND_CODES:
         return _TASK_NOT_FOUND
     if code in BY_CODE:
         return BY_CODE[code]
-    reading = _read_status(status, is_json=isinstance(body, dict))
-    return _passing(reading) if of_task and not _is_of_the_api(status, body) else reading
+    reading = _read_status(response.status_code, is_json=isinstance(body, dict))
+    return _passing(reading) if of_task and not _is_of_the_api(response, body) else reading
 
 
-def _is_of_the_api(status: int, body: Any) -> bool:
-    """Whether the API itself answered: in one of its envelopes, and with a status that is not a go-between's."""
-    return isinstance(body, dict) and ("code" in body or "error" in body) and not _is_of_a_proxy(status)
-
-
-def _is_of_a_proxy(status: int) -> bool:
-    return 300 <= status < 400 or status in (425, 499)  # elsewhere, too early, hung up
+def _is_of_the_api(response: httpx.Response, body: Any) -> bool:
+    """Whether the API itself answered: in JSON, or refusing the key without a word, which a login page does not do."""
+    status = response.status_code
+    if 300 <= status < 400 or status in (425, 499):  # elsewhere, too early, hung up: who says so is in between
+        return False
+    return isinstance(body, dict) or (status in (401, 403) and "html" not in response.headers.get("Content-Type", ""))
 
 
 def _passing(reading: Reading) -> Reading:
-    """The same of a query that something in between answered: a page that goes by must not end the wait for a task.
-
-    That holds for a bare 401 or 403 too: the API refuses a key in JSON, and a task that is paid for is not given up
-    for a login page. A key that is refused without a word is told when the wait is over.
-    """
+    """The same of a query that something in between answered: a page that goes by must not end the wait for a task."""
     if issubclass(reading.error, KlingRateLimitError | KlingServerError):
         return reading
     return Reading(KlingServerError, reading.what, f"try again later, and if it stays so {reading.advice}")
