@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable
@@ -96,7 +97,11 @@ class StatusPoller:
         watch = Watch(kling_task_id, deadline, poke_interval, since, ended)
         try:
             self._join(watch)
-            verdict = await self._verdict(watch)
+            overdue = self._when_overdue(watch)
+            try:
+                verdict = await ended
+            finally:
+                overdue.cancel()
             if not with_task or verdict != "succeed":
                 return verdict, None
             with suppress(TimeoutError):
@@ -106,12 +111,10 @@ class StatusPoller:
         finally:
             self._leave(watch)
 
-    async def _verdict(self, watch: Watch) -> str:
-        try:
-            async with asyncio.timeout(max(watch.deadline, watch.due) + OVERDUE - self._clock()):
-                return await watch.ended
-        except TimeoutError:
-            return pacing.TIMED_OUT
+    def _when_overdue(self, watch: Watch) -> asyncio.TimerHandle:
+        """A bare timer: ``asyncio.timeout`` makes objects for each wait that every garbage collection walks."""
+        delay = max(watch.deadline, watch.due) + OVERDUE - self._clock()
+        return asyncio.get_running_loop().call_later(delay, watch.end, pacing.TIMED_OUT, math.inf)
 
     async def _whole(self, kling_task_id: str) -> KlingTask | None:
         for attempt in itertools.count(1):

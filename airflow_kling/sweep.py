@@ -36,6 +36,7 @@ class TaskList:
         self._session = session
         self._clock = clock
         self._rests_until = -math.inf
+        self._most_watched = 0
 
     def worth_reading(self, tasks: int) -> bool:
         """Whether to read it for so many tasks, rather than to ask for each."""
@@ -50,7 +51,8 @@ class TaskList:
         :param watched: how many tasks are waited for in all.
         """
         unseen, seen = set(sought), set[str]()
-        for number in range(1, most_pages(watched) + 1):
+        self._most_watched = max(self._most_watched, watched)  # those that have ended are still in the list
+        for number in range(1, most_pages(self._most_watched) + 1):
             await self._session.turn()
             tasks = await self._session.ask_once(partial(_page, number=number))
             if isinstance(tasks, KlingError):
