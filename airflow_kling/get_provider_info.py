@@ -29,7 +29,10 @@ def get_provider_info() -> dict[str, object]:
         "sensors": [{"integration-name": "Kling", "python-modules": ["airflow_kling.sensors.task"]}],
         "hooks": [{"integration-name": "Kling", "python-modules": ["airflow_kling.hooks.kling"]}],
         "triggers": [{"integration-name": "Kling", "python-modules": ["airflow_kling.triggers.task"]}],
-        "extra-links": ["airflow_kling.links.KlingGalleryLink", "airflow_kling.links.S3ConsoleLink"],
+        "extra-links": [
+            "airflow_kling.reporting.links.KlingGalleryLink",
+            "airflow_kling.reporting.links.S3ConsoleLink",
+        ],
         "connection-types": [CONNECTION_TYPE],
         "plugins": [
             {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"}

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, cast
 
 from airflow.providers.common.compat.sdk import TaskGroup, XComArg, task_group
 
-from airflow_kling import asking, destinations, pacing
 from airflow_kling.exceptions import KlingInputError
-from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.operators.archive import MIB, KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.polling import schedule
 from airflow_kling.sensors.task import KlingTaskSensor
 
 try:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 #: What differs from row to row; everything else is the same for all of them.
-MAPPABLE = (*asking.FIELDS, "destination")
+MAPPABLE = (*templates.FIELDS, "destination")
 
 
 class KlingImages(DependencyMixin):
@@ -182,14 +183,14 @@ def kling_image(
     s3_extra_args: dict[str, Any] | None = None,
     max_image_bytes: int = 64 * MIB,
     outlets: Sequence[Any] | None = None,
-    submit_timeout: timedelta | float = pacing.TIMEOUT,
+    submit_timeout: timedelta | float = schedule.TIMEOUT,
     on_unknown: Literal["fail", "resubmit"] = "fail",
     on_clear: Literal["new", "reuse"] = "new",
     on_input_change: Literal["fail", "new"] = "fail",
     deferrable: bool = True,
     start_from_trigger: bool = False,
-    poke_interval: timedelta | float = pacing.POKE_INTERVAL,
-    timeout: timedelta | float = pacing.TIMEOUT,
+    poke_interval: timedelta | float = schedule.POKE_INTERVAL,
+    timeout: timedelta | float = schedule.TIMEOUT,
     pool: str | None = None,
     default_args: dict[str, Any] | None = None,
 ) -> KlingArchiveImagesOperator:

@@ -96,7 +96,7 @@ def put_obstore(images: Images) -> None:
 
 @cache
 def _s3_store() -> Any:
-    from airflow_kling.archive.store_s3 import S3Store
+    from airflow_kling.storage.s3 import S3Store
 
     return S3Store(BUCKET, "put-kling", aws_conn_id="aws_default")
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from PIL import Image
 
-from airflow_kling import asking
-from airflow_kling.archive import record
 from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
+from airflow_kling.lifecycle import templates
+from airflow_kling.reporting import xcom
 
 BEGAN = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)
 WORDS = ("morning light", "on a beach", "studio, white", "winter market", "neon rain", "oak table", "linen", "a café")
@@ -231,13 +231,13 @@ def _xcoms(one: Generation, run: int, pictures: Pictures, *, on_disk: bool) -> I
     values = {
         ("submit", "return_value"): one.kling_task_id,
         ("submit", "kling_task_id"): one.kling_task_id,
-        ("submit", asking.xcom_key(one.kling_task_id)): request,
+        ("submit", templates.xcom_key(one.kling_task_id)): request,
     }
     if one.archived:
         summary = pictures.archive(one, on_disk=on_disk)
         values["wait", "return_value"] = finished(one)
         values["archive", "return_value"] = summary
-        values["archive", record.xcom_key(one.kling_task_id)] = record.describe(
+        values["archive", xcom.xcom_key(one.kling_task_id)] = xcom.describe(
             summary, task=finished(one), asked=request, conn_id=None
         )
     for (task_id, key), value in values.items():

@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 import httpx
 
-from airflow_kling.api import wire
+from airflow_kling.api import protocol
 from airflow_kling.api.auth import BearerAuth
-from airflow_kling.api.gateway import GATEWAYS, Gateway
+from airflow_kling.api.gateways import GATEWAYS, Gateway
 from benchmarks.processes import use_extra_packages
 from benchmarks.report import percentile
 from demo.stack import EMULATOR_KEY
@@ -24,14 +24,14 @@ from demo.stack import EMULATOR_KEY
 Poll = Callable[[str], Awaitable[Any]]
 RATE = 200  # polls a second
 BURSTS = (1, 16)  # polls that begin together
-HEADERS = {**wire.HEADERS, "Authorization": f"Bearer {EMULATOR_KEY}"}
+HEADERS = {**protocol.HEADERS, "Authorization": f"Bearer {EMULATOR_KEY}"}
 LIMITS = httpx.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=90)
 GATEWAY: Gateway = GATEWAYS["cometapi"]
 
 
 def read(content: bytes) -> Any:
     """What every way does with an answer that httpx has not made an object of."""
-    return wire.read_task(httpx.Response(200, content=content), now=time.time())
+    return protocol.read_task(httpx.Response(200, content=content), now=time.time())
 
 
 def signed(request: httpx.Request) -> httpx.Request:
@@ -52,7 +52,7 @@ async def httpx_own(url: str, **options: Any) -> AsyncIterator[Poll]:
     async with httpx.AsyncClient(auth=signed, limits=LIMITS, trust_env=False, **options) as client:
 
         async def poll(job: str) -> Any:
-            return wire.read_task(await client.send(wire.query_request(GATEWAY, url, job)), now=time.time())
+            return protocol.read_task(await client.send(protocol.query_request(GATEWAY, url, job)), now=time.time())
 
         yield poll
 
@@ -77,7 +77,7 @@ async def prebuilt(url: str) -> AsyncIterator[Poll]:
             request = httpx.Request("GET", f"{url}{GATEWAY.tasks_path}/{job}", headers=HEADERS, extensions=extensions)
             response = await transport.handle_async_request(request)
             await response.aread()
-            return wire.read_task(response, now=time.time())
+            return protocol.read_task(response, now=time.time())
 
         yield poll
 

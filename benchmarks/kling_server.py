@@ -17,10 +17,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_kling.emulator.config import Duration, EmulatorConfig
-from airflow_kling.emulator.gateways import GATEWAYS
+from airflow_kling.emulator.requests import validate
+from airflow_kling.emulator.routes import GATEWAYS
 from airflow_kling.emulator.server import Server, _listen, build_app
-from airflow_kling.emulator.validation import validate
-from airflow_kling.emulator.world import World
+from airflow_kling.emulator.services import World
 
 UNTIL_DONE = "/until-done"
 _FINISHED = (b'"task_status":"succeed"', b'"task_status":"failed"')

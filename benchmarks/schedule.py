@@ -1,6 +1,6 @@
 """When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s.
 
-A simulation over :mod:`airflow_kling.pacing`, and one run over HTTP to see that it tells the truth.
+A simulation over :mod:`airflow_kling.polling.schedule`, and one run over HTTP to see that it tells the truth.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from airflow_kling import pacing
+from airflow_kling.polling import schedule
 from benchmarks.processes import is_quick, listening
 from benchmarks.report import percentile, publish, show, table
 from benchmarks.waiting import NAMES, OURS, SENSOR, run_one
@@ -23,12 +23,12 @@ Looks = Callable[[float, random.Random], tuple[int, float]]
 
 def paced(end: float, dice: random.Random) -> tuple[int, float]:
     """Requests and delay of a generation that ends at this age."""
-    options = {"since": 0.0, "deadline": 1e9, "poke_interval": pacing.POKE_INTERVAL}
-    at = pacing.first_look(now=0.0, dice=dice.random(), **options)
+    options = {"since": 0.0, "deadline": 1e9, "poke_interval": schedule.POKE_INTERVAL}
+    at = schedule.first_look(now=0.0, dice=dice.random(), **options)
     for requests in itertools.count(1):
         if at >= end:
             return requests, at - end
-        at = pacing.next_look(now=at, dice=dice.random(), **options)
+        at = schedule.next_look(now=at, dice=dice.random(), **options)
     raise AssertionError
 
 

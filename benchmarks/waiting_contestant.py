@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_kling.api.gateway import GATEWAYS
+from airflow_kling.api.gateways import GATEWAYS
 from benchmarks.kling_server import UNTIL_DONE
 from benchmarks.meter import LoopMeter, PeakMemory, idle
 from benchmarks.report import percentile

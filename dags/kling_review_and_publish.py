@@ -26,8 +26,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, Asset, Param, task, task_group
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_kling.asset_events import manifests_of_run
 from airflow_kling.operators.publish import KlingPublishImagesOperator
+from airflow_kling.reporting.triggering_events import manifests_of_run
 
 IMAGES = Asset("kling_images")
 REVIEW_TIMEOUT = timedelta(days=3)

@@ -80,7 +80,7 @@ def test_main_dag_submits_waits_and_archives(main_dag: Any) -> None:
 
 
 def test_main_dag_offers_every_field_of_the_request(main_dag: Any) -> None:
-    from airflow_kling.api.models import MultiImageToImageRequest
+    from airflow_kling.api.tasks import MultiImageToImageRequest
 
     fields = set(MultiImageToImageRequest.model_fields) - {"watermark_info"}
     assert set(main_dag.params) == fields | {"destination"}
@@ -193,8 +193,8 @@ def test_catalog_leaves_an_image_that_is_none_to_fail_alone(
 @pytest.mark.parametrize("sku", [".", ".."])
 def test_catalog_names_the_row_whose_sku_is_no_folder(catalog: ModuleType, tmp_path: Path, sku: str) -> None:
     """In its arguments, by which the row fails alone: see ``kling_image``."""
-    from airflow_kling.archive.store import open_store
     from airflow_kling.exceptions import KlingInputError
+    from airflow_kling.storage.open import open_store
 
     rows = arguments(catalog, tmp_path / "catalog.csv", f"sku,subject_images\n{sku},https://x.test/p.png\n")
     with pytest.raises(KlingInputError, match=rf"^s3://bucket/images/{sku} has '\.' or '\.\.' in its path"):

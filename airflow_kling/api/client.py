@@ -17,11 +17,11 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from airflow_kling.api import wire
+from airflow_kling.api import protocol
 from airflow_kling.api.auth import KlingAuth
-from airflow_kling.api.calls import TASK_SIZE, Answer, Call, Calls, proxy_for
-from airflow_kling.api.errors import no_answer, too_long
-from airflow_kling.api.models import KlingTask, MultiImageToImageRequest, TaskStatus
+from airflow_kling.api.error_table import no_answer, too_long
+from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest, TaskStatus
+from airflow_kling.api.transport import TASK_SIZE, Answer, Call, Calls, proxy_for
 from airflow_kling.exceptions import KlingError
 
 DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
@@ -39,7 +39,7 @@ class KlingClient(Calls):
     rate limit. :meth:`create` costs money and is repeated only where the request never left this machine.
 
     :param auth: :class:`~airflow_kling.api.auth.BearerAuth` or :class:`~airflow_kling.api.auth.JWTAuth`.
-    :param gateway: which API, see :mod:`airflow_kling.api.gateway`.
+    :param gateway: which API, see :mod:`airflow_kling.api.gateways`.
     :param base_url: scheme and host, the gateway's when None.
     :param timeout: seconds to connect, and between two pieces of an answer.
     :param ssl_context: shared by many clients it saves ~50 ms of CPU each.
@@ -85,7 +85,7 @@ class KlingClient(Calls):
 
     def list(self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf) -> list[KlingTask]:
         """One page (1..1000, of 1..500) of the account's tasks, newest first; free; only where ``gateway.has_list``."""
-        return self._call(self._list(page, page_size, wire.read_page), deadline)
+        return self._call(self._list(page, page_size, protocol.read_page), deadline)
 
     def _call(self, call: Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):
@@ -158,7 +158,9 @@ class AsyncKlingClient(Calls):
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=self._ssl_context, limit=CONNECTIONS, keepalive_timeout=KEEPALIVE)
         # Through a tunnel the proxy reads only what opens it, and else the request itself.
-        headers = wire.HEADERS if self.base_url.startswith("https:") else {**wire.HEADERS, **self._proxy_headers}
+        headers = (
+            protocol.HEADERS if self.base_url.startswith("https:") else {**protocol.HEADERS, **self._proxy_headers}
+        )
         return aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
 
     async def get(self, kling_task_id: str, *, deadline: float = math.inf) -> KlingTask:
@@ -171,17 +173,17 @@ class AsyncKlingClient(Calls):
         :raises KlingError: as :meth:`get` does.
         """
         kling_task_id = self._checked(kling_task_id)
-        url = wire.query_url(self.gateway, self.base_url, kling_task_id)
+        url = protocol.query_url(self.gateway, self.base_url, kling_task_id)
         answer = await self._answer(url, TASK_SIZE, kling_task_id)
-        if answer.status == 200 and (status := wire.read_status(answer.content)):
+        if answer.status == 200 and (status := protocol.read_status(answer.content)):
             return status
-        return wire.read_task(answer.as_response(), now=self._clock(), kling_task_id=kling_task_id).brief()
+        return protocol.read_task(answer.as_response(), now=self._clock(), kling_task_id=kling_task_id).brief()
 
     async def list_statuses(
         self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf
     ) -> list[TaskStatus]:
         """The statuses on one page of the account's tasks; see :meth:`KlingClient.list`."""
-        return await self._call(self._list(page, page_size, wire.read_statuses), deadline)
+        return await self._call(self._list(page, page_size, protocol.read_statuses), deadline)
 
     async def _call(self, call: Call[T], deadline: float) -> T:
         for attempt in itertools.count(1):

@@ -1,4 +1,4 @@
-"""The limits of a request as data: the validators of :mod:`airflow_kling.api.models` are made of them.
+"""The limits of a request as data: the validators of :mod:`airflow_kling.api.tasks` are made of them.
 
 Nothing is imported here but ``typing``. A DAG file is parsed every few seconds, and literals that are plainly within
 the limits need no model there, whose import costs as much as all else that a parse needs of this package.

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.archive.download import Download, DownloadLimits
-from airflow_kling.archive.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
 from airflow_kling.archive.manifest import (
     MAX_BYTES,
     Archive,
@@ -23,9 +22,10 @@ from airflow_kling.archive.manifest import (
     dump_manifest,
     parse_manifest,
 )
-from airflow_kling.archive.store import Store
-from airflow_kling.archive.verify import verify_image
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError
+from airflow_kling.media.image import verify_image
+from airflow_kling.storage.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
+from airflow_kling.storage.open import Store
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ import httpcore
 import httpx
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.archive.addresses import AddressRefused, GuardedBackend, Resolver, resolve
-from airflow_kling.archive.verify import verify_image
+from airflow_kling.archive.network_guard import AddressRefused, GuardedBackend, Resolver, resolve
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
+from airflow_kling.media.image import verify_image
 
 #: How the hosts of result URLs answer when a URL has expired or its image was cleared; a fresh URL may work.
 EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.archive.keys import EXTENSIONS, MAX_INDEX, image_key
+from airflow_kling.storage.keys import EXTENSIONS, MAX_INDEX, image_key
 
 SCHEMA: Final = "airflow-provider-kling/manifest"
 VERSION: Final = 1

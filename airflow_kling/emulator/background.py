@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from airflow_kling.emulator.answers import Answers
 from airflow_kling.emulator.references import MAX_BYTES, NotAnImage, Reference, ReferenceStore
-from airflow_kling.emulator.state import PROCESSING, SUBMITTED, Task, TaskStore
+from airflow_kling.emulator.serializers import Answers
+from airflow_kling.emulator.tasks import PROCESSING, SUBMITTED, Task, TaskStore
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from airflow_kling.emulator.world import World
+from airflow_kling.emulator.services import World
 
 
 def control_routes(world: World) -> list[Route]:

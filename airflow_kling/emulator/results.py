@@ -9,9 +9,9 @@ from collections import OrderedDict
 
 from PIL import Image
 
-from airflow_kling.emulator.compose import Brief, compose
+from airflow_kling.emulator.drawing import Brief, compose
 from airflow_kling.emulator.references import Reference, ReferenceStore
-from airflow_kling.emulator.state import Task
+from airflow_kling.emulator.tasks import Task
 
 _KEPT_BYTES = 64 * 1024 * 1024
 

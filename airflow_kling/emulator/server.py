@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from airflow_kling.emulator.api import error_response, kling_routes
 from airflow_kling.emulator.config import EmulatorConfig
 from airflow_kling.emulator.control import control_routes
 from airflow_kling.emulator.errors import kling_error
-from airflow_kling.emulator.faults import FaultBook
-from airflow_kling.emulator.state import TaskStore
-from airflow_kling.emulator.world import World
+from airflow_kling.emulator.faults.book import FaultBook
+from airflow_kling.emulator.http_api import error_response, kling_routes
+from airflow_kling.emulator.services import World
+from airflow_kling.emulator.tasks import TaskStore
 
 
 class Emulator:

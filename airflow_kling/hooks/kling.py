@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_kling.api.client import AsyncKlingClient, KlingClient
-    from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
-    from airflow_kling.api.settings import Settings
+    from airflow_kling.api.connection import Settings
+    from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
 
 # Looked up by test_connection: no task has this id, so "not found" proves that host, route and key are right.
 _NO_SUCH_TASK = "airflow-connection-test"
@@ -92,7 +92,7 @@ class KlingHook(BaseHook):
         return self.settings
 
     def _parse(self, connection: Any, extra: Mapping[str, Any]) -> Settings:
-        from airflow_kling.api.settings import Settings
+        from airflow_kling.api.connection import Settings
 
         return Settings.parse(
             conn_id=self.kling_conn_id,
@@ -138,7 +138,7 @@ class KlingHook(BaseHook):
         :raises KlingAPIError: the API refused it, or failed.
         :raises KlingConnectionError: no answer came; ``request_sent`` says whether a generation may exist.
         """
-        from airflow_kling.api.models import MultiImageToImageRequest
+        from airflow_kling.api.tasks import MultiImageToImageRequest
 
         if not isinstance(request, MultiImageToImageRequest):
             request = MultiImageToImageRequest.parse(request)

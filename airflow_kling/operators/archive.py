@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
-from airflow_kling import asking, destinations, lineage, links, metrics
-from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
-from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.reporting import lineage, links, metrics
+from airflow_kling.reporting.assets import emit_asset_events
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -89,8 +90,8 @@ class KlingArchiveImagesOperator(BaseOperator):
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.download import DownloadLimits, download_image
         from airflow_kling.archive.manifest import describe_event, summarize
-        from airflow_kling.archive.store import open_store
         from airflow_kling.hooks.kling import shared_ssl_context
+        from airflow_kling.storage.open import open_store
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
@@ -128,12 +129,12 @@ class KlingArchiveImagesOperator(BaseOperator):
         """
         super()._do_render_template_fields(parent, *args, **kwargs)
         if parent is self:
-            self._task = asking.from_text(self.task)
+            self._task = templates.from_text(self.task)
             self.task = _without_signatures(self._task)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """References and archived images; after a failure, OpenLineage asks here too, and there are no outputs."""
-        from airflow_kling.openlineage import operator_lineage
+        from airflow_kling.reporting.openlineage import operator_lineage
 
         task = self._given
         return operator_lineage(
@@ -146,7 +147,7 @@ class KlingArchiveImagesOperator(BaseOperator):
 
     @property
     def _given(self) -> Any:
-        return self._task or asking.from_text(self.task)
+        return self._task or templates.from_text(self.task)
 
     @property
     def _kling_task_id(self) -> str | None:
@@ -171,12 +172,12 @@ class KlingArchiveImagesOperator(BaseOperator):
         self, context: Context, summary: Mapping[str, Any], task: Mapping[str, Any], asked: Mapping[str, Any]
     ) -> None:
         """Leave in XCom what the gallery shows, under a key by which a database finds it."""
-        from airflow_kling.archive import record
+        from airflow_kling.reporting import xcom
 
         if ti := context.get("ti"):
-            conn_id = record.connection(self.destination, self.aws_conn_id)
-            described = record.describe(summary, task=task, asked=asked, conn_id=conn_id)
-            ti.xcom_push(key=record.xcom_key(summary["kling_task_id"]), value=described)
+            conn_id = xcom.connection(self.destination, self.aws_conn_id)
+            described = xcom.describe(summary, task=task, asked=asked, conn_id=conn_id)
+            ti.xcom_push(key=xcom.xcom_key(summary["kling_task_id"]), value=described)
 
     def _finished_task(self) -> Mapping[str, Any]:
         task = self._given
@@ -194,7 +195,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         return task
 
     def _ask(self, kling_task_id: str) -> dict[str, Any]:
-        from airflow_kling.api.errors import task_failure
+        from airflow_kling.api.error_table import task_failure
 
         task = self.hook.get_task(kling_task_id)
         if task.status == "failed":
@@ -211,13 +212,13 @@ class KlingArchiveImagesOperator(BaseOperator):
             for upstream in self.get_flat_relatives(upstream=True)
             if issubclass(getattr(upstream, "operator_class", type(upstream)), KlingMultiImageToImageOperator)
         ]
-        found = ti.xcom_pull(task_ids=submitters, key=asking.xcom_key(kling_task_id)) if submitters else ()
+        found = ti.xcom_pull(task_ids=submitters, key=templates.xcom_key(kling_task_id)) if submitters else ()
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
 
 
 def _failure(task: Mapping[str, Any]) -> KlingTaskFailed:
-    from airflow_kling.api.errors import task_failure
-    from airflow_kling.api.models import KlingTask
+    from airflow_kling.api.error_table import task_failure
+    from airflow_kling.api.tasks import KlingTask
 
     reason = str(task.get("status_message") or "")
     return task_failure(KlingTask(kling_task_id=str(task["kling_task_id"]), status="failed", status_message=reason))

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_kling import asking, lineage, links, metrics, pacing
 from airflow_kling.exceptions import KlingError, KlingInputError
-from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.ledger import Identity, Ledger, fingerprint
-from airflow_kling.object_storage import open_object
-from airflow_kling.waiting import KlingWaitMixin
+from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.wait import KlingWaitMixin
+from airflow_kling.polling import schedule
+from airflow_kling.reporting import lineage, links, metrics
+from airflow_kling.storage.objects import open_object
+from airflow_kling.submission.record import Identity, Ledger, fingerprint
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
-    from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
-    from airflow_kling.submission import Submission
+    from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+    from airflow_kling.submission.submitter import Submission
 
     ReferenceImage = str | bytes | PathLike[str]
 
@@ -44,8 +46,8 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
     ``KlingInputError`` and nothing is submitted.
 
     The submission is the only call that costs money, and it is made once for all tries of a round of work: a retry
-    adopts the generation that an earlier try made, see :mod:`airflow_kling.submission`. Where nothing can tell whether
-    one was made it raises ``KlingSubmissionError``.
+    adopts the generation that an earlier try made, see :mod:`airflow_kling.submission.submitter`. Where nothing can
+    tell whether one was made it raises ``KlingSubmissionError``.
 
     :param subject_images: 1 to 4 reference images; CometAPI's default gateway takes 2 to 4.
     :param prompt: at most 2500 characters.
@@ -58,7 +60,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
     :param watermark_info: ``{"enabled": bool}``; not on CometAPI's default gateway.
     :param callback_url: gets a POST at every status change.
     :param external_task_id: your own id, unique per Kling account; further attempts of the task append to it. When not
-        given, the task instance makes one, see :mod:`airflow_kling.ledger`.
+        given, the task instance makes one, see :mod:`airflow_kling.submission.record`.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
@@ -74,7 +76,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
     :param timeout: seconds to wait, with ``wait_for_completion``.
     """
 
-    template_fields: Sequence[str] = (*asking.FIELDS, "kling_conn_id")
+    template_fields: Sequence[str] = (*templates.FIELDS, "kling_conn_id")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         "subject_images": "json",
         "watermark_info": "json",
@@ -101,14 +103,14 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         callback_url: str | None = None,
         external_task_id: str | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
-        submit_timeout: timedelta | float = pacing.TIMEOUT,
+        submit_timeout: timedelta | float = schedule.TIMEOUT,
         on_unknown: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["new", "reuse"] = "new",
         on_input_change: Literal["fail", "new"] = "fail",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: timedelta | float = pacing.POKE_INTERVAL,
-        timeout: timedelta | float = pacing.TIMEOUT,
+        poke_interval: timedelta | float = schedule.POKE_INTERVAL,
+        timeout: timedelta | float = schedule.TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -124,18 +126,18 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         self.callback_url = callback_url
         self.external_task_id = external_task_id
         self.kling_conn_id = kling_conn_id
-        self.submit_timeout = pacing.seconds(submit_timeout, "submit_timeout")
+        self.submit_timeout = schedule.seconds(submit_timeout, "submit_timeout")
         self.on_unknown = _one_of("on_unknown", on_unknown, "fail", "resubmit")
         self.on_clear = _one_of("on_clear", on_clear, "new", "reuse")
         self.on_input_change = _one_of("on_input_change", on_input_change, "fail", "new")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = pacing.seconds(poke_interval, "poke_interval")
-        self.timeout = pacing.seconds(timeout, "timeout")
-        asking.check_literals(self._fields())
+        self.poke_interval = schedule.seconds(poke_interval, "poke_interval")
+        self.timeout = schedule.seconds(timeout, "timeout")
+        templates.check_literals(self._fields())
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in asking.FIELDS}
+        return {name: getattr(self, name) for name in templates.FIELDS}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -176,10 +178,10 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             return wait(task.kling_task_id, time.time() + self.timeout)
 
     def _request(self) -> tuple[MultiImageToImageRequest, dict[str, Any]]:
-        request, references = asking.build_request(self._fields(), open_file=open_object)
+        request, references = templates.build_request(self._fields(), open_file=open_object)
         gateway = self.hook.settings.api
         request = request.for_gateway(gateway)
-        return request, asking.describe(request, references, gateway=gateway.name)
+        return request, templates.describe(request, references, gateway=gateway.name)
 
     def _submission(
         self,
@@ -189,7 +191,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission import Submission
+        from airflow_kling.submission.submitter import Submission
 
         return Submission(
             client=client,
@@ -220,19 +222,19 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             return
         from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
-        pause = timedelta(seconds=max(delay, pacing.FIRST_LOOK_AFTER_DEFERRAL))
+        pause = timedelta(seconds=max(delay, schedule.FIRST_LOOK_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """References as they are given; nothing is read for it."""
-        from airflow_kling.openlineage import operator_lineage
+        from airflow_kling.reporting.openlineage import operator_lineage
 
-        given = [*asking.as_list(self.subject_images), self.scene_image, self.style_image]
+        given = [*templates.as_list(self.subject_images), self.scene_image, self.style_image]
         return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """References and what was asked; after a failure, OpenLineage asks here too."""
-        from airflow_kling.openlineage import operator_lineage
+        from airflow_kling.reporting.openlineage import operator_lineage
 
         kling_task_id, asked = self._kling_task_id, self._asked
         if asked is None:  # another process has submitted, before the deferral
@@ -248,7 +250,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         """What :meth:`_tell` has left in XCom."""
         own = {"task_ids": self.task_id, "map_indexes": ti.map_index}
         kling_task_id = ti.xcom_pull(key="kling_task_id", **own)
-        asked = ti.xcom_pull(key=asking.xcom_key(kling_task_id), **own) if kling_task_id else None
+        asked = ti.xcom_pull(key=templates.xcom_key(kling_task_id), **own) if kling_task_id else None
         return kling_task_id, asked or {}
 
     def _tell(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
@@ -256,7 +258,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         self._kling_task_id = task.kling_task_id
         if ti := context.get("ti"):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
-            ti.xcom_push(key=asking.xcom_key(task.kling_task_id), value=dict(asked))
+            ti.xcom_push(key=templates.xcom_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
 
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_kling import asking, destinations, lineage
-from airflow_kling.assets import emit_asset_events
 from airflow_kling.exceptions import KlingInputError
-from airflow_kling.failures import failing_fast
+from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.reporting import lineage
+from airflow_kling.reporting.assets import emit_asset_events
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_kling.archive.publish import Verdict
+    from airflow_kling.archive.review import Verdict
 
 
 class KlingPublishImagesOperator(BaseOperator):
@@ -65,8 +66,8 @@ class KlingPublishImagesOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy, write the verdict, and tell Airflow."""
-        from airflow_kling.archive.publish import open_archive, publish
-        from airflow_kling.archive.store import open_store
+        from airflow_kling.archive.review import open_archive, publish
+        from airflow_kling.storage.open import open_store
 
         with failing_fast():
             manifest, verdict = self._verdict()
@@ -82,9 +83,9 @@ class KlingPublishImagesOperator(BaseOperator):
         return summary
 
     def _verdict(self) -> tuple[str, Verdict]:
-        from airflow_kling.archive.publish import Verdict
+        from airflow_kling.archive.review import Verdict
 
-        review = asking.from_text(self.review)
+        review = templates.from_text(self.review)
         if not isinstance(review, Mapping) or not {"manifest", "approved", "by", "at"} <= review.keys():
             raise KlingInputError(
                 f"review is a {type(review).__name__}, it must be what KlingReviewImagesOperator returns: manifest, "

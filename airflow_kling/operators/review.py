@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_kling.failures import failing_fast
-from airflow_kling.links import gallery_url
+from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.reporting.links import gallery_url
 
 if not AIRFLOW_V_3_1_PLUS:
     raise ImportError("KlingReviewImagesOperator needs Airflow 3.1 or newer, which can ask a person.")
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
-    from airflow_kling.archive.store import Store
+    from airflow_kling.storage.open import Store
 
 NONE = "None of them"
 _LABEL = "Image {}"
@@ -100,7 +100,7 @@ class KlingReviewImagesOperator(HITLOperator):
         }
 
     def _open(self) -> tuple[Archive, Store]:
-        from airflow_kling.archive.publish import open_archive
+        from airflow_kling.archive.review import open_archive
 
         with failing_fast():
             return open_archive(self.manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)

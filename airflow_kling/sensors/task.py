@@ -16,11 +16,12 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_kling import links, metrics, pacing
 from airflow_kling.exceptions import KlingError, KlingInputError
-from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.waiting import DEFERRAL_GRACE, KlingWaitMixin
+from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
+from airflow_kling.polling import schedule
+from airflow_kling.reporting import links, metrics
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -62,8 +63,8 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         kling_conn_id: str = KlingHook.default_conn_name,
         deferrable: bool = True,
         start_from_trigger: bool = False,
-        poke_interval: timedelta | float = pacing.POKE_INTERVAL,
-        timeout: timedelta | float = pacing.TIMEOUT,
+        poke_interval: timedelta | float = schedule.POKE_INTERVAL,
+        timeout: timedelta | float = schedule.TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
@@ -120,7 +121,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """The generation and its units; after a failure, OpenLineage asks here too."""
-        from airflow_kling.openlineage import operator_lineage
+        from airflow_kling.reporting.openlineage import operator_lineage
 
         units = metrics.units_of(self._finished.unit_deduction) if self._finished else None
         return operator_lineage(kling_task_id=self._waiting_for, asked={}, units=units)

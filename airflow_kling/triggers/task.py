@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from airflow_kling import metrics, pacing
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.links import GALLERY_LINKS, KlingGalleryLink, gallery_link
-from airflow_kling.polling import StatusPoller
+from airflow_kling.polling import schedule
+from airflow_kling.polling.poller import StatusPoller
+from airflow_kling.reporting import metrics
+from airflow_kling.reporting.links import GALLERY_LINKS, KlingGalleryLink, gallery_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -49,7 +50,7 @@ class KlingTaskTrigger(BaseTrigger):
     :param kling_task_id: the task.
     :param kling_conn_id: the connection, with the account that created the task.
     :param poke_interval: seconds, the longest time between two looks; younger tasks are looked at more often. All
-        triggers of a connection share one client and a budget of requests, see :mod:`airflow_kling.polling`.
+        triggers of a connection share one client and a budget of requests, see :mod:`airflow_kling.polling.poller`.
     :param deadline: epoch seconds; a restart of the triggerer does not grant a new wait.
     :param timeout: seconds, in place of a deadline, for a task that starts in the triggerer: there, Airflow's own
         timeout of the deferral is what survives a restart.
@@ -62,9 +63,9 @@ class KlingTaskTrigger(BaseTrigger):
         *,
         kling_task_id: str,
         kling_conn_id: str = KlingHook.default_conn_name,
-        poke_interval: float = pacing.POKE_INTERVAL,
+        poke_interval: float = schedule.POKE_INTERVAL,
         deadline: float | None = None,
-        timeout: float = pacing.TIMEOUT,
+        timeout: float = schedule.TIMEOUT,
         since: float | None = None,
         end_from_trigger: bool = False,
     ) -> None:
@@ -133,4 +134,4 @@ class KlingTaskTrigger(BaseTrigger):
 
         Airflow also calls it, wrongly, when a trigger moves to another triggerer (apache/airflow#73454).
         """
-        self.log.warning(pacing.RUNS_ON, self.kling_task_id)
+        self.log.warning(schedule.RUNS_ON, self.kling_task_id)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from airflow_kling import exceptions
-from airflow_kling.api.errors import BY_CODE, BY_STATUS
+from airflow_kling.api.error_table import BY_CODE, BY_STATUS
 from tests.docs.blocks import CHECKOUT
 from tests.docs.sentences import raised, said
 

@@ -18,7 +18,7 @@ from unittest import mock
 import trustme
 from PIL import Image
 
-from airflow_kling.archive import addresses
+from airflow_kling.archive import network_guard
 from airflow_kling.archive.download import download_image
 from airflow_kling.exceptions import KlingDownloadError
 
@@ -90,11 +90,11 @@ def _serving(location: Callable[[int], str | None]) -> Iterator[tuple[_Server, s
 
 def _fetch(location: Callable[[int], str | None], *answers: str) -> tuple[bytes | str, int, list[str]]:
     """Download from a server whose name has one address after the other; the result, requests and unasked answers."""
-    left, is_public = list(answers), addresses.is_public
+    left, is_public = list(answers), network_guard.is_public
     target = BytesIO()
     with (
         _serving(location) as (server, trusted),
-        mock.patch.object(addresses, "is_public", lambda address: address == "127.0.0.1" or is_public(address)),
+        mock.patch.object(network_guard, "is_public", lambda address: address == "127.0.0.1" or is_public(address)),
     ):
         url = f"https://images.example:{server.server_port}/0.png"
         try:

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_kling import pacing
 from airflow_kling.api import retry
 from airflow_kling.emulator import Account, Duration, Emulator, EmulatorConfig, serve
 from airflow_kling.emulator.config import DEFAULT_ACCOUNT
+from airflow_kling.polling import schedule
 
 OTHER = Account("other", "the-key-of-another-account")
 
@@ -72,9 +72,9 @@ def kling(emulator: Emulator, connect: Callable[..., str]) -> Emulator:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries and the triggerer's first look come at once."""
     monkeypatch.setattr(retry, "BASE_DELAY", 0.001)
-    monkeypatch.setattr(pacing, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
-    monkeypatch.setattr(pacing, "MIN_INTERVAL", 0.0)
-    monkeypatch.setattr(pacing, "FIRST_LOOK", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(schedule, "MIN_INTERVAL", 0.0)
+    monkeypatch.setattr(schedule, "FIRST_LOOK", 0.01)
 
 
 @pytest.fixture

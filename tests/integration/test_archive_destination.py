@@ -9,11 +9,11 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, task
 
 from airflow_kling import kling_image
-from airflow_kling.archive.store import open_store
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.publish import KlingPublishImagesOperator
+from airflow_kling.storage.open import open_store
 from tests.integration.dag_runs import manifests, states
 
 URLS = ["https://example.com/a.png"]

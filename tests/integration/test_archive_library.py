@@ -26,9 +26,9 @@ from PIL import Image
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.download import download_image
 from airflow_kling.archive.manifest import summarize
-from airflow_kling.archive.store import Store, open_store
-from airflow_kling.archive.store_fsspec import FsspecStore
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingInputError
+from airflow_kling.storage.fsspec import FsspecStore
+from airflow_kling.storage.open import Store, open_store
 
 download = functools.partial(download_image, allow_private_hosts=True)
 
@@ -362,18 +362,18 @@ def test_two_archivers_at_once_give_one_result(images, place):
 KILLED = """
 import os, signal, sys
 from airflow_kling.archive.archiver import archive_task
-from airflow_kling.archive import store_local
+from airflow_kling.storage import local
 from airflow_kling.archive.download import Download
-from airflow_kling.archive.store import open_store
+from airflow_kling.storage.open import open_store
 
-copy, left = store_local.shutil.copyfileobj, [int(sys.argv[3])]
+copy, left = local.shutil.copyfileobj, [int(sys.argv[3])]
 def copy_half(source, target):
     left[0] -= 1
     if not left[0]:
         target.write(source.read(20)); target.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     copy(source, target)
-store_local.shutil.copyfileobj = copy_half
+local.shutil.copyfileobj = copy_half
 import functools, json
 from airflow_kling.archive.download import download_image
 download = functools.partial(download_image, allow_private_hosts=True)
@@ -491,7 +491,7 @@ def test_files_have_the_permissions_of_the_umask(images, tmp_path):
 
 
 def test_a_living_writer_keeps_its_temporary_file(tmp_path):
-    from airflow_kling.archive.store_local import LocalStore, _temporary
+    from airflow_kling.storage.local import LocalStore, _temporary
 
     store = LocalStore(str(tmp_path))
     (tmp_path / "t").mkdir()
@@ -516,7 +516,7 @@ MEASURE = """
 import functools, json, sys
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.download import download_image
-from airflow_kling.archive.store import open_store
+from airflow_kling.storage.open import open_store
 
 def kib(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))

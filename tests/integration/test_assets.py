@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
-from airflow_kling import assets
+from airflow_kling.reporting import assets
 
 EXTRA = {
     "manifest": "s3://bucket/images/8334/manifest.json",

@@ -17,8 +17,8 @@ import pytest
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth
 from airflow_kling.api.client import AsyncKlingClient, KlingClient
-from airflow_kling.api.gateway import GATEWAYS
-from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.gateways import GATEWAYS
+from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import (
     KlingAccountError,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_kling.api import lookup
 from airflow_kling.api.auth import BearerAuth
 from airflow_kling.api.client import KlingClient
-from airflow_kling.api.gateway import OFFICIAL
+from airflow_kling.api.gateways import OFFICIAL
 from airflow_kling.exceptions import KlingServerError
+from airflow_kling.submission import recovery
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -36,7 +36,7 @@ def search(raw_server: Any) -> Callable[..., tuple[str | None, int]]:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
         url, requests = raw_server(*(head % len(body) + body for body in bodies))
         with KlingClient(BearerAuth("k"), base_url=url, gateway=OFFICIAL, sleep=pytest.fail, timeout=2) as client:
-            found = lookup.search(client, "mine", since=since)
+            found = recovery.search(client, "mine", since=since)
         assert all(f"pageNum={number}&".encode() in request for number, request in enumerate(requests, 1))
         return found.kling_task_id if found else None, len(requests)
 
@@ -71,7 +71,7 @@ def test_none_up_to_a_page_older_than_the_submission(search: Any) -> None:
 
 
 def test_no_more_than_the_newest_tasks(search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "MAX_TASKS", 4)
+    monkeypatch.setattr(recovery, "MAX_TASKS", 4)
     assert search([item(6), item(5)], [item(4), item(3)], [item(2, name="mine")]) == (None, 2)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
 from airflow_kling.api.client import AsyncKlingClient, KlingClient
-from airflow_kling.api.gateway import GATEWAYS, OFFICIAL
-from airflow_kling.api.models import MultiImageToImageRequest, TaskStatus
+from airflow_kling.api.gateways import GATEWAYS, OFFICIAL
+from airflow_kling.api.tasks import MultiImageToImageRequest, TaskStatus
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import KlingAPIError, KlingConnectionError, KlingError
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_kling import pacing
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import (
     KlingAccountError,
@@ -20,6 +19,7 @@ from airflow_kling.exceptions import (
     KlingSubmissionError,
 )
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.polling import schedule
 
 REFUSALS: list[tuple[dict[str, Any], type[KlingError]]] = [
     ({"code": 1302}, KlingRateLimitError),
@@ -107,7 +107,7 @@ def test_deferrable_waits_in_the_triggerer_and_goes_on(kling: Emulator, subjects
     state = first.value.kwargs or {}
     assert json.loads(json.dumps(state)) == state
     moment = first.value.trigger.serialize()[1]["moment"]
-    assert moment.timestamp() - time.time() >= pacing.FIRST_LOOK_AFTER_DEFERRAL - 1
+    assert moment.timestamp() - time.time() >= schedule.FIRST_LOOK_AFTER_DEFERRAL - 1
     with pytest.raises(TaskDeferred) as second:
         operator(subjects, deferrable=True).resume_submission({"ti": ti}, None, **state)
     again = second.value.kwargs or {}

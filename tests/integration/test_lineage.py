@@ -17,12 +17,12 @@ import pytest
 from airflow.providers.common.compat.sdk import HookLineageCollector
 from openlineage.client.serde import Serde
 
-from airflow_kling import lineage
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingError
-from airflow_kling.openlineage import SCHEMA_URL, operator_lineage
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.reporting import lineage
+from airflow_kling.reporting.openlineage import SCHEMA_URL, operator_lineage
 from airflow_kling.sensors.task import KlingTaskSensor
 
 PROMPT = "A mug, as nobody else may know it"

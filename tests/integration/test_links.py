@@ -11,13 +11,13 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_kling import links
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.get_provider_info import get_provider_info
-from airflow_kling.links import KlingGalleryLink, S3ConsoleLink
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.reporting import links
+from airflow_kling.reporting.links import KlingGalleryLink, S3ConsoleLink
 from airflow_kling.sensors.task import KlingTaskSensor
 
 GALLERY, CONSOLE = KlingGalleryLink.xcom_key, S3ConsoleLink.xcom_key

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Stats
 
-from airflow_kling import exceptions, metrics
-from airflow_kling.api.models import KlingTask
+from airflow_kling import exceptions
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingError, KlingTaskFailed
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.reporting import metrics
 from airflow_kling.sensors.task import KlingTaskSensor
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -15,10 +15,10 @@ from moto.server import ThreadedMotoServer
 
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.manifest import MAX_BYTES, ManifestImage, build_manifest, dump_manifest
-from airflow_kling.archive.publish import open_archive
-from airflow_kling.archive.store import Store, open_store
+from airflow_kling.archive.review import open_archive
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.operators.publish import KlingPublishImagesOperator
+from airflow_kling.storage.open import Store, open_store
 from tests.integration.conftest import picture
 
 AT = "2026-01-02T03:04:05+00:00"
@@ -172,7 +172,7 @@ def test_approved_images_are_copied_and_every_verdict_is_noted(places: Places) -
 
 def test_a_second_run_writes_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     first = publish(places, 0, 3)
-    for kind in ("store_local.LocalStore", "store_s3.S3Store", "store_fsspec.FsspecStore"):
+    for kind in ("local.LocalStore", "s3.S3Store", "fsspec.FsspecStore"):
         for method in ("write_file", "remove"):
             monkeypatch.setattr(f"airflow_kling.archive.{kind}.{method}", None)
     assert publish(places, 0, 3) == first
@@ -294,7 +294,7 @@ def test_a_manifest_that_is_far_too_large_is_not_read(tmp_path: Path, monkeypatc
     fill(open_store(tmp_path.as_uri()))
     file = tmp_path / "task-1" / "manifest.json"
     file.write_text(file.read_text() + " " * MAX_BYTES)
-    monkeypatch.setattr("airflow_kling.archive.store_local.LocalStore.read_into", None)
+    monkeypatch.setattr("airflow_kling.storage.local.LocalStore.read_into", None)
     with pytest.raises(KlingError, match="is not a manifest of Kling task task-1"):
         open_archive(file.as_uri())
 

@@ -80,9 +80,9 @@ def connected(request: pytest.FixtureRequest, account: Emulator, connect: Callab
 @pytest.fixture
 def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every JWT that is signed."""
-    from airflow_kling.api import auth, settings
+    from airflow_kling.api import auth, connection
 
-    settings._jwt_auth.cache_clear()
+    connection._jwt_auth.cache_clear()
     signed: list[str] = []
     encode = auth.jwt.encode
 

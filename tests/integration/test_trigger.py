@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_kling.emulator import Emulator
-from airflow_kling.polling import StatusPoller
+from airflow_kling.polling.poller import StatusPoller
 from airflow_kling.triggers.task import KlingTaskTrigger
 
 REASON = "Failure to pass the risk control system"

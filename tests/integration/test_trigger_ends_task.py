@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
-from airflow_kling import metrics
 from airflow_kling.emulator import Emulator
-from airflow_kling.links import GALLERY_LINKS
+from airflow_kling.reporting import metrics
+from airflow_kling.reporting.links import GALLERY_LINKS
 from airflow_kling.sensors.task import KlingTaskSensor
 from airflow_kling.triggers.task import KlingTaskTrigger
 

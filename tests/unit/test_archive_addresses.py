@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_kling.archive.addresses import is_public, resolve
+from airflow_kling.archive.network_guard import is_public, resolve
 
 
 @pytest.mark.parametrize(

@@ -407,10 +407,10 @@ def test_a_certificate_of_another_name_or_authority_is_refused(tls_server, trust
 @pytest.fixture
 def loopback_is_public(monkeypatch):
     """The one address of the test server counts as public; all others are judged as ever."""
-    from airflow_kling.archive import addresses
+    from airflow_kling.archive import network_guard
 
-    judge = addresses.is_public
-    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1" or judge(address))
+    judge = network_guard.is_public
+    monkeypatch.setattr(network_guard, "is_public", lambda address: address == "127.0.0.1" or judge(address))
 
 
 def test_dns_rebinding_finds_no_second_question(tls_server, trusting, loopback_is_public):

@@ -10,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from airflow_kling.archive.archiver import image_urls
-from airflow_kling.archive.keys import check_task_id, image_key, manifest_key
 from airflow_kling.archive.manifest import (
     Archive,
     Manifest,
@@ -21,11 +20,12 @@ from airflow_kling.archive.manifest import (
     parse_manifest,
     summarize,
 )
-from airflow_kling.archive.store import open_store
-from airflow_kling.archive.store_fsspec import FsspecStore
-from airflow_kling.archive.store_local import LocalStore
-from airflow_kling.archive.store_s3 import S3Store
 from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.storage.fsspec import FsspecStore
+from airflow_kling.storage.keys import check_task_id, image_key, manifest_key
+from airflow_kling.storage.local import LocalStore
+from airflow_kling.storage.open import open_store
+from airflow_kling.storage.s3 import S3Store
 
 TASK = {
     "kling_task_id": "task-1",
@@ -241,7 +241,7 @@ def test_extra_args_are_for_s3():
 
 def test_import_is_light():
     code = (
-        "import sys, airflow_kling.archive.store; print({'PIL','airflow','httpx','boto3','fsspec'} & set(sys.modules))"
+        "import sys, airflow_kling.storage.open; print({'PIL','airflow','httpx','boto3','fsspec'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"

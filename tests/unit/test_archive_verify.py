@@ -12,8 +12,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from airflow_kling.archive.verify import ImageInfo, verify_image
 from airflow_kling.exceptions import KlingImageError
+from airflow_kling.media.image import ImageInfo, verify_image
 
 URL = "https://h.example/0.png?sig=SECRET"
 

@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 import pytest
 from PIL import Image
 
-from airflow_kling import asking
-from airflow_kling.api.models import MultiImageToImageRequest
+from airflow_kling.api.tasks import MultiImageToImageRequest
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.lifecycle import templates
 
 URL = "https://example.com/a.png"
-FIELDS = dict.fromkeys(asking.FIELDS) | {"subject_images": [URL, URL], "n": 1, "aspect_ratio": "16:9"}
+FIELDS = dict.fromkeys(templates.FIELDS) | {"subject_images": [URL, URL], "n": 1, "aspect_ratio": "16:9"}
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def no_storage(url: str) -> BinaryIO:
 
 
 def build(**changes: Any) -> tuple[MultiImageToImageRequest, list[dict[str, Any]]]:
-    return asking.build_request(fields(**changes), open_file=no_storage)
+    return templates.build_request(fields(**changes), open_file=no_storage)
 
 
 def picture(width: int = 320) -> bytes:
@@ -62,7 +62,7 @@ LITERAL: list[tuple[Any, bool]] = [
 
 @pytest.mark.parametrize(("value", "literal"), LITERAL, ids=[str(value) for value, _ in LITERAL])
 def test_is_literal(value: Any, literal: bool) -> None:
-    assert asking.is_literal(value) is literal
+    assert templates.is_literal(value) is literal
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -87,7 +87,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("wrong", "words"), WRONG, ids=[words[:40] for _, words in WRONG])
 def test_wrong_literals_are_refused_at_parse_time(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(KlingInputError) as caught:
-        asking.check_literals(fields(**wrong))
+        templates.check_literals(fields(**wrong))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -112,7 +112,7 @@ def test_wrong_literals_are_refused_at_parse_time(wrong: dict[str, Any], words: 
     ids=str,
 )
 def test_what_is_templated_waits_for_the_run(right: dict[str, Any]) -> None:
-    asking.check_literals(fields(**right))
+    templates.check_literals(fields(**right))
 
 
 def test_request_of_urls_is_sent_as_given() -> None:
@@ -156,7 +156,7 @@ def test_object_storage_is_opened_by_the_function_given() -> None:
         opened.append(url)
         return io.BytesIO(picture())
 
-    _, references = asking.build_request(fields(subject_images=["s3://b/a.png", "gs://b/b.png"]), open_file=storage)
+    _, references = templates.build_request(fields(subject_images=["s3://b/a.png", "gs://b/b.png"]), open_file=storage)
     assert opened == ["s3://b/a.png", "gs://b/b.png"]
     assert [reference["uri"] for reference in references] == opened
 
@@ -174,7 +174,7 @@ def test_object_storage_is_opened_by_the_function_given() -> None:
     ],
 )
 def test_as_list(value: Any, images: list[Any]) -> None:
-    assert asking.as_list(value) == images
+    assert templates.as_list(value) == images
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_as_list(value: Any, images: list[Any]) -> None:
 )
 def test_what_is_no_list(value: Any, kind: str) -> None:
     with pytest.raises(KlingInputError) as caught:
-        asking.as_list(value)
+        templates.as_list(value)
     assert str(caught.value) == f"subject_images is {kind}, it must be a list of 1 to 4 images; nothing was submitted."
 
 
@@ -206,7 +206,7 @@ def test_description_holds_what_was_asked_and_no_payload() -> None:
         external_task_id="mine",
         callback_url="https://example.com/hook?secret=s",
     )
-    asked = asking.describe(request, references, gateway="cometapi-v2")
+    asked = templates.describe(request, references, gateway="cometapi-v2")
     assert asked["prompt"] == "two friends"
     assert asked["external_task_id"] == "mine"
     assert asked["gateway"] == "cometapi-v2"
@@ -218,4 +218,4 @@ def test_description_holds_what_was_asked_and_no_payload() -> None:
 
 
 def test_xcom_key_is_one_per_generation() -> None:
-    assert asking.xcom_key("8334") != asking.xcom_key("8335")
+    assert templates.xcom_key("8334") != templates.xcom_key("8335")

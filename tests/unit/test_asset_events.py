@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_kling.asset_events import manifests_of_run, share_of_run
+from airflow_kling.reporting.triggering_events import manifests_of_run, share_of_run
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAG_ID = "review"

@@ -12,8 +12,8 @@ import pytest
 
 from airflow_kling.api.auth import BearerAuth
 from airflow_kling.api.client import AsyncKlingClient, KlingClient
-from airflow_kling.api.gateway import GATEWAYS, OFFICIAL
-from airflow_kling.api.models import MultiImageToImageRequest
+from airflow_kling.api.gateways import GATEWAYS, OFFICIAL
+from airflow_kling.api.tasks import MultiImageToImageRequest
 from airflow_kling.exceptions import KlingConnectionError, KlingInputError
 
 KEY = "sk-distinctive-key"

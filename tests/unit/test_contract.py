@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_kling.api import wire
-from airflow_kling.api.gateway import COMETAPI
-from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+from airflow_kling.api import protocol
+from airflow_kling.api.gateways import COMETAPI
 from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
 from airflow_kling.exceptions import (
     KlingAPIError,
     KlingBadRequestError,
@@ -35,11 +35,11 @@ PAGE_ANSWER = (
 
 
 def read(text: str, status: int = 200, asked: str | None = None) -> KlingTask:
-    return wire.read_task(httpx.Response(status, text=text), now=NOW, kling_task_id=asked)
+    return protocol.read_task(httpx.Response(status, text=text), now=NOW, kling_task_id=asked)
 
 
 def sent(request: MultiImageToImageRequest) -> httpx.Request:
-    return wire.create_request(COMETAPI, COMETAPI.base_url, request.for_gateway(COMETAPI))
+    return protocol.create_request(COMETAPI, COMETAPI.base_url, request.for_gateway(COMETAPI))
 
 
 def test_request_of_the_page() -> None:

@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 
 from airflow_kling.emulator import Duration, EmulatorConfig
+from airflow_kling.emulator.billing import ledger
 from airflow_kling.emulator.errors import ApiError
-from airflow_kling.emulator.gateways import GATEWAYS
-from airflow_kling.emulator.ledger import ledger
 from airflow_kling.emulator.references import Reference
-from airflow_kling.emulator.state import AdjustableClock, TaskStore
-from airflow_kling.emulator.validation import Creation
+from airflow_kling.emulator.requests import Creation
+from airflow_kling.emulator.routes import GATEWAYS
+from airflow_kling.emulator.tasks import AdjustableClock, TaskStore
 
 COMET, COMET_V2, OFFICIAL = GATEWAYS
 DAY = 24 * 3600

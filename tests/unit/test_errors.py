@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api.errors import answer_error, retry_after_seconds, task_failure
-from airflow_kling.api.models import KlingTask
+from airflow_kling.api.error_table import answer_error, retry_after_seconds, task_failure
 from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
     KlingAccountError,
     KlingAPIError,

@@ -19,7 +19,7 @@ from airflow_kling.exceptions import (
     KlingTaskFailed,
     KlingTaskNotFoundError,
 )
-from airflow_kling.failures import failing_fast
+from airflow_kling.lifecycle.fail_fast import failing_fast
 
 
 def raised(error: BaseException) -> BaseException:

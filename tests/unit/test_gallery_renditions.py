@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from airflow_kling.plugins.gallery.renditions import render
+from airflow_kling.plugins.gallery.thumbnails import render
 
 
 def file_of(image: Image.Image, kind: str, **options: object) -> io.BytesIO:

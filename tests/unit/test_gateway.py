@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_kling.api import wire
-from airflow_kling.api.gateway import DEFAULT_GATEWAY, GATEWAYS
-from airflow_kling.api.models import MultiImageToImageRequest
+from airflow_kling.api import protocol
+from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS
+from airflow_kling.api.tasks import MultiImageToImageRequest
 from airflow_kling.exceptions import KlingInputError
 
 PNG = "https://example.com/a.png"
@@ -20,7 +20,7 @@ NEWER = ["cometapi-v2", "official"]
 def body(gateway: str, **fields: Any) -> dict[str, Any]:
     request = MultiImageToImageRequest.parse({"subject_images": [PNG, PNG], **fields})
     api = GATEWAYS[gateway]
-    sent: dict[str, Any] = json.loads(wire.create_request(api, "https://h", request.for_gateway(api)).content)
+    sent: dict[str, Any] = json.loads(protocol.create_request(api, "https://h", request.for_gateway(api)).content)
     return sent
 
 

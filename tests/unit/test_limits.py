@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from airflow_kling.api.limits import MAX_IMAGES, MAX_PROMPT, MAX_SUBJECTS, AspectRatio, plainly_valid
-from airflow_kling.api.models import MultiImageToImageRequest
+from airflow_kling.api.tasks import MultiImageToImageRequest
 
 TEXTS = ["", " ", "x", "x" * MAX_PROMPT, "x" * (MAX_PROMPT + 1), "2", "2:1", "ftp://h", "HTTPS://h", "http://h"]
 EDGES: list[Any] = [

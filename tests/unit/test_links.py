@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from airflow_kling.links import gallery_url, s3_console_url
+from airflow_kling.reporting.links import gallery_url, s3_console_url
 
 ODD = ["manual__2027-01-02T03:04:05.6+00:00", "a&b=c", "50 % off?", "#1/2", "Ausgabe für Ümit", "a;b", '"><script>']
 

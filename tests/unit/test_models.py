@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
 from airflow_kling.exceptions import KlingInputError
 
 PNG = "https://example.com/a.png"

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling import pacing
-from airflow_kling.api.models import KlingTask
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
     KlingConnectionError,
@@ -21,6 +20,7 @@ from airflow_kling.exceptions import (
     KlingServerError,
     KlingTaskNotFoundError,
 )
+from airflow_kling.polling import schedule
 
 
 def task(status: str) -> KlingTask:
@@ -49,9 +49,9 @@ LOOKS: list[tuple[KlingTask | KlingError, str | None, str]] = [
 
 @pytest.mark.parametrize(("look", "before", "after"), LOOKS, ids=[f"{look!s:.40}" for look, *_ in LOOKS])
 def test_verdict(look: KlingTask | KlingError, before: str | None, after: str) -> None:
-    assert pacing.verdict(look, now=99.9, deadline=100.0) == before
-    assert pacing.verdict(look, now=100.0, deadline=100.0) == after
-    assert pacing.verdict(look, now=1e9, deadline=100.0) == after
+    assert schedule.verdict(look, now=99.9, deadline=100.0) == before
+    assert schedule.verdict(look, now=100.0, deadline=100.0) == after
+    assert schedule.verdict(look, now=1e9, deadline=100.0) == after
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_verdict(look: KlingTask | KlingError, before: str | None, after: str) -
     [(0, 20, 4.2), (24, 20, 4.2), (25, 20, 4.85), (242, 20, 4.85), (500, 20, 10), (5000, 20, 20), (30, 2, 2)],
 )
 def test_interval_grows_with_age_up_to_poke_interval(age: float, poke_interval: float, seconds: float) -> None:
-    assert pacing.interval(age, poke_interval) == pytest.approx(seconds)
+    assert schedule.interval(age, poke_interval) == pytest.approx(seconds)
 
 
 @given(
@@ -73,20 +73,20 @@ def test_no_look_in_the_first_five_seconds_nor_past_the_deadline(
     since: float, waited: float, left: float, poke_interval: float, dice: float
 ) -> None:
     now = since + waited
-    first = pacing.first_look(now=now, since=since, deadline=now + left, poke_interval=poke_interval, dice=dice)
-    assert first >= since + pacing.FIRST_LOOK_AFTER_DEFERRAL - 1e-6
-    assert first <= max(now, now + left, since + pacing.FIRST_LOOK_AFTER_DEFERRAL) + 1e-6
-    following = pacing.next_look(now=now, since=since, deadline=now + left, poke_interval=poke_interval, dice=dice)
+    first = schedule.first_look(now=now, since=since, deadline=now + left, poke_interval=poke_interval, dice=dice)
+    assert first >= since + schedule.FIRST_LOOK_AFTER_DEFERRAL - 1e-6
+    assert first <= max(now, now + left, since + schedule.FIRST_LOOK_AFTER_DEFERRAL) + 1e-6
+    following = schedule.next_look(now=now, since=since, deadline=now + left, poke_interval=poke_interval, dice=dice)
     assert now <= following <= max(now, now + left)
 
 
 def looks_until(end: float, dice: random.Random) -> tuple[int, float]:
     """Requests and delay of one generation that ends at this age, seen by the triggerer alone."""
-    at = pacing.first_look(now=0, since=0, deadline=1e9, poke_interval=20, dice=dice.random())
+    at = schedule.first_look(now=0, since=0, deadline=1e9, poke_interval=20, dice=dice.random())
     for requests in itertools.count(1):
         if at >= end:
             return requests, at - end
-        at = pacing.next_look(now=at, since=0, deadline=1e9, poke_interval=20, dice=dice.random())
+        at = schedule.next_look(now=at, since=0, deadline=1e9, poke_interval=20, dice=dice.random())
     raise AssertionError
 
 
@@ -102,11 +102,11 @@ def test_fewer_requests_and_a_smaller_delay_than_a_fixed_poll(median: float, sig
 
 
 def test_token_bucket_allows_a_burst_of_one_second_and_the_rate_after_it() -> None:
-    bucket = pacing.TokenBucket(rate=10)
+    bucket = schedule.TokenBucket(rate=10)
     assert [bucket.take(100.0) for _ in range(12)] == pytest.approx([0.0] * 10 + [0.1, 0.2])
     assert bucket.take(100.5) == 0.0
 
 
 @pytest.mark.parametrize(("value", "seconds"), [(timedelta(minutes=2), 120.0), (3, 3.0), (0.5, 0.5)])
 def test_seconds(value: timedelta | float, seconds: float) -> None:
-    assert pacing.seconds(value, "timeout") == seconds
+    assert schedule.seconds(value, "timeout") == seconds

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.reference_literals import check_reference_literal
-from airflow_kling.api.references import Limits, Reference, load_reference
+from airflow_kling.api.reference_checks import check_reference_literal
+from airflow_kling.api.reference_images import Limits, Reference, load_reference
 from airflow_kling.exceptions import KlingInputError
 
 NAME = "subject_images[1]"
@@ -367,7 +367,7 @@ def test_a_reference_is_frozen():
 
 
 def test_import_is_light():
-    code = "import sys, airflow_kling.api.references; print({'PIL', 'airflow', 'httpx'} & set(sys.modules))"
+    code = "import sys, airflow_kling.api.reference_images; print({'PIL', 'airflow', 'httpx'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
 

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from markdown_it import MarkdownIt
 
 from airflow_kling.archive.manifest import Archive, ManifestImage, build_manifest
-from airflow_kling.archive.store import open_store
+from airflow_kling.storage.open import open_store
 
 if AIRFLOW_V_3_1_PLUS:
     from airflow_kling.operators.review import NONE, KlingReviewImagesOperator, describe, read_choice

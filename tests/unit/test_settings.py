@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth
 from airflow_kling.api.client import KlingClient
-from airflow_kling.api.settings import Settings
+from airflow_kling.api.connection import Settings
 from airflow_kling.exceptions import KlingInputError
 
 KEY, ACCESS, SECRET = "sk-distinctive-key", "distinctive-access", "distinctive-secret-0123456789abcdef"

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from airflow_kling import pacing, polling, sweep
-from airflow_kling.api.gateway import COMETAPI, OFFICIAL, Gateway
-from airflow_kling.api.models import KlingTask, TaskStatus
+from airflow_kling.api.gateways import COMETAPI, OFFICIAL, Gateway
+from airflow_kling.api.tasks import KlingTask, TaskStatus
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
     KlingError,
@@ -22,8 +21,9 @@ from airflow_kling.exceptions import (
     KlingRateLimitError,
     KlingServerError,
 )
-from airflow_kling.polling import StatusPoller
-from airflow_kling.watch import Agenda, Watch
+from airflow_kling.polling import listing, poller, schedule
+from airflow_kling.polling.poller import StatusPoller
+from airflow_kling.polling.queue import Agenda, Watch
 
 
 class Client:
@@ -87,9 +87,9 @@ class Connections:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
-    monkeypatch.setattr(pacing, "MIN_INTERVAL", 0.0)
-    monkeypatch.setattr(polling, "SWEEP_GAP", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(schedule, "MIN_INTERVAL", 0.0)
+    monkeypatch.setattr(poller, "SWEEP_GAP", 0.01)
 
 
 def waiting(connect: Any, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
@@ -116,7 +116,7 @@ def test_a_hundred_waits_share_one_client_and_one_lookup() -> None:
     assert [verdict for verdict, _ in verdicts] == ["succeed" if i % 2 else "failed" for i in range(100)]
     assert connect.looked_up == {"kling": 1}
     assert Counter(client.asked) == {str(i): 1 for i in range(100)}
-    assert client.most_at_once <= polling.CONCURRENCY
+    assert client.most_at_once <= poller.CONCURRENCY
     assert client.closed
 
 
@@ -285,7 +285,7 @@ def test_a_defect_of_the_poller_ends_every_wait(monkeypatch: pytest.MonkeyPatch)
     def defect(*_: Any, **__: Any) -> str:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(pacing, "verdict", defect)
+    monkeypatch.setattr(schedule, "verdict", defect)
     client = Client()
 
     async def main() -> list[Any]:
@@ -391,7 +391,7 @@ def test_what_the_list_does_not_tell_is_asked_one_by_one() -> None:
 
 
 def test_paging_stops_at_pages_older_than_every_due_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "JITTER", 0.0)
+    monkeypatch.setattr(schedule, "JITTER", 0.0)
     client = Client(replace(OFFICIAL))
     client.statuses = {str(i): "processing" for i in range(5000)}
     now = time.time()
@@ -429,7 +429,7 @@ def test_a_list_that_fails_falls_back_to_single_queries() -> None:
 
 
 def test_a_list_that_hangs_holds_nobody_up_for_long_and_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "PAGE_LIMIT", 0.05)
+    monkeypatch.setattr(listing, "PAGE_LIMIT", 0.05)
     client = Client(OFFICIAL)
 
     async def hanging(**page: Any) -> list[TaskStatus]:
@@ -487,7 +487,7 @@ def test_a_list_without_times_is_read_no_further_than_it_is_worth(ignores_page: 
 
 
 def test_the_last_few_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "JITTER", 0.0)  # so that all are due at once
+    monkeypatch.setattr(schedule, "JITTER", 0.0)  # so that all are due at once
     client = Client(OFFICIAL)
     read: list[int] = []
     mine = [f"mine-{i}" for i in range(10)]
@@ -511,7 +511,7 @@ def test_the_last_few_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("watched", "pages"), [(1, 4), (500, 4), (501, 6), (10_000, 42), (1_000_000, 1000)])
 def test_most_pages(watched: int, pages: int) -> None:
-    assert sweep.most_pages(watched) == pages
+    assert listing.most_pages(watched) == pages
 
 
 def test_an_agenda_has_one_entry_for_each_watch_however_often_it_is_put_off() -> None:
@@ -599,7 +599,7 @@ def test_a_refusal_of_a_whole_task_slows_everybody_down_and_is_repeated(monkeypa
 
 
 def test_a_whole_task_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "PATIENCE", 0.1)
+    monkeypatch.setattr(poller, "PATIENCE", 0.1)
     client = Client()
     client.statuses = {"1": "succeed"}
     client.get_errors = [KlingRateLimitError("429", retry_after=60)]
@@ -612,7 +612,7 @@ def test_a_whole_task_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("late", [0.0, 60.0])
 def test_the_deadline_ends_waits_whose_looks_are_not_answered(late: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "OVERDUE", 0.2)
+    monkeypatch.setattr(poller, "OVERDUE", 0.2)
     client = Client(latency=30)
 
     async def main() -> list[Any]:
@@ -622,12 +622,12 @@ def test_the_deadline_ends_waits_whose_looks_are_not_answered(late: float, monke
             return await asyncio.gather(*waits)
 
     assert {verdict for verdict, _ in asyncio.run(main())} == {"timeout"}
-    assert len(client.asked) == polling.CONCURRENCY
+    assert len(client.asked) == poller.CONCURRENCY
     assert client.closed
 
 
 def test_the_deadline_holds_while_the_api_asks_for_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "OVERDUE", 0.1)
+    monkeypatch.setattr(poller, "OVERDUE", 0.1)
     client = Client()
     client.errors = [KlingRateLimitError("429", retry_after=60)]
 

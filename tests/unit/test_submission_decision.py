@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from airflow_kling.submission import Facts, Step, decide
+from airflow_kling.submission.submitter import Facts, Step, decide
 
 ASKED_ALL = frozenset({Step.FIND, Step.SEARCH})
 

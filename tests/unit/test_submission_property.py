@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_kling.api.gateway import COMETAPI, OFFICIAL, Gateway
-from airflow_kling.api.models import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.gateways import COMETAPI, OFFICIAL, Gateway
+from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
 from airflow_kling.exceptions import (
     KlingBadRequestError,
     KlingConnectionError,
@@ -25,8 +25,8 @@ from airflow_kling.exceptions import (
     KlingSubmissionError,
     KlingTaskNotFoundError,
 )
-from airflow_kling.ledger import Identity, Ledger
-from airflow_kling.submission import Submission
+from airflow_kling.submission.record import Identity, Ledger
+from airflow_kling.submission.submitter import Submission
 
 REQUEST = MultiImageToImageRequest(subject_images=["https://example.com/a.png", "https://example.com/b.png"])
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api import wire
-from airflow_kling.api.gateway import COMETAPI, GATEWAYS, OFFICIAL
-from airflow_kling.api.models import KlingTask
+from airflow_kling.api import protocol
+from airflow_kling.api.gateways import COMETAPI, GATEWAYS, OFFICIAL
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingAPIError, KlingServerError, KlingTaskNotFoundError
 
 NOW = 1_800_000_000.0
@@ -28,9 +28,9 @@ def answer(body: Any, status: int = 200) -> httpx.Response:
 def read(body: Any, status: int = 200, asked: str | None = "8334") -> KlingTask:
     """The task; the short reading of the same answer says the same, or leaves it to the long one."""
     got = answer(body, status)
-    brief = wire.read_status(got.content) if status == 200 else None
+    brief = protocol.read_status(got.content) if status == 200 else None
     try:
-        task = wire.read_task(got, now=NOW, kling_task_id=asked)
+        task = protocol.read_task(got, now=NOW, kling_task_id=asked)
     except KlingAPIError:
         assert brief is None
         raise
@@ -259,7 +259,7 @@ def test_result_without_images(result: Any) -> None:
 @pytest.mark.parametrize("moment", [None, "", "never", {}, [], 1e300, float("inf"), -1e18, True], ids=str)
 def test_odd_timestamp_does_not_lose_a_paid_result(moment: Any) -> None:
     body = json.dumps(native(task_status="succeed", task_result=IMAGES, created_at=moment)).encode()
-    task = wire.read_task(httpx.Response(200, content=body), now=NOW, kling_task_id="8334")
+    task = protocol.read_task(httpx.Response(200, content=body), now=NOW, kling_task_id="8334")
     assert task.images[0].url == URL
 
 
@@ -285,7 +285,7 @@ def test_whatever_data_holds_the_answer_is_a_task_or_an_error_of_ours(data: Any)
     response = httpx.Response(200, content=json.dumps({"code": 0, "data": data}).encode())
     for asked in (None, "8334"):
         try:
-            task = wire.read_task(response, now=NOW, kling_task_id=asked)
+            task = protocol.read_task(response, now=NOW, kling_task_id=asked)
         except KlingServerError:
             continue
         assert task.kling_task_id
@@ -308,14 +308,14 @@ def test_task_that_does_not_exist() -> None:
 
 def test_page_of_tasks() -> None:
     data = [{"task_id": "2", "task_status": "processing"}, {"task_id": "1", "task_status": "succeed"}, {}, None, "x"]
-    tasks = wire.read_page(answer({"code": 0, "data": data}), now=NOW)
+    tasks = protocol.read_page(answer({"code": 0, "data": data}), now=NOW)
     assert [(task.kling_task_id, task.status) for task in tasks] == [("2", "processing"), ("1", "succeed")]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", ["x"], [{}, None], [{"task_status": "succeed"}]], ids=str)
 def test_page_that_is_no_list_of_tasks(data: Any) -> None:
     with pytest.raises(KlingServerError):
-        wire.read_page(answer({"code": 0, "data": data}), now=NOW)
+        protocol.read_page(answer({"code": 0, "data": data}), now=NOW)
 
 
 def test_statuses_of_a_page() -> None:
@@ -332,7 +332,7 @@ def test_statuses_of_a_page() -> None:
         None,
         "x",
     ]
-    statuses = wire.read_statuses(answer({"code": 0, "data": data}), now=NOW)
+    statuses = protocol.read_statuses(answer({"code": 0, "data": data}), now=NOW)
     assert [(one.kling_task_id, one.status, one.created_at) for one in statuses] == [
         ("2", "processing", 1766737710.125),
         ("1", "succeed", None),
@@ -340,9 +340,9 @@ def test_statuses_of_a_page() -> None:
 
 
 def test_short_reading_of_a_plain_answer() -> None:
-    told = wire.read_status(answer(native(task_status="succeed", created_at=1_800_000_000_500)).content)
+    told = protocol.read_status(answer(native(task_status="succeed", created_at=1_800_000_000_500)).content)
     assert told == ("8334", "succeed", 1_800_000_000.5)
-    assert wire.read_status(answer(wrapped({"status": "SUCCESS"}, {"task_status": "processing"})).content) is None
+    assert protocol.read_status(answer(wrapped({"status": "SUCCESS"}, {"task_status": "processing"})).content) is None
 
 
 @pytest.mark.parametrize(
@@ -362,31 +362,31 @@ def test_short_reading_of_a_plain_answer() -> None:
     ids=["int", "float", "text", "huge", "inf", "nan", "huge text", "words", "list", "null"],
 )
 def test_an_odd_moment_loses_no_status(given: Any, seconds: float | None) -> None:
-    told = wire.read_status(answer(native(task_status="processing", created_at=given)).content)
+    told = protocol.read_status(answer(native(task_status="processing", created_at=given)).content)
     assert told == ("8334", "processing", seconds)
     data = [{"task_id": "8334", "task_status": "processing", "created_at": given}]
-    assert wire.read_statuses(answer({"code": 0, "data": data}), now=NOW) == [told]
+    assert protocol.read_statuses(answer({"code": 0, "data": data}), now=NOW) == [told]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x"], ids=str)
 def test_statuses_of_a_page_that_is_no_list(data: Any) -> None:
     with pytest.raises(KlingServerError):
-        wire.read_statuses(answer({"code": 0, "data": data}), now=NOW)
+        protocol.read_statuses(answer({"code": 0, "data": data}), now=NOW)
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_query_goes_to_the_route_of_the_gateway(name: str) -> None:
     gateway = GATEWAYS[name]
-    request = wire.query_request(gateway, "https://host", "83/3 4?x=ä")
+    request = protocol.query_request(gateway, "https://host", "83/3 4?x=ä")
     assert request.method == "GET"
     assert str(request.url) == f"https://host{gateway.tasks_path}/83%2F3%204%3Fx%3D%C3%A4"
 
 
 def test_list_asks_for_a_page() -> None:
-    request = wire.list_request(OFFICIAL, "https://host", page=2, page_size=500)
+    request = protocol.list_request(OFFICIAL, "https://host", page=2, page_size=500)
     assert request.method == "GET"
     assert str(request.url) == "https://host/v1/images/multi-image2image?pageNum=2&pageSize=500"
 
 
 def test_requests_hold_no_key() -> None:
-    assert "authorization" not in wire.query_request(COMETAPI, "https://host", "1").headers
+    assert "authorization" not in protocol.query_request(COMETAPI, "https://host", "1").headers

@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_kling.plugins.gallery import pages, pictures, static
+from airflow_kling.plugins.gallery import media_routes, pages, static
 from airflow_kling.plugins.gallery.access import LoggedIn
 from airflow_kling.plugins.gallery.html import render
 
@@ -40,7 +40,7 @@ def create_app() -> FastAPI:
         dependencies=[LoggedIn],
     )
     app.include_router(pages.router)
-    app.include_router(pictures.router)
+    app.include_router(media_routes.router)
     app.include_router(static.router)
     # Last, and for every method (no list of them), so that what is not there asks for a user as well.
     app.add_api_route("/{path:path}", _nothing_here, methods=[], operation_id="nothing_here")

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from airflow_kling.plugins.gallery import sources
-from airflow_kling.plugins.gallery.index import Identity, Row
-from airflow_kling.plugins.gallery.sources import NotShown
-from airflow_kling.plugins.gallery.states import OPEN, State
+from airflow_kling.plugins.gallery import locations
+from airflow_kling.plugins.gallery.locations import NotShown
+from airflow_kling.plugins.gallery.queries import Identity, Row
+from airflow_kling.plugins.gallery.status import OPEN, State
 
 MAX_IMAGES = 100
 MAX_REFERENCES = 6
@@ -133,7 +133,7 @@ def _images(one: Identity, value: Mapping[str, Any]) -> list[ImageView]:
 def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any]) -> ImageView:
     index, problem, version = image["index"], "", ""
     try:
-        version = sources.image_picture(value, one.kling_task_id, index).version
+        version = locations.image_picture(value, one.kling_task_id, index).version
     except NotShown as reason:
         problem = str(reason)
 
@@ -165,7 +165,7 @@ def _reference(one: Identity, asked: Mapping[str, Any], position: int, item: Map
     uri = _text(item.get("uri"))
     thumb = large = ""
     try:
-        version = sources.reference_picture(asked, position).version
+        version = locations.reference_picture(asked, position).version
         thumb, large = (_ours(one, "reference", index=position, size=size, v=version) for size in ("thumb", "large"))
     except NotShown:
         pass

@@ -14,7 +14,7 @@ from airflow_kling.plugins.gallery.access import MayReadDag, ReadableDags
 from airflow_kling.plugins.gallery.cards import Card, make_card
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, read_filters
 from airflow_kling.plugins.gallery.html import render
-from airflow_kling.plugins.gallery.index import (
+from airflow_kling.plugins.gallery.queries import (
     MAX_IDS,
     Identity,
     Row,
@@ -25,7 +25,7 @@ from airflow_kling.plugins.gallery.index import (
     find_spend,
     find_states,
 )
-from airflow_kling.plugins.gallery.states import State, state_of
+from airflow_kling.plugins.gallery.status import State, state_of
 
 router = APIRouter(dependencies=[MayReadDag])
 

@@ -110,8 +110,8 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
     """Every point: the owner of a function, the function's name, and which of its calls count."""
     from airflow_kling.api.client import KlingClient
     from airflow_kling.archive import download
-    from airflow_kling.archive.store_local import LocalStore
-    from airflow_kling.ledger import Ledger
+    from airflow_kling.storage.local import LocalStore
+    from airflow_kling.submission.record import Ledger
 
     def always(*args: Any, **kwargs: Any) -> bool:
         return True

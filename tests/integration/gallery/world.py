@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_kling import asking
-from airflow_kling.archive import record
+from airflow_kling.lifecycle import templates
+from airflow_kling.reporting import xcom
 from benchmarks.gallery_seed import Generation, Pictures, asked, finished
 from tests.integration.gallery.server import ApiServer
 
@@ -63,15 +63,15 @@ class Left:
         """Leave what an archive task leaves, with some of it changed; returns it."""
         summary = pictures.archive(self.generation)
         request = asked(self.generation, pictures)
-        value = record.describe(summary, task=finished(self.generation), asked=request, conn_id=None)
+        value = xcom.describe(summary, task=finished(self.generation), asked=request, conn_id=None)
         value |= changes
-        self.put("archive", record.xcom_key(self.generation.kling_task_id), value)
+        self.put("archive", xcom.xcom_key(self.generation.kling_task_id), value)
         return value
 
     def request(self, pictures: Pictures, **changes: Any) -> None:
         """Leave what a submitting task leaves."""
         request = {**asked(self.generation, pictures), **changes}
-        self.put("submit", asking.xcom_key(self.generation.kling_task_id), request)
+        self.put("submit", templates.xcom_key(self.generation.kling_task_id), request)
 
     def put(self, task_id: str, key: str, value: Any) -> None:
         """Leave any XCom."""

@@ -1,0 +1,147 @@
+"""What the fields of a connection mean: checked values, from which both clients are made. Pure, free of Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
+from airflow_kling.api.client import DEFAULT_TIMEOUT
+from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS, Gateway
+from airflow_kling.api.redact import redact_url
+from airflow_kling.exceptions import KlingInputError
+
+MAX_REQUESTS_PER_SECOND = 400.0  # ten thousand waiting tasks are looked at every 25 s, for ~15 % of one core
+
+
+def _or_default(default: Any) -> BeforeValidator:
+    """A form field left blank arrives as an empty string or None; one that was pasted may have spaces around it."""
+
+    def clean(value: Any) -> Any:
+        value = value.strip() if isinstance(value, str) else value
+        return default if value in ("", None) else value
+
+    return BeforeValidator(clean)
+
+
+class Settings(BaseModel):
+    """One connection to Kling.
+
+    :param host: base URL; the gateway's own when blank. Without a scheme, https.
+    :param api_key: the connection's password.
+    :param gateway: a name in :data:`airflow_kling.api.gateways.GATEWAYS`.
+    :param access_key: of the official gateway; with ``secret_key`` it takes the place of the API key.
+    :param timeout: seconds to connect, and between two pieces of an answer.
+    :param allow_private_hosts: result images may come from private addresses and over plain http.
+    :param max_requests_per_second: what all waiting tasks of a triggerer together may ask; the API documents no limit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: Annotated[str, _or_default("")] = ""
+    api_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    gateway: Annotated[str, _or_default(DEFAULT_GATEWAY.name)] = DEFAULT_GATEWAY.name
+    access_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    secret_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False), _or_default(DEFAULT_TIMEOUT)] = DEFAULT_TIMEOUT
+    allow_private_hosts: Annotated[bool, _or_default(False)] = False
+    max_requests_per_second: Annotated[
+        float, Field(gt=0, allow_inf_nan=False), _or_default(MAX_REQUESTS_PER_SECOND)
+    ] = MAX_REQUESTS_PER_SECOND
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        conn_id: str,
+        host: str | None,
+        port: int | None,
+        schema: str | None,
+        password: str | None,
+        extra: Mapping[str, Any],
+    ) -> Self:
+        """Check a connection's fields.
+
+        :raises KlingInputError: a field is wrong or the key is missing; the sentence names the connection and field.
+        """
+        try:
+            settings = cls.model_validate({**extra, "host": _url(host, port, schema), "api_key": password})
+        except ValidationError as error:
+            wrong = "; ".join(f"{e['loc'][0]}: {e['msg'].lower()}" for e in error.errors())
+            raise KlingInputError(f"Connection {conn_id!r} is not usable: {wrong}; nothing was sent.") from None
+        if problem := settings._problem():
+            raise KlingInputError(f"Connection {conn_id!r} {problem}; nothing was sent.")
+        return settings
+
+    def _problem(self) -> str | None:
+        if self.gateway not in GATEWAYS:
+            return f"has gateway {self.gateway!r} in its extra, which must be one of {', '.join(GATEWAYS)}"
+        if self.host and not _is_base_url(self.host):
+            return f"has host {redact_url(self.host)!r}, which must be a base URL such as {self.api.base_url}"
+        if bool(self.access_key) != bool(self.secret_key):
+            return "has only one of access_key and secret_key: give both, or an API key as password"
+        if self.access_key and not self.api.signs_jwt:
+            return f"has an access_key, but gateway {self.gateway!r} takes only an API key as password"
+        if not self.access_key and not self.api_key:
+            return "has no API key: put it into the password field"
+        if not all(map(_fits_a_header, (self.api_key, self.access_key, self.secret_key))):
+            return "has a key with characters in it that no key has: copy it again"
+        return None
+
+    @property
+    def api(self) -> Gateway:
+        """The gateway described."""
+        return GATEWAYS[self.gateway]
+
+    def auth(self, on_token: Callable[[str], object] | None = None) -> KlingAuth:
+        """How calls are signed; a pair of keys has one token at a time in this process, however many clients it has.
+
+        :param on_token: told each token that is minted, to mask it. Airflow never forgets what it masks, and each mask
+            makes every line of a log dearer.
+        """
+        if self.access_key:
+            return _jwt_auth(self.access_key.get_secret_value(), self.secret_key.get_secret_value(), on_token)
+        return BearerAuth(self.api_key.get_secret_value())
+
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments that both clients take."""
+        return {"gateway": self.api, "base_url": self.host or None, "timeout": self.timeout}
+
+
+@lru_cache(maxsize=32)
+def _jwt_auth(access_key: str, secret_key: str, on_token: Callable[[str], object] | None) -> JWTAuth:
+    return JWTAuth(access_key, secret_key, on_token=on_token)
+
+
+def _url(host: str | None, port: int | None, schema: str | None) -> str:
+    """The base URL out of a connection's fields; a URI-style connection splits it into schema, host and port."""
+    host = (host or "").strip().rstrip("/")
+    if not host:
+        return ""
+    url = host if "://" in host else f"{schema or 'https'}://{host}"
+    try:
+        parts = urlsplit(url)
+        return parts._replace(netloc=f"{parts.netloc}:{port}").geturl() if port and parts.port is None else url
+    except ValueError:
+        return url  # refused by what checks the URL
+
+
+def _is_base_url(url: str) -> bool:
+    """Whether routes can be put behind it; credentials in it would end up in logs."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc or any(map(str.isspace, url)))
+    return plain and bool(host) and parts.scheme in ("http", "https")
+
+
+def _fits_a_header(secret: SecretStr) -> bool:
+    """Whether HTTP can carry it; the error of the HTTP library would show the key."""
+    value = secret.get_secret_value()
+    return value.isascii() and value.isprintable() and " " not in value

@@ -1,0 +1,229 @@
+"""Sans-I/O: a request becomes an ``httpx.Request``, an ``httpx.Response`` becomes a task or an exception.
+
+Understands Kling's native envelope, the wrapped one that CometAPI has also sent, and every documented error shape.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn, TypeGuard
+from urllib.parse import quote
+
+import httpx
+
+from airflow_kling.api import tasks
+from airflow_kling.api.error_table import answer_error
+from airflow_kling.api.gateways import Gateway
+from airflow_kling.api.tasks import KlingImage, KlingTask, MultiImageToImageRequest, TaskStatus
+from airflow_kling.exceptions import KlingServerError
+
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",  # what httpx decodes with whatever carries it
+    "User-Agent": "airflow-provider-kling",
+}
+SUCCESS_CODES = (0, "0", "success")  # never the message: a failed task says "SUCCEED" there
+
+# CometAPI's wrapped envelope has a status of its own in data.status.
+WRAPPED_STATUSES = {
+    "NOT_START": tasks.SUBMITTED,
+    "SUBMITTED": tasks.SUBMITTED,
+    "QUEUED": tasks.SUBMITTED,
+    "IN_PROGRESS": tasks.PROCESSING,
+    "SUCCESS": tasks.SUCCEED,
+    "FAILURE": tasks.FAILED,
+}
+STATUS_SYNONYMS = {"succeeded": tasks.SUCCEED}
+
+
+def create_request(gateway: Gateway, base_url: str, request: MultiImageToImageRequest) -> httpx.Request:
+    """The paid call. The request must have been through :meth:`MultiImageToImageRequest.for_gateway`."""
+    body: dict[str, Any] = {
+        "model_name": request.model_name,
+        "subject_image_list": [{"subject_image": image} for image in request.subject_images],
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        gateway.scene_field: request.scene_image,
+        "style_image": request.style_image,
+        "n": request.n,
+        "aspect_ratio": request.aspect_ratio,
+        "watermark_info": request.watermark_info,
+        "callback_url": request.callback_url,
+        "external_task_id": request.external_task_id,
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    return httpx.Request("POST", f"{base_url}{gateway.tasks_path}", json=given, headers=HEADERS)
+
+
+def query_url(gateway: Gateway, base_url: str, task_id: str) -> str:
+    """Where one task is asked for, by its id, or by its ``external_task_id`` where the gateway finds those."""
+    return f"{base_url}{gateway.tasks_path}/{quote(task_id, safe='')}"
+
+
+def query_request(gateway: Gateway, base_url: str, task_id: str) -> httpx.Request:
+    """One task, see :func:`query_url`."""
+    return httpx.Request("GET", query_url(gateway, base_url, task_id), headers=HEADERS)
+
+
+def list_request(gateway: Gateway, base_url: str, *, page: int, page_size: int) -> httpx.Request:
+    """One page of the account's tasks, newest first; page 1..1000, page_size 1..500 [C]."""
+    params = {"pageNum": page, "pageSize": page_size}
+    return httpx.Request("GET", f"{base_url}{gateway.tasks_path}", params=params, headers=HEADERS)
+
+
+def read_task(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> KlingTask:
+    """The task in an answer to create or query.
+
+    :param now: epoch seconds, for a ``Retry-After`` that is a date.
+    :param kling_task_id: the task asked for, None for a create; a query's answer may leave its id out.
+    :raises KlingAPIError: the answer is an error, see :func:`airflow_kling.api.error_table.answer_error`.
+    """
+    body = read_success(response, now=now, kling_task_id=kling_task_id)
+    data = body.get("data")
+    task = _task(data, body.get("request_id"), kling_task_id) if isinstance(data, dict) else None
+    if task is None:
+        _not_a_task(response, body, kling_task_id)
+    return task
+
+
+def read_page(response: httpx.Response, *, now: float) -> list[KlingTask]:
+    """The tasks in an answer to list, in the API's order; none means that the page is empty, not that it is odd."""
+    body = read_success(response, now=now)
+    data = body.get("data")
+    if not isinstance(data, list):
+        _not_a_task(response, body, None)
+    read = (_task(item, None, None) for item in data if isinstance(item, dict))
+    tasks = [task for task in read if task is not None]
+    if data and not tasks:
+        _not_a_task(response, body, None)
+    return tasks
+
+
+def read_statuses(response: httpx.Response, *, now: float) -> list[TaskStatus]:
+    """The statuses in an answer to list, and no more: a page of 500 holds an event loop for ~3 ms, not 15.
+
+    An item that does not plainly say its status is left out, for the query of the task to tell.
+    """
+    body = read_success(response, now=now)
+    data = body.get("data")
+    if not isinstance(data, list):
+        _not_a_task(response, body, None)
+    return [_brief(item) for item in data if _says_status(item)]
+
+
+def read_status(content: bytes) -> TaskStatus | None:
+    """The status in a plain successful answer to query; None for any other, which is :func:`read_task`'s to read."""
+    body = _json(content)
+    data = body.get("data") if _is_success(body) else None
+    return _brief(data) if _says_status(data) else None
+
+
+def _says_status(data: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it is a native body with an id and a status of its own, and not a wrapped one."""
+    if not isinstance(data, dict) or not data.get("task_id") or "status" in data or "data" in data:
+        return False
+    return isinstance(data.get("task_status"), str) and data["task_status"] != ""
+
+
+def _brief(task: dict[str, Any]) -> TaskStatus:
+    status = _status(task.get("task_status"), None, has_images=False)
+    return TaskStatus(str(task["task_id"]), status, _seconds(task.get("created_at")))
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    """Epoch seconds out of the API's Unix milliseconds, a number or its text; an odd one must not lose the status."""
+    try:
+        seconds = float(milliseconds) / 1000
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def read_success(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> dict[str, Any]:
+    """The body of an answer that says success; anything else is raised."""
+    body = _json(response.content)
+    if response.is_success and _is_success(body):
+        return body
+    raise answer_error(response, body, now=now, kling_task_id=kling_task_id)
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_success(body: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(body, dict) and body.get("code") in SUCCESS_CODES and not body.get("error")
+
+
+def _not_a_task(response: httpx.Response, body: dict[str, Any], kling_task_id: str | None) -> NoReturn:
+    raise KlingServerError(
+        "Kling answered success without a task in it: look whether the connection's gateway fits its host.",
+        http_status=response.status_code,
+        code=str(body.get("code")),
+        request_id=str(body.get("request_id") or "") or None,
+        kling_task_id=kling_task_id,
+    )
+
+
+def _task(data: dict[str, Any], request_id: Any, asked_id: str | None) -> KlingTask | None:
+    levels = list(_levels(data))
+    # A list may not stand in for a dict further in, so the native body is the innermost level that has its fields.
+    native = next((level for level in reversed(levels) if "task_status" in level or "task_result" in level), levels[-1])
+    # Of two ids, the one that was asked for is the gateway's, and else the outer one.
+    ids = [str(level["task_id"]) for level in (data, native) if level.get("task_id")]
+    task_id = asked_id if not ids or asked_id in ids else ids[0]
+    if not task_id:
+        return None
+    info = native.get("task_info")
+    external_task_id = info.get("external_task_id") if isinstance(info, dict) else None
+    images = tuple(_images(native.get("task_result")))
+    deduction = native.get("final_unit_deduction")
+    return KlingTask(
+        kling_task_id=task_id,
+        external_task_id=str(external_task_id) if external_task_id else None,
+        status=_status(native.get("task_status"), data.get("status"), has_images=bool(images)),
+        status_message=str(native.get("task_status_msg") or data.get("fail_reason") or ""),
+        images=images,
+        created_at=native.get("created_at"),
+        updated_at=native.get("updated_at"),
+        unit_deduction=None if deduction is None else str(deduction),
+        request_id=str(request_id) if request_id else None,
+    )
+
+
+def _levels(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    level: Any = data
+    while isinstance(level, dict):
+        yield level
+        level = level.get("data")
+
+
+def _status(native: Any, wrapped: Any, *, has_images: bool) -> str:
+    """The task's status out of the native and the wrapped one: of two that differ, the terminal one is newer.
+
+    A wrapped SUCCESS alone ends nothing before the images are there.
+    """
+    inner = STATUS_SYNONYMS.get(native, native) if isinstance(native, str) else ""
+    outer = WRAPPED_STATUSES.get(wrapped, wrapped) if isinstance(wrapped, str) else ""
+    if inner in tasks.TERMINAL or not outer:
+        return inner or tasks.SUBMITTED
+    if outer == tasks.FAILED or (outer == tasks.SUCCEED and has_images):
+        return outer
+    return inner or (tasks.PROCESSING if outer == tasks.SUCCEED else outer)
+
+
+def _images(result: Any) -> Iterator[KlingImage]:
+    """The images; an index may be missing, and then all of them are numbered by position, so that none is lost."""
+    listed = result.get("images") if isinstance(result, dict) else None
+    images = [
+        (n, image) for n, image in enumerate(listed if isinstance(listed, list) else ()) if isinstance(image, dict)
+    ]
+    given = [image.get("index") for _, image in images]
+    trusted = all(type(index) is int and index >= 0 for index in given) and len(set(given)) == len(given)
+    for position, image in images:
+        yield KlingImage(index=image["index"] if trusted else position, url=str(image.get("url") or ""))

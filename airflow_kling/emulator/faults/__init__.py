@@ -1,0 +1,1 @@
+"""Injects faults into the emulator's answers."""

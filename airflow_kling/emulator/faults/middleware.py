@@ -1,0 +1,107 @@
+"""How a fault changes the handling of a request."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from airflow_kling.emulator.errors import ApiError, comet_error, kling_error
+from airflow_kling.emulator.faults.book import Fault, FaultBook, Kind
+from airflow_kling.emulator.faults.responses import Drop, Endless, Slow, Truncated, bomb
+from airflow_kling.emulator.services import World
+
+_HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>nginx</body></html>"
+_BOMB_SIDE = 30_000
+
+
+async def struck(
+    world: World,
+    kind: Kind,
+    facts: Callable[[], dict[str, Any]],
+    process: Callable[[Fault | None], Awaitable[Response]],
+) -> Response:
+    """Handle a request, with the fault that is in force for it, if there is one.
+
+    :param facts: what faults are matched against; asked only when there are faults
+    :param process: the handling itself
+    """
+    taken = world.faults.take(kind, facts()) if len(world.faults) else None
+    if taken is None:
+        return await _processed(process, None)
+    fault_id, fault = taken
+    early = await _before(world.faults, fault_id, fault)
+    if early is not None:
+        return early
+    return await _after(world.faults, fault_id, fault, await _processed(process, fault))
+
+
+async def _processed(process: Callable[[Fault | None], Awaitable[Response]], fault: Fault | None) -> Response:
+    try:
+        return await process(fault)
+    except ApiError as error:
+        return JSONResponse(error.body(str(uuid.uuid4())), error.status)
+
+
+async def _before(book: FaultBook, fault_id: str, fault: Fault) -> Response | None:
+    """What happens before the request is processed; an answer means that it never is."""
+    if fault.action == "delay":
+        await asyncio.sleep(fault.seconds)
+    elif fault.action == "hold" and fault.point == "before":
+        await asyncio.wrap_future(book.hold(fault_id))
+    elif fault.action == "bomb":
+        data = await asyncio.to_thread(bomb, fault.size or _BOMB_SIDE)
+        return Response(data, media_type="image/png")
+    make = _INSTEAD.get(fault.action)
+    return make(fault) if make else None
+
+
+async def _after(book: FaultBook, fault_id: str, fault: Fault, response: Response) -> Response:
+    """What happens once the request has been processed."""
+    if fault.action == "delay_after":
+        await asyncio.sleep(fault.seconds)
+    elif fault.action == "hold" and fault.point == "after":
+        await asyncio.wrap_future(book.hold(fault_id))
+    make = _AFTERWARDS.get(fault.action)
+    return make(fault, response) if make and response.status_code < 400 else response
+
+
+def _error(fault: Fault) -> Response:
+    if fault.code is None and fault.status is None:
+        error = kling_error(5000)
+    elif isinstance(fault.code, int):
+        error = kling_error(fault.code, fault.message, fault.status)
+    else:
+        error = comet_error(fault.status or 500, fault.message or "upstream error", fault.code or "")
+    body = error.body(str(uuid.uuid4())) if fault.body is None else fault.body
+    headers = None if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
+    return JSONResponse(body, error.status, headers)
+
+
+def _html(fault: Fault) -> Response:
+    return HTMLResponse(_HTML.format(fault.message or "502 Bad Gateway"), fault.status or 502)
+
+
+def _expired(fault: Fault) -> Response:
+    xml = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    return Response(xml, fault.status or 403, media_type="application/xml")
+
+
+_INSTEAD: dict[str, Callable[[Fault], Response]] = {
+    "error": _error,
+    "drop": lambda fault: Drop(),
+    "html": _html,
+    "redirect": lambda fault: RedirectResponse(fault.location, fault.status or 302),
+    "expire_urls": _expired,
+    "endless": lambda fault: Endless(),
+    "not_an_image": lambda fault: Response(_HTML.format("Not an image"), media_type="image/png"),
+}
+_AFTERWARDS: dict[str, Callable[[Fault, Response], Response]] = {
+    "error_after": lambda fault, response: _error(fault),
+    "drop_after": lambda fault, response: Drop(),
+    "truncate": lambda fault, response: Truncated(response, fault.size),
+    "slow": lambda fault, response: Slow(response, fault.seconds),
+}

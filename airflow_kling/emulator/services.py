@@ -1,0 +1,45 @@
+"""All parts of one running emulator, put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from airflow_kling.emulator.accounts import Accounts
+from airflow_kling.emulator.background import Background
+from airflow_kling.emulator.billing import ledger
+from airflow_kling.emulator.config import EmulatorConfig
+from airflow_kling.emulator.faults.book import FaultBook
+from airflow_kling.emulator.references import ReferenceStore
+from airflow_kling.emulator.results import ResultImages
+from airflow_kling.emulator.serializers import Answers, UrlSigner
+from airflow_kling.emulator.tasks import AdjustableClock, TaskStore
+
+
+class World:
+    """The state of an emulator and the services around it.
+
+    :param config: its settings
+    """
+
+    def __init__(self, config: EmulatorConfig) -> None:
+        self.config = config
+        self.clock = AdjustableClock(config.clock)
+        self.accounts = Accounts(config.accounts)
+        self.store = TaskStore(config, self.clock)
+        self.faults = FaultBook()
+        self.references = ReferenceStore()
+        self.answers = Answers(UrlSigner(config.url_ttl, self.clock, config.image_format), self.clock)
+        self.results = ResultImages(self.references, config.image_size, config.image_format)
+        self.background = Background(self.store, self.references, self.answers)
+        self.requests: Counter[str] = Counter()
+
+    def ledger(self, *, tasks: bool = True) -> dict[str, Any]:
+        """What was created and billed; without ``tasks`` only the totals."""
+        return ledger(self.store, self.accounts.names(), self.requests, tasks=tasks)
+
+    def reset(self) -> None:
+        """Back to the beginning: no tasks, no faults, nothing counted. The clock keeps its time."""
+        self.faults.clear()
+        self.store.reset()
+        self.requests.clear()

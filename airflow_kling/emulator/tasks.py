@@ -1,0 +1,271 @@
+"""What the emulated Kling knows: tasks and their life cycle. No I/O; the time comes from a clock that is passed in.
+
+A task's status is computed from the clock when somebody asks, so a waiting task costs nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from airflow_kling.emulator.config import EmulatorConfig
+from airflow_kling.emulator.errors import kling_error, task_not_found
+from airflow_kling.emulator.requests import Creation
+from airflow_kling.emulator.routes import UNITS_PER_IMAGE, Gateway
+
+SUBMITTED, PROCESSING, SUCCEED, FAILED = "submitted", "processing", "succeed", "failed"
+_QUEUED_SHARE = 0.2
+"""Part of a task's duration that it is ``submitted`` before it is ``processing``."""
+
+
+class AdjustableClock:
+    """A clock that can be moved forward, so that a test need not wait.
+
+    :param base: Unix time in seconds
+    """
+
+    def __init__(self, base: Callable[[], float]) -> None:
+        self._base = base
+        self._offset = 0.0
+
+    def __call__(self) -> float:
+        """Unix time in seconds."""
+        return self._base() + self._offset
+
+    def advance(self, seconds: float) -> float:
+        """Move the time forward by ``seconds``; answers the new time."""
+        if seconds < 0:
+            raise ValueError("a clock cannot be moved back")
+        self._offset += seconds
+        return self()
+
+
+@dataclass
+class Task:
+    """One generation task.
+
+    :param created_at: Unix seconds
+    :param duration: seconds from creation to end, longer only if its references take longer to fetch
+    :param ends_at: Unix seconds at which it ends; None while its references are still being fetched
+    :param failure: why it ends ``failed``; None when it ends ``succeed``
+    :param base_url: how its creator reaches this server, for result URLs in callbacks
+    :param pictures: for each reference given as URL, the key of what was found there
+    """
+
+    task_id: str
+    account: str
+    gateway: Gateway
+    creation: Creation
+    created_at: float
+    duration: float
+    ends_at: float | None
+    failure: str | None
+    base_url: str
+    pictures: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def starts_at(self) -> float:
+        """Unix seconds at which it changes to ``processing``."""
+        return self.created_at + self.duration * _QUEUED_SHARE
+
+    def status(self, now: float) -> str:
+        """``submitted``, ``processing``, ``succeed`` or ``failed``."""
+        if self.ends_at is not None and now >= self.ends_at:
+            return FAILED if self.failure else SUCCEED
+        return PROCESSING if now >= self.starts_at else SUBMITTED
+
+    def changed_at(self, now: float) -> float:
+        """Unix seconds of the last change of status."""
+        if self.ends_at is not None and now >= self.ends_at:
+            return self.ends_at
+        return self.starts_at if now >= self.starts_at else self.created_at
+
+    @property
+    def units(self) -> int:
+        """Price of the task if it succeeds."""
+        return UNITS_PER_IMAGE * self.creation.n
+
+
+class Book:
+    """The tasks and the used slots of one account."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.by_external_id: dict[str, Task] = {}
+        self._slots = 0
+        self._ends: list[tuple[float, int]] = []
+
+    def hold(self, n: int) -> None:
+        """Take ``n`` slots."""
+        self._slots += n
+
+    def free_at(self, when: float, n: int) -> None:
+        """Give ``n`` slots back at the Unix time ``when``."""
+        heapq.heappush(self._ends, (when, n))
+
+    def slots(self, now: float) -> int:
+        """Slots that unfinished tasks hold."""
+        while self._ends and self._ends[0][0] <= now:
+            self._slots -= heapq.heappop(self._ends)[1]
+        return self._slots
+
+    def since(self, moment: float) -> int:
+        """Position of the first task created at or after ``moment``: tasks are in order of creation."""
+        return bisect_left(self.tasks, moment, key=lambda task: task.created_at)
+
+
+class TaskStore:
+    """All tasks of all accounts. Safe to use from several threads.
+
+    :param config: durations, slots, retention
+    :param clock: Unix time in seconds
+    """
+
+    def __init__(self, config: EmulatorConfig, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.clock = clock
+        self.lock = threading.RLock()
+        self._serial = 0
+        self._tasks: dict[str, Task] = {}
+        self._books: dict[str, Book] = {}
+
+    def reset(self) -> None:
+        """Forget every task."""
+        with self.lock:
+            self._tasks.clear()
+            self._books.clear()
+
+    def create(
+        self,
+        account: str,
+        gateway: Gateway,
+        creation: Creation,
+        *,
+        base_url: str = "",
+        failure: str | None = None,
+        fetching: bool = False,
+    ) -> Task:
+        """Make a task, if the account has slots for it.
+
+        :param failure: the task will fail for this reason
+        :param fetching: the task does not end before :meth:`references_fetched`
+        :raises ApiError: 429/1303 without free slots, 400/1201 for an ``external_task_id`` that was used before
+        """
+        with self.lock:
+            now = self.clock()
+            book = self._books.setdefault(account, Book())
+            self._check_external_id(book, creation.external_task_id, now)
+            limit = self.config.concurrency
+            if limit is not None and book.slots(now) + creation.n > limit:
+                raise kling_error(1303)
+            task_id = self._new_id(now)
+            seconds = self.config.duration.seconds(task_id)
+            task = Task(
+                task_id,
+                account,
+                gateway,
+                creation,
+                created_at=now,
+                duration=seconds,
+                ends_at=None if fetching else now + seconds,
+                failure=failure,
+                base_url=base_url,
+            )
+            self._enter(book, task)
+            return task
+
+    def _check_external_id(self, book: Book, external_task_id: str | None, now: float) -> None:
+        if external_task_id is None or self.config.allow_duplicate_external_ids:
+            return
+        earlier = book.by_external_id.get(external_task_id)
+        if earlier is not None and not self._gone(earlier, now):
+            raise kling_error(1201, f"external_task_id '{external_task_id}' already exists")
+
+    def _new_id(self, now: float) -> str:
+        self._serial += 1
+        return str(int(now * 1000) * 100_000 + self._serial % 100_000)
+
+    def _enter(self, book: Book, task: Task) -> None:
+        self._tasks[task.task_id] = task
+        book.tasks.append(task)
+        if task.creation.external_task_id:
+            book.by_external_id[task.creation.external_task_id] = task
+        book.hold(task.creation.n)
+        if task.ends_at is not None:
+            book.free_at(task.ends_at, task.creation.n)
+
+    def references_fetched(self, task: Task, failure: str | None) -> None:
+        """End the wait of a task that was created with ``fetching``.
+
+        :param failure: why its references cannot be used, None when all is well
+        """
+        with self.lock:
+            task.failure = task.failure or failure
+            # Not before its time, so that a failure is seen after the creation, as with Kling.
+            task.ends_at = max(self.clock(), task.created_at + task.duration)
+            if self._tasks.get(task.task_id) is task:
+                self._books[task.account].free_at(task.ends_at, task.creation.n)
+
+    def find(self, account: str, gateway: Gateway, key: str) -> Task:
+        """A task by its id or, on the official gateway, by its ``external_task_id``.
+
+        :raises ApiError: the gateway's "not found", also for a task of another account or gateway
+        """
+        with self.lock:
+            task = self._tasks.get(key)
+            if task is None and gateway.official and account in self._books:
+                task = self._books[account].by_external_id.get(key)
+            known = task is not None and task.account == account and task.gateway is gateway
+            if task is None or not known or self._gone(task, self.clock()):
+                raise task_not_found(official=gateway.official)
+            return task
+
+    def peek(self, key: str) -> Task | None:
+        """A task by its id or ``external_task_id``, whoever owns it, if it is not too old."""
+        with self.lock:
+            task = self._tasks.get(key)
+            for book in self._books.values():
+                task = task or book.by_external_id.get(key)
+            return None if task is None or self._gone(task, self.clock()) else task
+
+    def _gone(self, task: Task, now: float) -> bool:
+        return now >= task.created_at + self.config.retention
+
+    def page(self, account: str, gateway: Gateway, number: int, size: int) -> list[Task]:
+        """Tasks of a gateway, newest first.
+
+        :param number: page, counted from 1
+        :param size: tasks per page
+        """
+        with self.lock:
+            book = self._books.get(account)
+            if book is None:
+                return []
+            oldest = book.since(self.clock() - self.config.retention)
+            skip, found = (number - 1) * size, []
+            for position in range(len(book.tasks) - 1, oldest - 1, -1):
+                task = book.tasks[position]
+                if task.gateway is not gateway:
+                    continue
+                if skip:
+                    skip -= 1
+                    continue
+                found.append(task)
+                if len(found) == size:
+                    break
+            return found
+
+    def of_account(self, account: str) -> list[Task]:
+        """Every task of an account, oldest first, also those past their retention."""
+        with self.lock:
+            book = self._books.get(account)
+            return list(book.tasks) if book else []
+
+    def slots(self, account: str) -> int:
+        """Slots that the account's unfinished tasks hold now."""
+        with self.lock:
+            book = self._books.get(account)
+            return book.slots(self.clock()) if book else 0

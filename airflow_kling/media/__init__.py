@@ -1,0 +1,1 @@
+"""Verifies media: bytes become what they are, or a reason why not."""

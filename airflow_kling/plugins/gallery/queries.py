@@ -1,0 +1,262 @@
+"""Which generations there are: Airflow's metadata database, through the index on the ``key`` of its XComs.
+
+A generation is the XCom that its archive task left, or, where there is none (yet), the one of the task that submitted
+it. Values that a custom XCom backend keeps elsewhere are not fetched: their rows have an id and nothing more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from airflow.models.dagrun import DagRun
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
+from sqlalchemy import JSON, Select, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
+from sqlalchemy.orm import Session, aliased
+
+from airflow_kling.lifecycle import templates
+from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
+from airflow_kling.plugins.gallery.json_columns import number_at, text_at
+from airflow_kling.reporting import xcom
+
+ARCHIVE, REQUEST = xcom.xcom_key(""), templates.xcom_key("")
+assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
+#: Enough for a page: ids of generations whose state is asked for again.
+MAX_IDS = PAGE_SIZE
+
+
+class Identity(NamedTuple):
+    """Names one row: the task instance that left it, and the generation."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    kling_task_id: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A generation as the database has it.
+
+    :param archived: whether the archive task left it, or the submitting one
+    :param at: when the task left it
+    :param value: what it left, unchecked: the author of a DAG can write anything there
+    """
+
+    identity: Identity
+    archived: bool
+    at: datetime
+    value: Any
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What the generations of a DAG came to."""
+
+    dag_id: str
+    generations: int
+    archived: int
+    images: int
+    units: float
+
+
+class TaskStates(NamedTuple):
+    """How far the tasks of a generation are.
+
+    :param own: state of the task instance that left the row
+    :param others: states of the Kling operators of the same run and map index, by task id
+    :param run: state of the DAG run
+    """
+
+    own: str | None
+    others: dict[str, str | None]
+    run: str | None
+
+
+def find_page(session: Session, filters: Filters, readable: Collection[str]) -> list[Row]:
+    """One page, the newest first."""
+    # First which, then their values: these are most of the table, and a database sorts what it reads.
+    places = select(XComModel.dag_run_id, XComModel.task_id, XComModel.map_index, XComModel.key)
+    newest = (XComModel.timestamp.desc(), *(column.desc() for column in places.selected_columns))
+    chosen = _filtered(places, filters, readable).order_by(*newest)
+    shown = session.execute(chosen.limit(PAGE_SIZE).offset((filters.page - 1) * PAGE_SIZE)).all()
+    if not shown:
+        return []
+    places_shown = {tuple(one) for one in shown}
+    values = _rows().add_columns(XComModel.dag_run_id).where(XComModel.key.in_({one.key for one in shown}))
+    found = session.execute(values.order_by(*newest))
+    return [_row(one) for one in found if (one.dag_run_id, one.task_id, one.map_index, one.key) in places_shown]
+
+
+def find_spend(session: Session, filters: Filters, readable: Collection[str]) -> list[Spend]:
+    """What each DAG spent, whatever DAG the filters name; within a run it can be but one."""
+    archived = _has_prefix(XComModel.key, ARCHIVE)
+    dialect = session.get_bind().dialect.name
+    sums = select(
+        XComModel.dag_id,
+        func.count(),
+        func.sum(case((archived, 1), else_=0)),
+        func.sum(number_at(XComModel.value, "image_count", dialect)),
+        func.sum(number_at(XComModel.value, "units", dialect)),
+    )
+    found = session.execute(
+        _filtered(sums, filters, readable, of_one_dag=bool(filters.run_id)).group_by(XComModel.dag_id)
+    )
+    spend = [Spend(dag_id, n, int(a or 0), int(_finite(i)), _finite(u)) for dag_id, n, a, i, u in found]
+    return sorted(spend, key=lambda one: one.dag_id)
+
+
+def _finite(total: Any) -> float:
+    number = float(total or 0)
+    return number if math.isfinite(number) else 0.0
+
+
+def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
+    """Whether a generation is archived, and what its task left; None if there is no such generation."""
+    dag_id, run_id, task_id, map_index, kling_task_id = identity
+    if not all(map(_is_storable, (dag_id, run_id, task_id, kling_task_id))):
+        return None
+    found = session.execute(
+        select(XComModel.key, XComModel.value)
+        .where(XComModel.key.in_((ARCHIVE + kling_task_id, REQUEST + kling_task_id)))
+        .where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)
+        .where(XComModel.task_id == task_id, XComModel.map_index == map_index)
+        .order_by(XComModel.key)
+    ).first()
+    return found and (found.key.startswith(ARCHIVE), found.value)
+
+
+def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collection[str]) -> list[Row]:
+    """Some generations; of those that are archived only the archive."""
+    ids = list(dict.fromkeys(filter(_is_storable, kling_task_ids)))[:MAX_IDS]
+    keys = [prefix + one for one in ids for prefix in (ARCHIVE, REQUEST)]
+    mine = _rows().where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
+    rows = [_row(one) for one in session.execute(mine)]
+    archived = {row.identity.kling_task_id for row in rows if row.archived}
+    return [row for row in rows if row.archived or row.identity.kling_task_id not in archived]
+
+
+def _is_storable(text: str) -> bool:
+    """PostgreSQL keeps no NUL, and its driver fails where one is asked for."""
+    return "\0" not in text
+
+
+def find_states(session: Session, rows: Sequence[Row]) -> dict[Identity, TaskStates]:
+    """How far the tasks of generations are that are not archived."""
+    wanted = {(row.identity.dag_id, row.identity.run_id, row.identity.map_index) for row in rows if not row.archived}
+    if not wanted:
+        return {}
+    place = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.map_index)
+    ours = or_(
+        TaskInstance.operator.startswith("Kling"),
+        TaskInstance.task_id.in_({row.identity.task_id for row in rows}),
+    )
+    found = session.execute(
+        select(*place, TaskInstance.task_id, TaskInstance.state, DagRun.state)
+        .join(DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
+        .where(tuple_(*place).in_(wanted), ours)
+    ).all()
+    tasks: dict[tuple[str, str, int], dict[str, str | None]] = {}
+    runs: dict[tuple[str, str], str | None] = {}
+    for dag_id, run_id, map_index, task_id, state, run_state in found:
+        tasks.setdefault((dag_id, run_id, map_index), {})[task_id] = state
+        runs[dag_id, run_id] = run_state
+    return {row.identity: _states(row.identity, tasks, runs) for row in rows if not row.archived}
+
+
+def _states(
+    one: Identity, tasks: dict[tuple[str, str, int], dict[str, str | None]], runs: dict[tuple[str, str], str | None]
+) -> TaskStates:
+    others = dict(tasks.get((one.dag_id, one.run_id, one.map_index), {}))
+    return TaskStates(others.pop(one.task_id, None), others, runs.get((one.dag_id, one.run_id)))
+
+
+def _rows() -> Select[Any]:
+    of_task = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
+    return select(*of_task, XComModel.key, XComModel.timestamp, XComModel.value)
+
+
+def _row(one: Any) -> Row:
+    identity = Identity(one.dag_id, one.run_id, one.task_id, one.map_index, one.key[len(ARCHIVE) :])
+    return Row(identity, one.key.startswith(ARCHIVE), one.timestamp, one.value)
+
+
+def _has_prefix(key: Any, prefix: str) -> Any:
+    """A range that an index serves whatever the collation: it begins and ends with letters. And the exact prefix."""
+    word = prefix.rstrip("_")
+    return and_(key >= word, key < word[:-1] + chr(ord(word[-1]) + 1), key.startswith(prefix, autoescape=True))
+
+
+def _generations() -> Any:
+    """Rows of the gallery: archived generations, and submitted ones that no task has archived."""
+    archive = aliased(XComModel)
+    archived = select(archive.key).where(_has_prefix(archive.key, ARCHIVE))
+    # Not a correlated NOT EXISTS: SQLite then reads all XComs of the DAG for each row.
+    waiting = literal(ARCHIVE).concat(_kling_task_id(XComModel.key)).not_in(archived)
+    return or_(_has_prefix(XComModel.key, ARCHIVE), and_(_has_prefix(XComModel.key, REQUEST), waiting))
+
+
+def _unindexed(column: Any) -> Any:
+    """Keeps a database from starting at the index on DAGs, where all XComs of a DAG are, and not only the gallery's."""
+    return func.coalesce(column, "")
+
+
+def _kling_task_id(key: Any) -> Any:
+    return func.substr(key, len(ARCHIVE) + 1)
+
+
+def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of_one_dag: bool = True) -> Any:
+    statement = statement.where(_generations(), _unindexed(XComModel.dag_id).in_(readable))
+    if filters.dag_id and of_one_dag:
+        statement = statement.where(_unindexed(XComModel.dag_id) == filters.dag_id)
+    if filters.run_id:
+        statement = statement.where(_unindexed(XComModel.run_id).in_(filters.run_ids))
+    if filters.task_id:
+        of_task = _kling_task_id(XComModel.key).in_(_ids_of_task(filters))
+        # Within a function PostgreSQL hashes the ids; as a join it compares each with each.
+        statement = statement.where(func.coalesce(of_task, false()))
+    if filters.kling_task_id:
+        keys = (ARCHIVE + filters.kling_task_id, REQUEST + filters.kling_task_id)
+        statement = statement.where(XComModel.key.in_(keys))
+    if begin := filters.begin:
+        statement = statement.where(XComModel.timestamp >= begin)
+    if end := filters.end:
+        statement = statement.where(XComModel.timestamp < end)
+    if filters.text:
+        statement = statement.where(_in_prompt(filters.text))
+    return statement
+
+
+def _ids_of_task(filters: Filters) -> Any:
+    """Generations that a task instance submitted, waits or waited for, or archived."""
+    left, fields = aliased(XComModel), RenderedTaskInstanceFields
+    rendered = type_coerce(fields.rendered_fields, JSON)  # Airflow 3.1's own type of it knows no keys
+
+    def of_task(model: Any) -> list[Any]:
+        conditions = [model.task_id == filters.task_id]
+        if filters.dag_id:
+            conditions.append(model.dag_id == filters.dag_id)
+        if filters.run_id:
+            conditions.append(model.run_id.in_(filters.run_ids))
+        if filters.map_index is not None:
+            conditions.append(model.map_index == filters.map_index)
+        return conditions
+
+    ours = or_(_has_prefix(left.key, ARCHIVE), _has_prefix(left.key, REQUEST))
+    return union(
+        select(_kling_task_id(left.key)).where(*of_task(left), ours),
+        select(text_at(left.value, "kling_task_id")).where(*of_task(left), left.key == XCOM_RETURN_KEY),
+        select(text_at(rendered, "kling_task_id")).where(*of_task(fields)),
+    )
+
+
+def _in_prompt(text: str) -> Any:
+    prompt = func.coalesce(text_at(XComModel.value, ("asked", "prompt")), text_at(XComModel.value, "prompt"))
+    # SQLite's lower() knows ASCII only: what was typed exactly is always found.
+    return or_(func.lower(prompt).contains(text.lower(), autoescape=True), prompt.contains(text, autoescape=True))

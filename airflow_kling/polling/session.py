@@ -1,0 +1,126 @@
+"""The requests of one connection on an event loop: one client, one budget, and a new client when the key is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingPermissionError, KlingServerError
+from airflow_kling.polling.rate_limit import Throttle
+from airflow_kling.reporting import metrics
+
+if TYPE_CHECKING:
+    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.gateways import Gateway
+
+    Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
+
+log = logging.getLogger(__name__)
+
+REFUSED = KlingAuthenticationError | KlingPermissionError  # answers to a key that may have been replaced since
+RECONNECT_GAP = 60.0  # seconds between two lookups of a connection that is refused
+COUNTED_TOGETHER = 100  # requests; a metric for each would be a packet for each
+
+T = TypeVar("T")
+
+
+class Session:
+    """Asks the API, as often as the connection may.
+
+    :param conn_id: the connection.
+    :param connect: makes a client, and says how many requests a second it may send.
+    :param clock: epoch seconds.
+    :param dice: random numbers in [0, 1).
+    """
+
+    def __init__(
+        self, conn_id: str, *, connect: Connect, clock: Callable[[], float], dice: Callable[[], float]
+    ) -> None:
+        self.conn_id = conn_id
+        self._connect = connect
+        self._clock = clock
+        self._dice = dice
+        self._client: AsyncKlingClient | None = None
+        self._throttle = Throttle(1.0, clock=clock, dice=dice)
+        self._reconnecting = asyncio.Lock()
+        self._reconnected_at = -math.inf
+        self._defects: set[str] = set()
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The API's gateway, once the connection is known."""
+        return self._client.gateway if self._client else None
+
+    async def open(self) -> None:
+        """Look the connection up and make its client. Raises what ``connect`` raises."""
+        client, rate = await self._connect(self.conn_id)
+        self._count()
+        self._client, self._throttle = client, Throttle(rate, clock=self._clock, dice=self._dice)
+
+    async def close(self) -> None:
+        """Close the client."""
+        self._count()
+        if self._client:
+            await self._client.aclose()
+
+    async def turn(self) -> None:
+        """Wait until the next request may go out, and count it."""
+        if self._throttle.turns >= COUNTED_TOGETHER:
+            self._count()
+        await self._throttle.turn()
+
+    async def ask(self, question: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
+        """One request, whose turn it is; where the key is refused, once more with what the connection says now.
+
+        :return: the answer, or the error in its place.
+        """
+        client = self._client
+        answer = await self.ask_once(question)
+        if isinstance(answer, REFUSED) and await self._renewed(client):
+            await self.turn()
+            answer = await self.ask_once(question)
+        return answer
+
+    async def ask_once(self, question: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
+        """One request, whose turn it is; return the answer, or the error in its place."""
+        assert self._client is not None
+        try:
+            answer: T | KlingError = await question(self._client)
+        except KlingError as error:
+            answer = error
+        except Exception as error:  # an odd answer to one question says nothing of the others
+            answer = self._defect(error)
+        self._throttle.heed(answer)
+        return answer
+
+    def _defect(self, error: Exception) -> KlingServerError:
+        name = type(error).__name__
+        if name not in self._defects:
+            self._defects.add(name)
+            log.error("An answer to connection %s cannot be read (%s); asking on.", self.conn_id, name)
+        return KlingServerError(f"The answer cannot be read: {name}")
+
+    async def _renewed(self, refused: AsyncKlingClient | None) -> bool:
+        """Whether there is a newer client than the one refused."""
+        async with self._reconnecting:
+            if self._client is not refused:
+                return True
+            if self._clock() - self._reconnected_at < RECONNECT_GAP:
+                return False
+            self._reconnected_at = self._clock()
+            try:
+                await self.open()
+            except Exception as error:  # the refusal is what is told: it came first
+                log.warning("Connection %s cannot be looked up again: %s", self.conn_id, type(error).__name__)
+                return False
+            if refused:
+                await refused.aclose()  # its other requests under way are lost, and so repeated
+            return True
+
+    def _count(self) -> None:
+        if self._throttle.turns and self._client:
+            metrics.polled(self._throttle.turns, {"gateway": self._client.gateway.name}, in_triggerer=True)
+            self._throttle.turns = 0

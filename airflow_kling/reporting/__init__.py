@@ -1,0 +1,1 @@
+"""Tells Airflow and its users what happened: XCom, assets, lineage, metrics, links."""

@@ -1,0 +1,87 @@
+"""What OpenLineage is told of a task; imported only when its provider asks, so it need not be installed.
+
+A dataset is named as OpenLineage's naming specification says: ``s3://bucket`` + key, ``file`` + path, and for a
+reference on the web ``https://host`` + path. Signed queries and prompts are never in an event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import attrs
+from airflow.providers.openlineage.extractors import OperatorLineage
+from openlineage.client.event_v2 import Dataset
+from openlineage.client.facet_v2 import RunFacet
+
+FACET = "kling"
+#: The schema lies beside this module, in ``KlingRunFacet.json``.
+SCHEMA_URL = "urn:airflow-provider-kling:KlingRunFacet:1-0-0#/$defs/KlingRunFacet"
+
+
+@attrs.define
+class KlingRunFacet(RunFacet):
+    """The generation that a run submitted, waited for or archived; a field is None where the task does not know it.
+
+    :param klingTaskId: the Kling task.
+    :param gateway: name of the gateway.
+    :param model: ``model_name`` as it was sent.
+    :param promptSha256: of the prompt in UTF-8, in hex.
+    :param aspectRatio: as it was sent.
+    :param n: images that were asked for.
+    :param units: billed for the generation.
+    """
+
+    klingTaskId: str | None = None
+    gateway: str | None = None
+    model: str | None = None
+    promptSha256: str | None = None
+    aspectRatio: str | None = None
+    n: int | None = None
+    units: float | None = None
+
+    @staticmethod
+    def _get_schema() -> str:
+        return SCHEMA_URL
+
+
+def operator_lineage(
+    *,
+    kling_task_id: str | None,
+    asked: Mapping[str, Any],
+    units: float | None = None,
+    inputs: Iterable[str] = (),
+    outputs: Iterable[str] = (),
+) -> OperatorLineage[Dataset, RunFacet]:
+    """Inputs, outputs and the ``kling`` facet.
+
+    :param asked: as :func:`airflow_kling.lifecycle.templates.describe` says; empty where it is not known.
+    :param units: billed, None where the generation is not known to have ended.
+    :param inputs: URIs, see :mod:`airflow_kling.reporting.lineage`.
+    :param outputs: likewise.
+    """
+    prompt = asked.get("prompt")
+    facet = KlingRunFacet(
+        klingTaskId=kling_task_id,
+        gateway=asked.get("gateway"),
+        model=asked.get("model_name"),
+        promptSha256=hashlib.sha256(prompt.encode()).hexdigest() if prompt else None,
+        aspectRatio=asked.get("aspect_ratio"),
+        n=asked.get("n"),
+        units=units,
+    )
+    return OperatorLineage(
+        inputs=[_dataset(unquote(uri) if uri.startswith("file:") else uri) for uri in inputs],
+        outputs=[_dataset(uri) for uri in outputs],
+        run_facets={FACET: facet},
+    )
+
+
+def _dataset(uri: str) -> Dataset:
+    scheme, _, rest = uri.partition("://")
+    authority, _, path = rest.partition("/")
+    if scheme in ("file", "local"):
+        return Dataset(namespace="file", name=f"/{path}")
+    return Dataset(namespace=f"{scheme}://{authority}", name=path or "/")

@@ -1,0 +1,1 @@
+"""Stores objects below a destination: whole or not at all."""

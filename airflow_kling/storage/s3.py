@@ -1,0 +1,109 @@
+"""S3 and what speaks its protocol, through the amazon provider's hook: endpoint and credentials from a connection."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from airflow_kling.storage.keys import check_task_id
+from airflow_kling.storage.open import Stored
+
+
+class S3Store:
+    """Store below ``s3://bucket/prefix``.
+
+    Every object is one PUT, which publishes it at once or not at all: S3 takes 5 GB that way, and a killed run leaves
+    no half of a multipart upload behind to be paid for. S3 compares what it receives with the SHA-256 of the verified
+    bytes; with a checksum of ``extra_args`` instead where they name one, and with none where the connection says
+    ``request_checksum_calculation=when_required``, for servers that know none.
+
+    The connection needs ``s3:ListBucket``, ``s3:PutObject`` and ``s3:GetObject``, and ``s3:DeleteObject`` only to clear
+    up after an interrupted run.
+
+    :param prefix: without slashes around it; may be empty.
+    :param aws_conn_id: Airflow connection, None for boto3's own ways.
+    :param extra_args: of the upload, e.g. ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    """
+
+    def __init__(
+        self, bucket: str, prefix: str, *, aws_conn_id: str | None, extra_args: Mapping[str, Any] | None = None
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._aws_conn_id = aws_conn_id
+        self._extra_args = dict(extra_args or {})
+
+    @cached_property
+    def _client(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
+
+    def uri(self, key: str) -> str:
+        """Full address of ``key``."""
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    def keys(self, kling_task_id: str) -> set[str]:
+        """Keys of all objects of a task, by one request: there are far fewer than its page of 1000."""
+        prefix = f"{self._prefix}{check_task_id(kling_task_id)}/"
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+        return {item["Key"].removeprefix(self._prefix) for item in answer.get("Contents", ())}
+
+    def stat(self, key: str) -> Stored | None:
+        """Size and hash of an object, None if there is none. The hash is the one that was written with the object."""
+        from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
+        try:
+            head = self._client.head_object(**self._object(key))
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+        return Stored(head["ContentLength"], head["Metadata"].get("sha256"))
+
+    def read_into(self, key: str, target: BinaryIO) -> bool:
+        """Append an object to ``target`` piece by piece; False if there is none."""
+        from botocore.exceptions import ClientError
+
+        try:
+            body = self._client.get_object(**self._object(key))["Body"]
+        except ClientError as error:
+            if _is_missing(error):
+                return False
+            raise
+        for piece in body.iter_chunks(1024 * 1024):
+            target.write(piece)
+        return True
+
+    def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
+        """Stream the file in one PUT, whatever its size; ``sha256`` becomes metadata of the object."""
+        file.seek(0)
+        metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
+        arguments = {**self._checksum(sha256), **self._extra_args, "ContentType": content_type, "Metadata": metadata}
+        self._client.put_object(**self._object(key), Body=file, **arguments)
+        return self.uri(key)
+
+    def remove(self, key: str) -> None:
+        """Remove an object if there is one."""
+        self._client.delete_object(**self._object(key))
+
+    def sweep(self, kling_task_id: str) -> None:
+        """Do nothing: a PUT that was cut off leaves nothing."""
+
+    def _checksum(self, sha256: str) -> dict[str, str]:
+        chosen = any(name.startswith("Checksum") for name in self._extra_args)
+        if chosen or self._client.meta.config.request_checksum_calculation == "when_required":
+            return {}
+        return {
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
+        }
+
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+
+def _is_missing(error: Any) -> bool:
+    return error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound")

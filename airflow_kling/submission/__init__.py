@@ -1,0 +1,1 @@
+"""Submits a generation once, or adopts the one that exists."""
