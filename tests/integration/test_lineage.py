@@ -126,7 +126,7 @@ def test_datasets_are_named_as_the_specification_says() -> None:
 def test_the_facet_fits_its_schema() -> None:
     asked = {"prompt": PROMPT, "model_name": "kling-v2", "n": 2, "aspect_ratio": "3:2", "gateway": "cometapi"}
     facet = facet_of(operator_lineage(kling_task_id="8334", asked=asked, units=8.0))
-    schema = json.loads(resources.files("airflow_kling").joinpath("KlingRunFacet.json").read_text())
+    schema = json.loads(resources.files("airflow_kling.reporting").joinpath("KlingRunFacet.json").read_text())
     definition = schema["$defs"]["KlingRunFacet"]["allOf"][1]  # the other one, of every facet, is on the web
     jsonschema.validate(
         facet,
