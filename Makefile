@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
-IN_PROCESS := tests/unit tests/integration tests/distributed tests/test_dags.py tests/test_packaging.py
+IN_PROCESS := tests/unit tests/integration tests/airflow/distributed tests/test_dags.py tests/test_packaging.py
 
 .PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
@@ -41,7 +41,7 @@ services:
 	@deploy/celery/install.sh
 
 test-system: $(STAMP) chromium services ## real scheduler, triggerer and workers on Airflow 3.3
-	$(BIN)/python -m pytest tests/system
+	$(BIN)/python -m pytest tests/airflow/system
 
 test-browser: $(STAMP) chromium services ## the gallery in a real Chromium, which is installed first where there is none
 	$(BIN)/python -m pytest tests/browser
@@ -53,16 +53,16 @@ docs: $(STAMP) ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
-	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest tests/airflow/faults
 
 faults: $(STAMP) $(STAMP_2) ## the whole fault table on both lines of Airflow, and random process kills; FAULTS="--seed 7"
-	$(BIN)/python -m tests.faults $(FAULTS)
+	$(BIN)/python -m tests.airflow.faults $(FAULTS)
 
 distributed: $(STAMP) services ## 200 generations on Celery, PostgreSQL and Redis, killing processes; DISTRIBUTED="--generations 20"
-	@exec $(BIN)/python -m tests.distributed $(DISTRIBUTED)
+	@exec $(BIN)/python -m tests.airflow.distributed $(DISTRIBUTED)
 
 test-distributed: $(STAMP) services ## the same with 24 generations
-	$(BIN)/python -m tests.distributed --generations 24
+	$(BIN)/python -m tests.airflow.distributed --generations 24
 
 test-airflow-2: $(STAMP_2) ## unit and integration tests on Airflow 2.11
 	$(BIN_2)/python -m pytest $(IN_PROCESS)

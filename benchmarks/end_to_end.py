@@ -23,7 +23,7 @@ from benchmarks.archiving import client
 from benchmarks.archiving_contestant import BUCKET
 from benchmarks.processes import connections, is_quick, listening
 from benchmarks.report import percentile, progress, publish, table
-from demo.stack import Airflow, airflow
+from deploy.local.stack import Airflow, airflow
 
 DAGS = Path(__file__).parent / "dags"
 RUNS = {  # DAG -> what it is called, and the end of the key of its last object

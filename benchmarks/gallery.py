@@ -30,8 +30,8 @@ import psutil
 
 from benchmarks.processes import is_quick
 from benchmarks.report import percentile, progress, publish, table
-from demo.processes import free_ports, server, wait_until
-from demo.stack import CHECKOUT, USER, settings
+from deploy.local.processes import free_ports, server, wait_until
+from deploy.local.stack import CHECKOUT, USER, settings
 
 PAGES = {
     "first page": {},

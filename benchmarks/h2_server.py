@@ -7,7 +7,7 @@ import asyncio
 from airflow_kling.emulator.config import EmulatorConfig
 from benchmarks.kling_server import build
 from benchmarks.processes import use_extra_packages
-from demo.processes import free_ports
+from deploy.local.processes import free_ports
 
 
 async def main() -> None:

@@ -19,7 +19,7 @@ from airflow_kling.api.auth import BearerAuth
 from airflow_kling.api.gateways import GATEWAYS, Gateway
 from benchmarks.processes import use_extra_packages
 from benchmarks.report import percentile
-from demo.stack import EMULATOR_KEY
+from deploy.local.stack import EMULATOR_KEY
 
 Poll = Callable[[str], Awaitable[Any]]
 RATE = 200  # polls a second

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from demo.processes import server, wait_until
-from demo.stack import CHECKOUT, EMULATOR_KEY
+from deploy.local.processes import server, wait_until
+from deploy.local.stack import CHECKOUT, EMULATOR_KEY
 
 SCRATCH = Path(__file__).parent / "scratch"
 """Packages that only a benchmark needs; appended to the path, so that the project's own versions come first."""

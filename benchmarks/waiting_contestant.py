@@ -18,7 +18,7 @@ from airflow_kling.api.gateways import GATEWAYS
 from benchmarks.kling_server import UNTIL_DONE
 from benchmarks.meter import LoopMeter, PeakMemory, idle
 from benchmarks.report import percentile
-from demo.stack import EMULATOR_KEY
+from deploy.local.stack import EMULATOR_KEY
 
 FIXED_POLL = 5.0  # seconds, the default of HttpSensorTrigger
 WARM_UP = 20  # finished jobs before the clock starts: imports, TLS, connection lookup

@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from demo.airflow_api import AirflowApi, label
 from demo.contact_sheet import write_contact_sheet
-from demo.processes import ServerDied
-from demo.samples import draw_samples
-from demo.stack import (
+from deploy.local.airflow_api import AirflowApi, label
+from deploy.local.processes import ServerDied
+from deploy.local.samples import draw_samples
+from deploy.local.stack import (
     CHECKOUT,
     POOL,
     USER,

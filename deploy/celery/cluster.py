@@ -20,11 +20,11 @@ import psycopg2
 import psycopg2.extras
 from cryptography.fernet import Fernet
 
-from demo.airflow_api import AirflowApi
-from demo.processes import ServerDied, free_ports, server, tail, wait_until
-from demo.stack import CHECKOUT
 from deploy.celery.files import read_env, read_procfile
 from deploy.celery.services import postgres, redis_server
+from deploy.local.airflow_api import AirflowApi
+from deploy.local.processes import ServerDied, free_ports, server, tail, wait_until
+from deploy.local.stack import CHECKOUT
 
 HERE = Path(__file__).parent
 LOGIN = "admin"

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import redis
 
-from demo.processes import free_ports, server, wait_until
+from deploy.local.processes import free_ports, server, wait_until
 
 USER = DATABASE = "airflow"
 # Nothing here outlives the run, so nothing needs to survive a power cut.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, expect
 
-from demo.stack import CHECKOUT, USER
+from deploy.local.stack import CHECKOUT, USER
 from tests.browser.session import Visitor, assert_decoded, chromium, frame_of, log_in
 from tests.browser.world import LOOKBOOK, World, empty_world, fill
 

@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 
 from demo.__main__ import wait_for_dag
-from demo.airflow_api import AirflowApi
-from demo.processes import free_ports, server, wait_until
-from demo.samples import draw_samples
-from demo.stack import CHECKOUT, USER, Airflow, airflow, emulator, emulator_connection, settings
+from deploy.local.airflow_api import AirflowApi
+from deploy.local.processes import free_ports, server, wait_until
+from deploy.local.samples import draw_samples
+from deploy.local.stack import CHECKOUT, USER, Airflow, airflow, emulator, emulator_connection, settings
+from tests.airflow.database import Database, database
 from tests.browser.auth import GUEST, SECRET_DAG
-from tests.database import Database, database
 
 LOOKBOOK = "lookbook"
 MAIN = "kling_multi_image_to_image"

@@ -21,10 +21,10 @@ from tests.docs.terminal import Terminal
 
 #: A target of the Makefile -> what runs the same program and looks at the outcome.
 MAKE = {
-    "demo": "tests/system/test_commands.py",
+    "demo": "tests/airflow/system/test_commands.py",
     "docs": "tests/docs/test_site.py",
-    "faults": "tests/faults/test_faults.py",
-    "up": "tests/system/test_commands.py",
+    "faults": "tests/airflow/faults/test_faults.py",
+    "up": "tests/airflow/system/test_commands.py",
 }
 #: Targets that no test runs, and why.
 NOT_RUN = {"distributed": "installs PostgreSQL and Redis; it is a test itself, which CI may call"}

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from demo.airflow_api import AirflowApi
-from demo.processes import free_ports
+from deploy.local.airflow_api import AirflowApi
+from deploy.local.processes import free_ports
 from tests.docs.blocks import TUTORIAL, Block, blocks_of, copy_checkout
 from tests.docs.terminal import Terminal
 

@@ -1,4 +1,4 @@
-"""What a retry policy makes of every error of ours; a real scheduler keeps to it in tests/system."""
+"""What a retry policy makes of every error of ours; a real scheduler keeps to it in tests/airflow/system."""
 
 from __future__ import annotations
 

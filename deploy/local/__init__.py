@@ -1,0 +1,1 @@
+"""Runs a whole Airflow and the emulator on this machine."""

@@ -1,0 +1,141 @@
+"""The verdict on a row: the emulator's ledger, the archived files and Airflow's database against the documented end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.airflow.faults.case import Case
+from tests.airflow.faults.model import End, Outcome
+
+LATE = 20.0  # seconds that a triggerer may take to say something about a run that has ended
+
+
+def judge(case: Case, *, seconds: float, broke: str | None = None) -> Outcome:
+    """Compare.
+
+    :param seconds: that the row took.
+    :param broke: what the harness itself ran into.
+    """
+    hits = case.hits()
+    idle = [f"{fault} never struck" for fault in case.faults if not hits.get(fault) and not case.row.chance]
+    for fault in case.faults:
+        case.kling.remove(fault)
+    tasks = case.kling.tasks(case.token)
+    found = _Found(
+        billed=[task["task_id"] for task in tasks if task["status"] != "failed"],
+        archive=check_archive(case, tasks),
+        states=_states(case),
+    )
+    kills = case.kills()
+    alive = [f"process {kill['pid']} is alive" for kill in kills if _is_alive(kill)]
+    missing = 0 if case.row.chance else len(case.row.kills) - len(kills)
+    unkilled = [f"{missing} kill(s) never happened"] if missing > 0 else []
+    deviations = [*([broke] if broke else ()), *idle, *alive, *unkilled, *found.archive[1], *_compare(case, found)]
+    return Outcome(case.row, len(found.billed), found.archive[0], found.states, len(kills), seconds, tuple(deviations))
+
+
+@dataclass(frozen=True)
+class _Found:
+    billed: list[str]
+    archive: tuple[int, list[str]]
+    states: dict[str, str]
+
+
+def check_archive(case: Case, tasks: list[dict[str, Any]]) -> tuple[int, list[str]]:
+    """Count the images that are archived for good; tell what is there and should not be, or is not what it says.
+
+    An archive is a folder with a manifest: all of the generation's images, each equal to what the emulator serves, and
+    no other file. A folder without a manifest may hold images of a run that has failed, never anything but whole ones.
+    """
+    known = {task["task_id"]: task for task in tasks}
+    count, wrong = 0, []
+    for folder in sorted(case.archive.iterdir()) if case.archive.exists() else ():
+        if folder.name not in known:
+            wrong.append(f"{folder.name} in the archive is no generation of this row")
+            continue
+        served = case.kling.images(known[folder.name])
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        manifest = files.pop("manifest.json", None)
+        found = {int(Path(name).stem): data for name, data in files.items() if re.fullmatch(r"\d+\.png", name)}
+        wrong += [f"{name} is left over" for name in files if not re.fullmatch(r"\d+\.png", name)]
+        wrong += [f"image {index} differs from Kling's" for index in found if found[index] != served[index]]
+        if manifest is None:
+            continue
+        count += len(found)
+        if sorted(found) != list(range(len(served))):
+            wrong.append(f"images {sorted(found)} of {len(served)} are archived under a manifest")
+        wrong += _check_manifest(json.loads(manifest), found)
+    return count, wrong
+
+
+def _check_manifest(manifest: dict[str, Any], found: dict[int, bytes]) -> list[str]:
+    listed = {image["index"]: (image["sha256"], image["bytes"]) for image in manifest["images"]}
+    actual = {index: (hashlib.sha256(data).hexdigest(), len(data)) for index, data in found.items()}
+    return [] if listed == actual else ["the manifest does not list the images that are there"]
+
+
+def _states(case: Case) -> dict[str, str]:
+    first = {one["task_id"]: str(one["state"]) for one in case.instances() if one["run_id"] == case.runs[0]}
+    others = {f"{one['task_id']} 2": str(one["state"]) for one in case.instances() if one["run_id"] != case.runs[0]}
+    return first | others
+
+
+def _compare(case: Case, found: _Found) -> list[str]:
+    deviations = _differences(case, case.row.end, found)
+    if deviations and case.row.otherwise:
+        others = _differences(case, case.row.otherwise, found)
+        return [*deviations, "nor the other documented end:", *others] if others else []
+    return deviations
+
+
+def _differences(case: Case, end: End, found: _Found) -> list[str]:
+    different = []
+    if len(found.billed) != end.billed:
+        different.append(f"{len(found.billed)} generations billed, not {end.billed}")
+    if found.archive[0] != end.images:
+        different.append(f"{found.archive[0]} images archived, not {end.images}")
+    if found.states != dict(end.states):
+        different.append(f"final states {found.states}, not {dict(end.states)}")
+    if end.event and not _has_event(case, end.event):
+        different.append(f"Airflow's audit log has no {end.event!r}")
+    if end.within and not end.within[0] <= (took := _duration(case)) <= end.within[1]:
+        different.append(f"took {took:.0f} s, not {end.within[0]:g} to {end.within[1]:g}")
+    return different or _unsaid(case, end, found)
+
+
+def _duration(case: Case) -> float:
+    end = datetime.fromisoformat(case.task("generate")["end_date"]).replace(tzinfo=UTC)
+    return float(end.timestamp() - case.processes("generate")[0]["time"])
+
+
+def _has_event(case: Case, event: str) -> bool:
+    query = "select 1 from log where event = ? and dag_id = ? and run_id = ?"
+    return bool(case.line.rows(query, event, case.dag_id, case.runs[0]))
+
+
+def _unsaid(case: Case, end: End, found: _Found) -> list[str]:
+    patterns = [pattern.replace("{id}", re.escape((found.billed or ["?"])[0])) for pattern in end.says]
+    deadline = time.monotonic() + LATE
+    while True:
+        text = case.log()
+        missing = [pattern for pattern in patterns if not re.search(pattern, text)]
+        if not missing or time.monotonic() > deadline:
+            return [f"no log says {pattern!r}" for pattern in missing]
+        time.sleep(1)
+
+
+def _is_alive(kill: dict[str, Any]) -> bool:
+    try:
+        process = psutil.Process(kill["pid"])
+        return bool(process.create_time() < kill["time"]) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

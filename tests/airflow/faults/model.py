@@ -1,0 +1,88 @@
+"""What a row of the table is, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.airflow.faults.case import Case
+
+AIRFLOW_3, AIRFLOW_2 = "3.3", "2.11"
+Fields = dict[str, Any]  # of a row, or of a fault
+SUCCESS = {"generate": "success", "archive": "success"}
+
+
+@dataclass(frozen=True)
+class End:
+    """How a row is documented to end.
+
+    :param billed: generations on the emulator's ledger that are not failed.
+    :param images: archived images, equal byte for byte to what the emulator serves.
+    :param states: final state of each task.
+    :param says: regular expressions that the run's logs must match; ``{id}`` is the first generation's Kling task id.
+    :param event: an event that Airflow's own audit log must hold, as proof that the core did what the row is about.
+    :param within: seconds from the start of the ``generate`` task's first process to the task's end.
+    """
+
+    billed: int
+    images: int
+    states: Mapping[str, str] = field(default_factory=lambda: SUCCESS)
+    says: tuple[str, ...] = ()
+    event: str | None = None
+    within: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to break a run, and its documented end.
+
+    :param name: for people; unique together with gateway and line.
+    :param dag: ``apart``, ``together`` or ``archive``.
+    :param account: which emulator: ``strict``, or ``lenient``, which takes an ``external_task_id`` twice.
+    :param kills: see ``dags/breaking.py``.
+    :param faults: of the emulator, matched to this row's prompt; each of them must strike.
+    :param options: operator attributes by task.
+    :param edits: the same, from the second process of the task on: somebody has edited the DAG.
+    :param own_triggerer: only triggerers that the action starts run this row's triggers.
+    :param otherwise: another end that is documented, where chance decides.
+    :param chance: kills and faults may not come to pass, the run being over before.
+    :param action: what a user or an operator of the cluster does meanwhile.
+    :param exclusive: breaks what all rows share, so it runs alone.
+    :param short: part of ``make test``.
+    """
+
+    name: str
+    end: End
+    gateway: str = "cometapi"
+    line: str = AIRFLOW_3
+    dag: str = "together"
+    account: str = "strict"
+    n: int = 2
+    kills: Sequence[Mapping[str, Any]] = ()
+    faults: Sequence[Mapping[str, Any]] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    action: Callable[[Case], None] | None = None
+    own_triggerer: bool = False
+    otherwise: End | None = None
+    chance: bool = False
+    exclusive: bool = False
+    short: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a row, on the word of the emulator's ledger, the files, and Airflow's database.
+
+    :param deviations: from the documented end; none when it is as documented.
+    """
+
+    row: Row
+    billed: int
+    images: int
+    states: Mapping[str, str]
+    kills: int
+    seconds: float
+    deviations: tuple[str, ...] = ()

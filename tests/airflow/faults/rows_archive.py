@@ -1,0 +1,79 @@
+"""Where an archive can break: before, inside of and after every write, two at once, and what downloads may bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.airflow.faults import actions
+from tests.airflow.faults.model import End, Fields, Row
+
+N = 3
+WRITES = N + 1  # and the manifest
+ARCHIVED, FAILED = {"archive": "success"}, {"archive": "failed"}
+WHOLE = End(1, N, ARCHIVED)
+
+
+def on_airflow_3() -> Iterator[Row]:
+    """All rows about archiving; the generation is paid for beforehand."""
+    yield from (Row(dag="archive", n=N, **fields) for fields in (*_killed(), *_together(), *_downloads()))
+
+
+def _killed() -> Iterator[Fields]:
+    for write in range(1, WRITES + 1):
+        what = f"image {write} of {N}" if write <= N else "the manifest"
+        for point, when, words in (
+            ("write", "before", "before"),
+            ("publish", "before", "inside of"),
+            ("write", "after", "after"),
+        ):
+            kill = {"task": "archive", "point": point, "when": when, "nth": write}
+            yield {
+                "name": f"killed {words} writing {what}",
+                "end": WHOLE,
+                "kills": (kill,),
+                "short": (point, write) == ("publish", 2),
+            }
+
+
+def _together() -> Iterator[Fields]:
+    yield {
+        "name": "two archivers at once",
+        "end": End(1, N, {"archive": "success", "archive 2": "success"}),
+        "faults": ({"on": "image", "action": "hold", "match": {"index": 1}, "times": 2},),
+        "action": actions.archive_twice_at_once,
+        "short": True,
+    }
+
+
+def _downloads() -> Iterator[Fields]:
+    image: Fields = {"on": "image", "match": {"index": 1}, "times": 1}
+    faults: dict[str, Fields] = {
+        "URL expired": {"action": "expire_urls"},
+        "image cut off": {"action": "truncate"},
+        "connection dropped at an image": {"action": "drop"},
+        "HTML instead of an image": {"action": "not_an_image"},
+        "503 instead of an image": {"action": "error", "status": 503},
+    }
+    for name, fault in faults.items():
+        yield {"name": name, "end": WHOLE, "faults": ({**image, **fault},), "short": name == "image cut off"}
+    endless: Fields = {"on": "image", "match": {"index": 1}, "action": "endless"}
+    limit: Fields = {"options": {"archive": {"max_image_bytes": 2_000_000}}}
+    yield {
+        "name": "endless body",
+        "end": End(1, 0, FAILED, says=(r"has more than the limit of 2000000 bytes",)),
+        "faults": (endless,),
+        **limit,
+    }
+    yield {
+        "name": "endless body, cleared when it is well",
+        "end": End(1, N, ARCHIVED, says=(r"has more than the limit of 2000000 bytes",)),
+        "faults": (endless,),
+        "action": actions.clear_after_the_end,
+        **limit,
+    }
+    yield {
+        "name": "PNG bomb",
+        "end": End(1, 0, FAILED, says=(r"has 30000x30000 pixels, over the limit",)),
+        "faults": ({**endless, "action": "bomb"},),
+        "short": True,
+    }

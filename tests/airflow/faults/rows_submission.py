@@ -1,0 +1,183 @@
+"""Where a submission can break: between the intent and the XCom, and at the API's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.airflow.faults import actions
+from tests.airflow.faults.model import AIRFLOW_2, End, Fields, Row
+
+GATEWAYS = ("cometapi", "official")
+LOST = {"generate": "failed", "archive": "upstream_failed"}
+ADOPTED = r"Adopted Kling task {id}"
+MONEY = (r"KlingSubmissionError", r"A paid generation may exist under external_task_id")
+HOLD: Fields = {"on": "create", "action": "hold", "point": "after", "times": 1}
+# The first look finds the generation unfinished, however late it comes: so there is a wait.
+UNFINISHED: Fields = {"on": "query", "action": "unknown_status", "task_status": "processing"}
+NOT_YET: Fields = {**UNFINISHED, "times": 1}
+ON_WORKER = {"generate": {"deferrable": False, "poke_interval": 1.0}}
+
+PAID_ONCE = End(1, 2)
+TAKEN_OVER = End(1, 2, says=(ADOPTED,))
+# CometAPI cannot be asked by external_task_id: what was paid for is named, and nothing is paid again.
+SAID_ALOUD = End(1, 0, LOST, says=MONEY)
+
+
+def answer_lost(gateway: str) -> End:
+    """How it ends where a generation was paid for and its id is not known."""
+    return TAKEN_OVER if gateway == "official" else SAID_ALOUD
+
+
+def on_airflow_3() -> Iterator[Row]:
+    """Rows with a ledger."""
+    for gateway in GATEWAYS:
+        yield from (Row(gateway=gateway, **fields) for fields in (*_killed(gateway), *_answers(gateway)))
+    yield from _options()
+
+
+def _killed(gateway: str) -> Iterator[Fields]:
+    lost = answer_lost(gateway)
+    yield {"name": "killed before the intent is noted", "end": PAID_ONCE, "kills": [_kill("note intent", "before")]}
+    yield {
+        "name": "killed before the POST",
+        "end": PAID_ONCE,
+        "kills": [_kill("create", "before")],
+        "short": gateway == "cometapi",
+    }
+    yield {
+        "name": "killed with the POST sent, no answer yet",
+        "end": lost,
+        "faults": [HOLD],
+        "action": actions.kill_while_held,
+        "short": True,
+    }
+    yield {"name": "killed with the answer read, not noted", "end": lost, "kills": [_kill("create", "after")]}
+    yield {
+        "name": "killed with the id noted, XCom not",
+        "end": TAKEN_OVER,
+        "kills": [_kill("note id", "after")],
+        "short": gateway == "cometapi",
+    }
+    yield {"name": "killed between two XComs", "end": TAKEN_OVER, "kills": [_kill("xcom", "after")]}
+    yield {
+        "name": "worker lost with all its processes, id noted",
+        "end": TAKEN_OVER,
+        "kills": [{**_kill("note id", "after"), "whom": "worker"}],
+    }
+    yield {
+        "name": "killed four times: intent, POST, id, XCom",
+        "end": TAKEN_OVER,
+        "kills": [
+            _kill("note intent", "after"),
+            _kill("create", "before"),
+            _kill("note id", "after"),
+            _kill("xcom", "before"),
+        ],
+    }
+
+
+def _answers(gateway: str) -> Iterator[Fields]:
+    lost = answer_lost(gateway)
+    once: Fields = {"on": "create", "times": 1}
+    yield {"name": "500 after it was created", "end": lost, "faults": [{**once, "action": "error_after", "code": 5000}]}
+    yield {
+        "name": "connection dropped after it was created",
+        "end": lost,
+        "faults": [{**once, "action": "drop_after"}],
+        "short": gateway == "official",
+    }
+    yield {"name": "500, nothing created", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5000}]}
+    yield {"name": "connection dropped, nothing created", "end": PAID_ONCE, "faults": [{**once, "action": "drop"}]}
+    yield {"name": "503 maintenance (5001)", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5001}]}
+    yield {"name": "HTML instead of an answer", "end": PAID_ONCE, "faults": [{**once, "action": "html"}]}
+    yield {
+        "name": "no free slot (1303) five times, no worker held",
+        "end": PAID_ONCE,
+        "faults": [{**once, "action": "error", "code": 1303, "times": 5}],
+        "action": actions.watch_it_free_its_worker,
+    }
+    yield {
+        "name": "generation failed at Kling",
+        "end": PAID_ONCE,
+        "faults": [{**once, "action": "fail_task", "message": "Internal error"}],
+    }
+
+
+def _options() -> Iterator[Row]:
+    held: Fields = {"faults": (HOLD,), "action": actions.kill_while_held}
+    yield Row(
+        "no answer, on_unknown='resubmit'",
+        End(2, 2, says=(r"Nothing can tell whether .* was generated; submitting another",)),
+        options={"generate": {"on_unknown": "resubmit"}},
+        **held,
+    )
+    yield Row("no answer, account takes an id twice", TAKEN_OVER, gateway="official", account="lenient", **held)
+    # Not guaranteed: see docs/reliability.md.
+    yield Row("no answer, account takes an id twice", End(2, 2), account="lenient", **held)
+    edited: Fields = {"kills": (_kill("note id", "after"),), "edits": {"generate": {"prompt": "another prompt"}}}
+    yield Row(
+        "input edited between two tries",
+        End(1, 0, LOST, says=(r"The input has changed since an earlier try", r"as Kling task {id}, will be billed")),
+        **edited,
+    )
+
+
+def on_airflow_2() -> Iterator[Row]:
+    """Rows without a ledger: the identity alone carries recovery."""
+    for gateway in GATEWAYS:
+        for fields in _killed_without_ledger(gateway):
+            yield Row(**{"gateway": gateway, "line": AIRFLOW_2, "options": ON_WORKER, **fields})
+
+
+def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
+    lost = answer_lost(gateway)
+    once: Fields = {"on": "create", "times": 1}
+    yield {"name": "killed before the POST", "end": PAID_ONCE, "kills": [_kill("create", "before")]}
+    yield {
+        "name": "killed with the POST sent, no answer yet",
+        "end": lost,
+        "faults": [HOLD],
+        "action": actions.kill_while_held,
+    }
+    yield {"name": "killed with the answer read, XCom not", "end": lost, "kills": [_kill("create", "after")]}
+    yield {"name": "killed between two XComs", "end": lost, "kills": [_kill("xcom", "after")]}
+    yield {
+        "name": "killed while it waits on the worker",
+        "end": lost,
+        "faults": [{**NOT_YET, "times": 2}],
+        "kills": [{**_kill("look", "after"), "nth": 2}],
+    }
+    yield {"name": "500 after it was created", "end": lost, "faults": [{**once, "action": "error_after", "code": 5000}]}
+    yield {
+        "name": "connection dropped after it was created",
+        "end": lost,
+        "faults": [{**once, "action": "drop_after"}],
+    }
+    yield {"name": "500, nothing created", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5000}]}
+    yield {"name": "503 maintenance (5001)", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5001}]}
+    yield {
+        "name": "no free slot (1303) twice, deferred",
+        "end": PAID_ONCE,
+        "faults": [{**once, "action": "error", "code": 1303, "times": 2}],
+        "options": {},
+        "action": actions.watch_it_free_its_worker,
+    }
+    yield {
+        "name": "user clears the waiting task",
+        "end": End(2, 2),
+        "faults": [UNFINISHED],
+        "options": {},
+        "action": actions.clear_while_deferred,
+    }
+    yield {
+        "name": "sensor killed when it resumes",
+        "dag": "apart",
+        "end": End(1, 2, {"submit": "success", "wait": "success", "archive": "success"}),
+        "options": {},
+        "faults": [NOT_YET],
+        "kills": [{"task": "wait", "point": "resume"}],
+    }
+
+
+def _kill(point: str, when: str) -> dict[str, str]:
+    return {"task": "generate", "point": point, "when": when}

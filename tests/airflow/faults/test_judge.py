@@ -1,0 +1,158 @@
+"""The judge must see what is wrong: a table that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow.faults import judge as judge_module
+from tests.airflow.faults.case import Case
+from tests.airflow.faults.judge import judge
+from tests.airflow.faults.model import End, Row
+
+IMAGES = [b"first image", b"second image"]
+STATES = {"generate": "success", "archive": "success"}
+
+
+class Emulator:
+    def __init__(self) -> None:
+        self.ledger = [{"task_id": "42", "status": "succeed"}]
+        self.faults = [{"id": "fault-1", "hits": 1}]
+
+    def tasks(self, token: str) -> list[dict[str, Any]]:
+        return self.ledger
+
+    def images(self, task: dict[str, Any]) -> list[bytes]:
+        return IMAGES
+
+    def control(self, method: str, path: str) -> Any:
+        return {"faults": self.faults}
+
+    def remove(self, fault_id: str) -> None:
+        pass
+
+
+class Airflow:
+    def __init__(self, home: Path) -> None:
+        self.marks = home
+        self.states = dict(STATES)
+        self.text = "Adopted Kling task 42, which is succeed"
+        self.events: list[str] = []
+
+    def rows(self, query: str, *values: str) -> list[dict[str, Any]]:
+        if "task_instance" in query:
+            return [{"run_id": "run", "task_id": task, "state": state} for task, state in self.states.items()]
+        return [{"1": 1}] if values[0] in self.events else []
+
+    def log(self, dag_id: str, run_id: str) -> str:
+        return self.text
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    monkeypatch.setattr(judge_module, "LATE", 0.0)
+    row = Row("a row", End(1, 2, STATES, says=(r"Adopted Kling task {id}",)), kills=({"task": "generate"},))
+    made = Case(row, "token", Airflow(tmp_path), Emulator(), "kling", tmp_path / "archive")  # type: ignore[arg-type]
+    made.runs, made.faults = ["run"], ["fault-1"]
+    made.marks.mkdir()
+    (made.marks / "0.kill").write_text(json.dumps({"pid": 2**22 + 1, "time": time.time()}))
+    folder = made.archive / "42"
+    folder.mkdir(parents=True)
+    for index, data in enumerate(IMAGES):
+        (folder / f"{index}.png").write_bytes(data)
+    listed = [
+        {"index": index, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for index, data in enumerate(IMAGES)
+    ]
+    (folder / "manifest.json").write_text(json.dumps({"images": listed}))
+    return made
+
+
+def test_a_row_that_ends_as_documented_passes(case: Case) -> None:
+    outcome = judge(case, seconds=1)
+    assert outcome.deviations == ()
+    assert (outcome.billed, outcome.images, outcome.kills) == (1, 2, 1)
+
+
+def paid_twice(case: Any) -> None:
+    case.kling.ledger.append({"task_id": "43", "status": "processing"})
+
+
+def lost_an_image(case: Any) -> None:
+    (case.archive / "42" / "1.png").unlink()
+
+
+def changed_a_byte(case: Any) -> None:
+    (case.archive / "42" / "1.png").write_bytes(b"second imagE")
+
+
+def left_a_part(case: Any) -> None:
+    (case.archive / "42" / ".0.png.1.part").write_bytes(b"fir")
+
+
+def no_manifest(case: Any) -> None:
+    (case.archive / "42" / "manifest.json").unlink()
+
+
+def archived_something_else(case: Any) -> None:
+    (case.archive / "43").mkdir()
+
+
+def ended_otherwise(case: Any) -> None:
+    case.line.states["archive"] = "failed"
+
+
+def said_nothing(case: Any) -> None:
+    case.line.text = "Adopted Kling task 41"
+
+
+def struck_nobody(case: Any) -> None:
+    case.kling.faults = [{"id": "fault-1", "hits": 0}]
+
+
+def killed_nobody(case: Any) -> None:
+    (case.marks / "0.kill").unlink()
+
+
+def killed_in_vain(case: Any) -> None:
+    (case.marks / "0.kill").write_text(json.dumps({"pid": os.getpid(), "time": time.time()}))
+
+
+def no_event(case: Any) -> None:
+    case.row = replace(case.row, end=replace(case.row.end, event="state mismatch"))
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        paid_twice,
+        lost_an_image,
+        changed_a_byte,
+        left_a_part,
+        no_manifest,
+        archived_something_else,
+        ended_otherwise,
+        said_nothing,
+        struck_nobody,
+        killed_nobody,
+        killed_in_vain,
+        no_event,
+    ],
+)
+def test_a_row_that_does_not_fails(case: Case, break_it: Callable[[Case], None]) -> None:
+    break_it(case)
+    assert judge(case, seconds=1).deviations
+
+
+def test_another_documented_end_passes_too(case: Case) -> None:
+    wrong = End(1, 0, {"generate": "failed", "archive": "upstream_failed"})
+    case.row = replace(case.row, end=wrong, otherwise=case.row.end)
+    assert judge(case, seconds=1).deviations == ()

@@ -1,0 +1,112 @@
+"""The catalogue DAG, started by a real scheduler: rows are independent, the pool keeps the account's concurrency."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from deploy.local.samples import draw_samples
+from tests.airflow.system.archives import check_archive
+from tests.airflow.system.conftest import Run
+
+REFUSED = "a prompt that moderation refuses"
+MODERATION = "Failure to pass the risk control system"
+ROWS = {
+    "mug": ("mug.png|plant.png", "A mug"),
+    "too-small": ("mug.png|tiny.png", "Never sent"),
+    "lamp": ("lamp.png|plant.png", "A lamp"),
+    "refused": ("mug.png|lamp.png", REFUSED),
+    "plant": ("plant.png|mug.png", "A plant"),
+}
+GOOD = [index for index, sku in enumerate(ROWS) if sku in ("mug", "lamp", "plant")]
+TOO_SMALL, MODERATED = 1, 3
+
+
+def write_catalog(folder: Path) -> None:
+    draw_samples(folder)
+    Image.new("RGB", (120, 120), "red").save(folder / "tiny.png")
+    with (folder / "catalog.csv").open("w", newline="") as output:
+        writer = csv.writer(output)
+        writer.writerow(("sku", "subject_images", "prompt"))
+        writer.writerows((sku, *columns) for sku, columns in ROWS.items())
+
+
+@pytest.fixture(scope="module")
+def destination(catalog_folder: Path) -> Path:
+    return catalog_folder / "archive"
+
+
+@pytest.fixture(scope="module")
+def creations(ledger: Callable[[], dict[str, Any]]) -> Callable[[], int]:
+    """Requests to create a task since the module began, refused ones as well."""
+    before = ledger()["requests"]["create"]
+    return lambda: ledger()["requests"]["create"] - before
+
+
+@pytest.fixture(scope="module")
+def run(
+    run_dag: Callable[..., Run],
+    creations: Callable[[], int],
+    emulator_url: str,
+    catalog_folder: Path,
+) -> Run:
+    fault = {"on": "create", "match": {"prompt": REFUSED}, "action": "fail_task", "message": MODERATION}
+    httpx.post(f"{emulator_url}/_emulator/faults", json=fault, trust_env=False).raise_for_status()
+    write_catalog(catalog_folder)
+    return run_dag("kling_catalog")
+
+
+def test_a_bad_row_fails_alone(run: Run) -> None:
+    states = run.states()
+    for index in GOOD:
+        assert states[f"product.generate[{index}]"] == "success", states
+        assert states[f"product.archive[{index}]"] == "success", states
+    for index in (TOO_SMALL, MODERATED):
+        assert states[f"product.generate[{index}]"] == "failed", states
+        assert states[f"product.archive[{index}]"] == "upstream_failed", states
+
+
+def test_the_run_does_not_hide_the_failure(run: Run) -> None:
+    assert run.state == "failed"
+
+
+def test_failed_rows_say_why(run: Run) -> None:
+    assert "300" in run.log(f"product.generate[{TOO_SMALL}]")
+    assert MODERATION in run.log(f"product.generate[{MODERATED}]")
+
+
+def test_waiting_is_deferred(run: Run) -> None:
+    for index in GOOD:
+        assert "deferred" in run.history[f"product.generate[{index}]"]
+
+
+def test_the_pool_keeps_within_the_accounts_concurrency(run: Run, creations: Callable[[], int]) -> None:
+    # The emulator refuses what is over its slots (1303) and the client would ask again: as many requests as rows that
+    # can be sent means that none was refused.
+    assert run.state
+    assert creations() == len(ROWS) - 1
+
+
+@pytest.mark.parametrize("index", GOOD)
+def test_each_row_is_archived_in_its_own_folder(run: Run, destination: Path, index: int) -> None:
+    sku = list(ROWS)[index]
+    finished = run.xcom("product.generate", index)
+    manifest = check_archive(run.xcom("product.archive", index), finished, destination / sku)
+    assert manifest["request"]["prompt"] == ROWS[sku][1]
+    assert len(manifest["images"]) == 2
+
+
+def test_each_archived_row_emits_an_asset_event(run: Run) -> None:
+    manifests = {event["extra"]["manifest"] for event in run.asset_events()}
+    assert manifests == {run.xcom("product.archive", index)["manifest"] for index in GOOD}
+
+
+def test_key_is_in_no_log_no_xcom_and_no_other_file(run: Run, assert_key_is_nowhere: Callable[[], None]) -> None:
+    assert run.state
+    assert_key_is_nowhere()

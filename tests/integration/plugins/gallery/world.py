@@ -1,0 +1,111 @@
+"""What the gallery's tests look at, and how they put more there."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow_kling.lifecycle import templates
+from airflow_kling.reporting import xcom
+from benchmarks.gallery_seed import Generation, Pictures, asked, finished
+from tests.integration.plugins.gallery.server import ApiServer
+
+_NUMBERS = itertools.count(700_000)
+
+
+@dataclass
+class Gallery:
+    """A gallery with generations of two DAGs.
+
+    :param open_one: archived, of a DAG that everybody may read
+    :param denied_one: archived, of one that ``viewer`` may not
+    """
+
+    server: ApiServer
+    folder: Path
+    pictures: Pictures
+    open_one: Generation
+    denied_one: Generation
+
+    def address(self, one: Generation, what: str, **query: Any) -> str:
+        """Where something of a generation is."""
+        if what in ("image", "reference"):
+            query = {"index": 0, **query}
+        names = {"run_id": one.run_id, "map_index": one.map_index, "task_id": "archive"}
+        names["kling_task_id"] = one.kling_task_id
+        return f"/kling/dags/{one.dag_id}/{what}?{urlencode({**names, **query})}"
+
+
+@dataclass
+class Left:
+    """XComs that a test leaves as a task would, in a run of its own.
+
+    :param states: of its task instances
+    """
+
+    dag_id: str
+    states: dict[str, str | None] = field(default_factory=lambda: {"submit": "success", "archive": "success"})
+    run_state: str = "running"
+    map_index: int = -1
+    operators: dict[str, str] = field(default_factory=dict)
+    generation: Generation = field(init=False)
+
+    def __post_init__(self) -> None:
+        number = next(_NUMBERS)
+        self.generation = Generation(number, self.dag_id, f"run-{number}", self.map_index)
+        self._write_run()
+
+    def archive(self, pictures: Pictures, **changes: Any) -> dict[str, Any]:
+        """Leave what an archive task leaves, with some of it changed; returns it."""
+        summary = pictures.archive(self.generation)
+        request = asked(self.generation, pictures)
+        value = xcom.describe(summary, task=finished(self.generation), asked=request, conn_id=None)
+        value |= changes
+        self.put("archive", xcom.xcom_key(self.generation.kling_task_id), value)
+        return value
+
+    def request(self, pictures: Pictures, **changes: Any) -> None:
+        """Leave what a submitting task leaves."""
+        request = {**asked(self.generation, pictures), **changes}
+        self.put("submit", templates.xcom_key(self.generation.kling_task_id), request)
+
+    def put(self, task_id: str, key: str, value: Any) -> None:
+        """Leave any XCom."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        one = self.generation
+        with create_session(scoped=False) as session:
+            run = session.query(DagRun.id).filter_by(dag_id=one.dag_id, run_id=one.run_id).scalar()
+            place = {"dag_run_id": run, "dag_id": one.dag_id, "run_id": one.run_id, "map_index": one.map_index}
+            # The newest of all, so that it is on the first page.
+            at = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=one.number)
+            row = {**place, "task_id": task_id, "key": key, "value": value, "timestamp": at}
+            session.execute(XComModel.__table__.insert(), [row])
+
+    def _write_run(self) -> None:
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+
+        one = self.generation
+        operators = {
+            "submit": "KlingMultiImageToImageOperator",
+            "wait": "KlingTaskSensor",
+            "archive": "KlingArchiveImagesOperator",
+            **self.operators,
+        }
+        run = {"dag_id": one.dag_id, "run_id": one.run_id, "run_type": "manual", "state": self.run_state}
+        with create_session(scoped=False) as session:
+            session.execute(DagRun.__table__.insert(), [{**run, "run_after": one.at, "log_template_id": None}])
+            place = {"dag_id": one.dag_id, "run_id": one.run_id, "map_index": one.map_index, "pool": "default_pool"}
+            instances = [
+                {**place, "task_id": task_id, "state": state, "operator": operators.get(task_id, "PythonOperator")}
+                for task_id, state in self.states.items()
+            ]
+            session.execute(TaskInstance.__table__.insert(), instances)
