@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, cast
 
 from airflow.providers.common.compat.sdk import TaskGroup, XComArg, task_group
 
+from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.operators.archive import MIB, KlingArchiveImagesOperator
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.operators.multi_image_to_image import KlingMultiImageToImageOperator
 from airflow_kling.polling import schedule
 from airflow_kling.sensors.task import KlingTaskSensor
 
@@ -25,12 +26,12 @@ except ImportError:  # Airflow 2
     from airflow.models.taskmixin import DependencyMixin
 
 if TYPE_CHECKING:
-    from airflow_kling.operators.generate import ReferenceImage
+    from airflow_kling.operators.base import ReferenceImage
 
 P = ParamSpec("P")
 
 #: What differs from row to row; everything else is the same for all of them.
-MAPPABLE = (*templates.FIELDS, "destination")
+MAPPABLE = (*ROUTE.fields, "destination")
 
 
 class KlingImages(DependencyMixin):
@@ -114,7 +115,7 @@ class _Mapped:
         self._check(lists)
         if isinstance(given := lists.get("destination"), list | tuple):
             for destination in given:
-                destinations.check_literal(destination)
+                templates.check_destination_literal(destination)
         return self._grouped(lists).expand(**lists)  # type: ignore[no-any-return]
 
     def expand_kwargs(self, rows: Any) -> KlingImages:
@@ -150,7 +151,7 @@ class _Mapped:
                 if missing := [name for name in required if name not in given]:
                     raise KlingInputError(f"A row has no {' and no '.join(missing)}; nothing was submitted for it.")
                 if "destination" in given:
-                    destinations.check_literal(given["destination"])
+                    templates.check_destination_literal(given["destination"])
             return defaults | given
 
         return complete

@@ -59,7 +59,7 @@ async def httpx_own(url: str, **options: Any) -> AsyncIterator[Poll]:
 
 @asynccontextmanager
 async def package(url: str) -> AsyncIterator[Poll]:
-    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
 
     async with AsyncKlingClient(BearerAuth(EMULATOR_KEY), base_url=url, gateway=GATEWAY) as client:
         yield partial(client.get, deadline=0)

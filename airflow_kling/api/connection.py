@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
-from airflow_kling.api.client import DEFAULT_TIMEOUT
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS, Gateway
 from airflow_kling.api.redact import redact_url
+from airflow_kling.api.transport import DEFAULT_TIMEOUT
 from airflow_kling.exceptions import KlingInputError
 
 MAX_REQUESTS_PER_SECOND = 400.0  # ten thousand waiting tasks are looked at every 25 s, for ~15 % of one core

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_kling.exceptions import KlingConnectionError, KlingError
 
 if TYPE_CHECKING:
-    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
     from airflow_kling.api.tasks import TaskStatus
     from airflow_kling.polling.session import Session
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.exceptions import KlingError
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -83,14 +82,6 @@ def next_look(*, now: float, since: float, deadline: float, poke_interval: float
     """When to look again, in epoch seconds; never past the deadline."""
     jitter = 1 + JITTER * (2 * dice - 1)
     return max(now, min(deadline, now + interval(now - since, poke_interval) * jitter))
-
-
-def seconds(value: timedelta | float, name: str) -> float:
-    """A duration as seconds. :raises KlingInputError: it is negative."""
-    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if number < 0:
-        raise KlingInputError(f"{name} is {number:g}, it must be at least 0 seconds.")
-    return number
 
 
 @dataclass

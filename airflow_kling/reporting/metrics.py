@@ -7,7 +7,6 @@ so the reason of a refusal is part of the name.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -47,15 +46,6 @@ def reason_of(error: exceptions.KlingError) -> str:
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "other")
 
 
-def units_of(deduction: object) -> float | None:
-    """``unit_deduction``, which the API gives as text, as a number."""
-    try:
-        units = float(str(deduction))
-    except ValueError:
-        return None
-    return units if math.isfinite(units) else None
-
-
 def submitted(tags: Tags) -> None:
     """Kling has taken a submission, and will bill it."""
     _emit("incr", "kling.submitted", 1, tags)
@@ -88,7 +78,7 @@ def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in
         emit("timing", "kling.generation.duration", task.updated_at - task.created_at)
     if task.updated_at and since is not None and (ended := task.updated_at.timestamp()) >= since:
         emit("timing", "kling.wait.overhead", timedelta(seconds=max(0.0, now - ended)))
-    if units := units_of(task.unit_deduction):
+    if units := task.billed_units:
         emit("incr", "kling.units", int(units) if units.is_integer() else units)
 
 

@@ -21,7 +21,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
 from airflow_kling.polling import schedule
-from airflow_kling.reporting import links, metrics
+from airflow_kling.reporting import links
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -123,7 +123,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         """The generation and its units; after a failure, OpenLineage asks here too."""
         from airflow_kling.reporting.openlineage import operator_lineage
 
-        units = metrics.units_of(self._finished.unit_deduction) if self._finished else None
+        units = self._finished.billed_units if self._finished else None
         return operator_lineage(kling_task_id=self._waiting_for, asked={}, units=units)
 
     @contextmanager

@@ -119,7 +119,7 @@ class Ledger:
 def fingerprint(asked: Mapping[str, Any]) -> str:
     """Of what was asked: references by content or by URL without its query, which is signed anew each time.
 
-    :param asked: see :func:`airflow_kling.lifecycle.templates.describe`; the identity in it does not count.
+    :param asked: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity in it does not count.
     """
     content = {name: value for name, value in asked.items() if name != "external_task_id"}
     content["references"] = [

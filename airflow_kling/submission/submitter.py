@@ -22,7 +22,8 @@ from airflow_kling.submission.record import INTENDED, REFUSED, SUBMITTED, Entry,
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
-    from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.tasks import KlingTask
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Submission:
     """
 
     client: KlingClient
-    request: MultiImageToImageRequest
+    request: KlingRequest
     identity: Identity | None
     ledger: Ledger
     fingerprint: str
@@ -146,7 +147,11 @@ class Submission:
     @property
     def _tags(self) -> dict[str, str | None]:
         dag_id = self.identity.dag_id if self.identity else None
-        return {"dag_id": dag_id, "gateway": self.client.gateway.name, "model": self.request.model_name}
+        return {
+            "dag_id": dag_id,
+            "gateway": self.client.gateway.name,
+            "model": getattr(self.request, "model_name", None),
+        }
 
     def _recall(self, identity: Identity) -> Facts:
         """The facts at the start of this try."""
@@ -241,7 +246,11 @@ class Submission:
             return None, replace(facts, posted="unknown", may_exist=True, asked=frozenset())
         metrics.submitted(self._tags)
         self._note_submitted(task)
-        log.info("Kling generates %d image(s) as task %s and will bill them.", self.request.n, task.kling_task_id)
+        log.info(
+            "Kling generates %d image(s) as task %s and will bill them.",
+            getattr(self.request, "n", 1),
+            task.kling_task_id,
+        )
         return task, facts
 
     def _with_earlier(self, error: KlingError, facts: Facts) -> KlingError:

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_kling.api.async_client import AsyncKlingClient
 from airflow_kling.api.auth import BearerAuth
-from airflow_kling.api.client import AsyncKlingClient, KlingClient
+from airflow_kling.api.client import KlingClient
 from airflow_kling.api.gateways import GATEWAYS, OFFICIAL
-from airflow_kling.api.tasks import MultiImageToImageRequest
+from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
 from airflow_kling.exceptions import KlingConnectionError, KlingInputError
 
 KEY = "sk-distinctive-key"
