@@ -24,7 +24,7 @@ REQUEST = MultiImageToImageRequest.parse({"subject_images": ["https://example.co
 def client(handler: Callable[[httpx.Request], httpx.Response] | None = None, **options: Any) -> KlingClient:
     made = KlingClient(BearerAuth(KEY), **options)
     if handler:
-        made._http = httpx.Client(transport=httpx.MockTransport(handler))
+        made._transport._http = httpx.Client(transport=httpx.MockTransport(handler))
     return made
 
 

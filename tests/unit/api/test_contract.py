@@ -158,6 +158,7 @@ def test_finished_task_in_xcom_has_the_documented_keys() -> None:
         "external_task_id": None,
         "status": "succeed",
         "status_message": "Image pixel is invalid",
+        "route": "multi-image-to-image",
         "images": [{"index": 0, "url": "u"}],
         "created_at": "2025-12-26T08:28:30.125000+00:00",
         "updated_at": "2025-12-26T08:28:31.775000+00:00",

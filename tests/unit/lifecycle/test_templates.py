@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -95,3 +96,8 @@ def test_wrong_literals_are_refused_at_parse_time(wrong: dict[str, Any], words: 
 )
 def test_what_is_templated_waits_for_the_run(right: dict[str, Any]) -> None:
     templates.check_literals(ROUTE, fields(**right))
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(timedelta(minutes=2), 120.0), (3, 3.0), (0.5, 0.5)])
+def test_seconds(value: timedelta | float, seconds: float) -> None:
+    assert templates.seconds(value, "timeout") == seconds

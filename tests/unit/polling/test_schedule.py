@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -105,8 +104,3 @@ def test_token_bucket_allows_a_burst_of_one_second_and_the_rate_after_it() -> No
     bucket = schedule.TokenBucket(rate=10)
     assert [bucket.take(100.0) for _ in range(12)] == pytest.approx([0.0] * 10 + [0.1, 0.2])
     assert bucket.take(100.5) == 0.0
-
-
-@pytest.mark.parametrize(("value", "seconds"), [(timedelta(minutes=2), 120.0), (3, 3.0), (0.5, 0.5)])
-def test_seconds(value: timedelta | float, seconds: float) -> None:
-    assert schedule.seconds(value, "timeout") == seconds
