@@ -29,7 +29,7 @@ from airflow_kling.exceptions import (
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """How to read an error: its class, what happened, what to do."""
+    """What an error means: its class, what happened, what to do."""
 
     error: type[KlingAPIError]
     what: str
@@ -96,14 +96,14 @@ BY_STATUS = {
 }
 _REDIRECT = ErrorRule(KlingAPIError, "a redirect came instead of an answer", _CHECK_ROUTE)
 _SERVER_ERROR = ErrorRule(KlingServerError, "the API failed", TRY_LATER)
-_NOT_JSON = ErrorRule(KlingServerError, "the answer is not JSON but a page of something in between", TRY_LATER)
+_NOT_JSON = ErrorRule(KlingServerError, "the answer is not JSON but a page of a proxy or a firewall", TRY_LATER)
 _UNKNOWN = ErrorRule(KlingAPIError, "an error that is not documented", "ask the provider's support with the request id")
 # HTTP says success and the code says neither success nor a known refusal: a create may have created.
 _NEITHER = ErrorRule(KlingServerError, "neither a success nor an error that is documented", TRY_LATER)
 
 
 def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:
-    """The exception for an answer that is not a success.
+    """Make the exception for an answer that is not a success.
 
     :param body: the decoded JSON, None when it was not JSON.
     :param now: epoch seconds, for a ``Retry-After`` that is a date.
@@ -129,7 +129,7 @@ def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_
 
 
 def _fields(body: Any) -> tuple[str, str, str]:
-    """Code, message and request id of any error shape: native, wrapped, or CometAPI's ``{"error": {...}}``."""
+    """Return code, message and request id of any error shape: native, wrapped, or CometAPI's ``{"error": {...}}``."""
     if not isinstance(body, dict):
         return "", "", ""
     inner = body["error"] if isinstance(body.get("error"), dict) else body
@@ -152,15 +152,16 @@ def _rule_of(response: httpx.Response, code: str, body: Any, *, of_task: bool) -
 
 
 def _is_of_the_api(response: httpx.Response, body: Any) -> bool:
-    """Whether the API itself answered: in JSON, or refusing the key without a word, which a login page does not do."""
+    """Tell whether the API itself answered: in JSON, or refusing the key without a page."""
     status = response.status_code
-    if 300 <= status < 400 or status in (425, 499):  # elsewhere, too early, hung up: who says so is in between
+    if 300 <= status < 400 or status in (425, 499):  # elsewhere, too early, hung up: a proxy says so
         return False
+    # A login page or a firewall answers in HTML; an API that refuses the key may say nothing at all.
     return isinstance(body, dict) or (status in (401, 403) and "html" not in response.headers.get("Content-Type", ""))
 
 
 def _passing(rule: ErrorRule) -> ErrorRule:
-    """The same of a query that something in between answered: a page that goes by must not end the wait for a task."""
+    """Make it retryable: a page that a proxy shows for a while must not end the wait for a task."""
     if issubclass(rule.error, KlingRateLimitError | KlingServerError):
         return rule
     return ErrorRule(KlingServerError, rule.what, f"try again later, and if it stays so {rule.advice}")
@@ -177,7 +178,7 @@ def _rule_of_status(status: int, *, is_json: bool) -> ErrorRule:
 
 
 def task_failure(task: KlingTask) -> KlingTaskFailed:
-    """The exception for a task that ended as ``failed``, with the provider's reason."""
+    """Make the exception for a task that ended as ``failed``, with the provider's reason."""
     reason = task.status_message
     moderated = any(words in reason.lower() for words in MODERATION_REASONS)
     advice = _OTHER_INPUT if moderated else "correct the input if the reason names it, else generate again"
@@ -191,7 +192,7 @@ def task_failure(task: KlingTask) -> KlingTaskFailed:
 
 
 def retry_after_seconds(response: httpx.Response, *, now: float) -> float | None:
-    """``Retry-After`` as seconds from now: a number of seconds or an HTTP date; None when absent or unreadable."""
+    """Return ``Retry-After`` in seconds from now, from a number or an HTTP date; None when absent or unreadable."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)

@@ -104,7 +104,7 @@ def read_page(response: httpx.Response, *, now: float, route: str = DEFAULT_ROUT
 
 
 def read_statuses(response: httpx.Response, *, now: float) -> list[TaskStatus]:
-    """The statuses in an answer to list, and no more: a page of 500 holds an event loop for ~3 ms, not 15.
+    """Read the statuses in an answer to list, and no more: a page of 500 holds an event loop for ~3 ms, not 15.
 
     An item that does not plainly say its status is left out, for the query of the task to tell.
     """
@@ -116,14 +116,14 @@ def read_statuses(response: httpx.Response, *, now: float) -> list[TaskStatus]:
 
 
 def read_status(content: bytes) -> TaskStatus | None:
-    """The status in a plain successful answer to query; None for any other, which is :func:`read_task`'s to read."""
+    """Read the status in a plain successful answer to query; None for any other, which :func:`read_task` reads."""
     body = _json(content)
     data = body.get("data") if _is_success(body) else None
     return _brief(data) if _says_status(data) else None
 
 
 def _says_status(data: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether it is a native body with an id and a status of its own, and not a wrapped one."""
+    """Tell whether it is a native body with an id and a status of its own, and not a wrapped one."""
     if not isinstance(data, dict) or not data.get("task_id") or "status" in data or "data" in data:
         return False
     return isinstance(data.get("task_status"), str) and data["task_status"] != ""
@@ -135,7 +135,7 @@ def _brief(task: dict[str, Any]) -> TaskStatus:
 
 
 def _seconds(milliseconds: Any) -> float | None:
-    """Epoch seconds out of the API's Unix milliseconds, a number or its text; an odd one must not lose the status."""
+    """Turn the API's Unix milliseconds, a number or its text, into seconds; an odd one must not lose the status."""
     try:
         seconds = float(milliseconds) / 1000
     except (TypeError, ValueError, OverflowError):
@@ -144,7 +144,10 @@ def _seconds(milliseconds: Any) -> float | None:
 
 
 def read_success(response: httpx.Response, *, now: float, kling_task_id: str | None = None) -> dict[str, Any]:
-    """The body of an answer that says success; anything else is raised."""
+    """Return the body of an answer that says success.
+
+    :raises KlingAPIError: it says anything else.
+    """
     body = _json(response.content)
     if response.is_success and _is_success(body):
         return body
@@ -207,7 +210,7 @@ def _levels(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _status(native: Any, wrapped: Any, *, has_results: bool) -> str:
-    """The task's status out of the native and the wrapped one: of two that differ, the terminal one is newer.
+    """Choose the task's status of the native and the wrapped one: of two that differ, the terminal one is newer.
 
     A wrapped SUCCESS alone ends nothing before the results are there.
     """
