@@ -23,7 +23,7 @@ class KlingAuth(ABC):
         """Return the ``Authorization`` header of the next request."""
 
     def renewed_after(self, status: int, content: bytes) -> bool:
-        """Renew the header where the answer to a request calls it out of time; tell whether one more try is worth it."""
+        """Renew the header where an answer calls it out of time; tell whether one more try is worth it."""
         return False
 
 

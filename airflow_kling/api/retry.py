@@ -55,7 +55,7 @@ def delay_after_refusal(error: KlingError, refusals: int, *, now: float, deadlin
 
 
 def backoff(error: KlingError, attempt: int, *, dice: float) -> float:
-    """Return the seconds before the next try: exponential, half of it jitter, at least what ``Retry-After`` asks, capped.
+    """Return the seconds before the next try: exponential, half of it jitter, at least ``Retry-After``, capped.
 
     :param attempt: tries made so far, from 1.
     :param dice: a random number in [0, 1).
