@@ -58,12 +58,12 @@ class Calls:
         gateway: Gateway = DEFAULT_GATEWAY,
         base_url: str | None = None,
         clock: Callable[[], float] = time.time,
-        dice: Callable[[], float] = random.random,
+        random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self.gateway = gateway
         self.base_url = (base_url or gateway.base_url).rstrip("/")
         self._clock = clock
-        self._dice = dice
+        self._random_fraction = random_fraction
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.gateway.name} {self.base_url}>"
@@ -97,7 +97,12 @@ class Calls:
     def _delay(self, call: Call[T], error: KlingError, attempt: int, deadline: float) -> float:
         """Seconds before the next try; raises the error where there is none."""
         delay = delay_before_repeat(
-            error, attempt, creates=call.creates, now=self._clock(), deadline=deadline, dice=self._dice()
+            error,
+            attempt,
+            creates=call.creates,
+            now=self._clock(),
+            deadline=deadline,
+            random_fraction=self._random_fraction(),
         )
         if delay is None:
             raise (with_money(error) if call.creates else error) from None

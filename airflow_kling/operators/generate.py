@@ -209,7 +209,9 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         """Seconds until Kling may take the submission; raises the error where waiting is no answer to it."""
         from airflow_kling.api.retry import delay_after_refusal
 
-        delay = delay_after_refusal(error, refusals, now=time.time(), deadline=deadline, dice=random.random())
+        delay = delay_after_refusal(
+            error, refusals, now=time.time(), deadline=deadline, random_fraction=random.random()
+        )
         if delay is None:
             raise error
         self.log.info("%s Trying again in %.0f s.", error, delay)

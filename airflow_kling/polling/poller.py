@@ -125,7 +125,7 @@ class StatusPoller:
                 return answer
             if not answer.retryable:
                 return None
-            await asyncio.sleep(backoff(answer, attempt, dice=self._dice()))
+            await asyncio.sleep(backoff(answer, attempt, random_fraction=self._dice()))
         raise AssertionError("unreachable")
 
     def _join(self, watch: Watch) -> None:

@@ -48,4 +48,4 @@ class Throttle:
         now = self._clock()
         if now >= self._not_before:  # else it was under way when the pause began: the same refusal
             self._refusals += 1
-        self._not_before = max(self._not_before, now + backoff(answer, self._refusals, dice=self._dice()))
+        self._not_before = max(self._not_before, now + backoff(answer, self._refusals, random_fraction=self._dice()))
