@@ -20,6 +20,7 @@ from yarl import URL
 from airflow_kling.api import protocol
 from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.error_table import no_answer, too_long
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest, TaskStatus
 from airflow_kling.api.transport import TASK_SIZE, Answer, Call, Calls, proxy_for
 from airflow_kling.exceptions import KlingError
@@ -65,7 +66,9 @@ class KlingClient(Calls):
             limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE),
         )
 
-    def create(self, request: MultiImageToImageRequest, *, deadline: float = math.inf) -> KlingTask:
+    def create(
+        self, request: MultiImageToImageRequest, *, route: str = DEFAULT_ROUTE, deadline: float = math.inf
+    ) -> KlingTask:
         """Submit a generation: the one call that costs money.
 
         :param deadline: epoch seconds after which nothing is sent again.
@@ -75,7 +78,7 @@ class KlingClient(Calls):
         """
         return self._call(self._create(request), deadline)
 
-    def get(self, kling_task_id: str, *, deadline: float = math.inf) -> KlingTask:
+    def get(self, kling_task_id: str, *, route: str = DEFAULT_ROUTE, deadline: float = math.inf) -> KlingTask:
         """One task; free.
 
         :param kling_task_id: its id, or its ``external_task_id`` where ``gateway.finds_external_ids``.
@@ -83,7 +86,9 @@ class KlingClient(Calls):
         """
         return self._call(self._get(kling_task_id), deadline)
 
-    def list(self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf) -> list[KlingTask]:
+    def list(
+        self, *, page: int = 1, page_size: int = 500, route: str = DEFAULT_ROUTE, deadline: float = math.inf
+    ) -> list[KlingTask]:
         """One page (1..1000, of 1..500) of the account's tasks, newest first; free; only where ``gateway.has_list``."""
         return self._call(self._list(page, page_size, protocol.read_page), deadline)
 
@@ -163,11 +168,11 @@ class AsyncKlingClient(Calls):
         )
         return aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
 
-    async def get(self, kling_task_id: str, *, deadline: float = math.inf) -> KlingTask:
+    async def get(self, kling_task_id: str, *, route: str = DEFAULT_ROUTE, deadline: float = math.inf) -> KlingTask:
         """One task; see :meth:`KlingClient.get`."""
         return await self._call(self._get(kling_task_id), deadline)
 
-    async def status(self, kling_task_id: str) -> TaskStatus:
+    async def status(self, kling_task_id: str, *, route: str = DEFAULT_ROUTE) -> TaskStatus:
         """One task's status, asked for once, and no more read of the answer: the way of whoever asks often.
 
         :raises KlingError: as :meth:`get` does.
@@ -180,7 +185,7 @@ class AsyncKlingClient(Calls):
         return protocol.read_task(answer.as_response(), now=self._clock(), kling_task_id=kling_task_id).brief()
 
     async def list_statuses(
-        self, *, page: int = 1, page_size: int = 500, deadline: float = math.inf
+        self, *, page: int = 1, page_size: int = 500, route: str = DEFAULT_ROUTE, deadline: float = math.inf
     ) -> list[TaskStatus]:
         """The statuses on one page of the account's tasks; see :meth:`KlingClient.list`."""
         return await self._call(self._list(page, page_size, protocol.read_statuses), deadline)
