@@ -224,7 +224,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             return
         from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
-        pause = timedelta(seconds=max(delay, schedule.FIRST_LOOK_AFTER_DEFERRAL))
+        pause = timedelta(seconds=max(delay, schedule.FIRST_POLL_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
