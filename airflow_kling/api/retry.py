@@ -36,7 +36,7 @@ def nothing_was_created(error: KlingError) -> bool:
 
 def with_money(error: KlingError) -> KlingError:
     """Have the message of a create's error say what it means for the bill."""
-    error.args = (f"{error} {NOTHING_CREATED if nothing_was_created(error) else MAY_BE_BILLED}",)
+    error.money = NOTHING_CREATED if nothing_was_created(error) else MAY_BE_BILLED
     return error
 
 

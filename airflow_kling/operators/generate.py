@@ -19,7 +19,8 @@ from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, metrics
 from airflow_kling.storage.objects import open_object
-from airflow_kling.submission.record import Identity, Ledger, fingerprint
+from airflow_kling.submission.identity import Identity, fingerprint
+from airflow_kling.submission.record import RecordStore
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -60,7 +61,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
     :param watermark_info: ``{"enabled": bool}``; not on CometAPI's default gateway.
     :param callback_url: gets a POST at every status change.
     :param external_task_id: your own id, unique per Kling account; further attempts of the task append to it. When not
-        given, the task instance makes one, see :mod:`airflow_kling.submission.record`.
+        given, the task instance makes one, see :mod:`airflow_kling.submission.identity`.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
@@ -197,7 +198,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
             client=client,
             request=request,
             identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
-            ledger=Ledger(context.get("task_state_store")),
+            records=RecordStore(context.get("task_state_store")),
             fingerprint=fingerprint(asked),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
