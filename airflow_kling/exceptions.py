@@ -128,6 +128,12 @@ class KlingTaskFailed(KlingError):
         self.retryable = not moderated
 
 
+class KlingNotFinishedError(KlingError):
+    """The generation has not succeeded yet, and this task cannot wait for it; a later try may find it finished."""
+
+    retryable = True
+
+
 class KlingDownloadError(KlingError):
     """A result image could not be fetched, or was refused by the download guard.
 

@@ -5,6 +5,7 @@ Source of the answers: Kling's API reference [C]; of the requests: :mod:`airflow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
@@ -240,3 +241,12 @@ class KlingTask(BaseModel):
             "updated_at": self.updated_at and self.updated_at.isoformat(),
             "unit_deduction": self.unit_deduction,
         }
+
+
+def billed_units(deduction: object) -> float | None:
+    """``unit_deduction`` as a number; an odd text must not fail a task whose results are there."""
+    try:
+        units = float(str(deduction))
+    except ValueError:
+        return None
+    return units if math.isfinite(units) else None

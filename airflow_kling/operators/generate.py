@@ -17,7 +17,7 @@ from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
-from airflow_kling.reporting import lineage, links, metrics
+from airflow_kling.reporting import lineage, links
 from airflow_kling.storage.objects import open_object
 from airflow_kling.submission.identity import Identity, fingerprint
 from airflow_kling.submission.record import RecordStore
@@ -237,6 +237,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """References and what was asked; after a failure, OpenLineage asks here too."""
+        from airflow_kling.api.tasks import billed_units
         from airflow_kling.reporting.openlineage import operator_lineage
 
         kling_task_id, asked = self._kling_task_id, self._asked
@@ -245,7 +246,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         return operator_lineage(
             kling_task_id=kling_task_id,
             asked=asked,
-            units=metrics.units_of(self._finished.unit_deduction) if self._finished else None,
+            units=billed_units(self._finished.unit_deduction) if self._finished else None,
             inputs=lineage.addresses(asked.get("references") or ()),
         )
 

@@ -1,25 +1,22 @@
-"""What the provider counts and times, through Airflow's own metrics (``[metrics]``: StatsD or OpenTelemetry).
+"""Counts and times what the provider does, through Airflow's own metrics (``[metrics]``: StatsD or OpenTelemetry).
 
-Names are bounded, and so are tags: DAG, gateway and model. StatsD drops tags unless ``statsd_influxdb_enabled`` is on,
-so the reason of a refusal is part of the name.
+Names are bounded, and so are tags: DAG, gateway, route and model. StatsD drops tags unless ``statsd_influxdb_enabled``
+is on, so the reason of a refusal is part of the name.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_kling import exceptions
 
 if TYPE_CHECKING:
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.archive.archiver import DownloadImage
-    from airflow_kling.archive.download import Download
 
     Tags = dict[str, str | None]
 
@@ -45,15 +42,6 @@ def reason_of(error: exceptions.KlingError) -> str:
     if isinstance(error, exceptions.KlingRateLimitError) and error.code == PARALLEL_TASKS:
         return "parallel_tasks"
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "other")
-
-
-def units_of(deduction: object) -> float | None:
-    """``unit_deduction``, which the API gives as text, as a number."""
-    try:
-        units = float(str(deduction))
-    except ValueError:
-        return None
-    return units if math.isfinite(units) else None
 
 
 def submitted(tags: Tags) -> None:
@@ -83,25 +71,24 @@ def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in
         says nothing of what waiting costs.
     :param now: epoch seconds.
     """
+    from airflow_kling.api.tasks import billed_units
+
     emit = partial(_emit, tags=tags, in_triggerer=in_triggerer)
     if task.created_at and task.updated_at:
         emit("timing", "kling.generation.duration", task.updated_at - task.created_at)
     if task.updated_at and since is not None and (ended := task.updated_at.timestamp()) >= since:
         emit("timing", "kling.wait.overhead", timedelta(seconds=max(0.0, now - ended)))
-    if units := units_of(task.unit_deduction):
+    if units := billed_units(task.unit_deduction):
         emit("incr", "kling.units", int(units) if units.is_integer() else units)
 
 
-def counting(download: DownloadImage, tags: Tags) -> DownloadImage:
-    """The same download, which counts each image that was fetched and verified, and its bytes."""
+def archived(size: int, tags: Tags) -> None:
+    """An image was fetched and verified.
 
-    def counted(url: str, file: BinaryIO) -> Download:
-        got = download(url, file)
-        _emit("incr", "kling.archive.images", 1, tags)
-        _emit("incr", "kling.archive.bytes", got.bytes, tags)
-        return got
-
-    return counted
+    :param size: bytes.
+    """
+    _emit("incr", "kling.archive.images", 1, tags)
+    _emit("incr", "kling.archive.bytes", size, tags)
 
 
 def _emit(kind: Literal["incr", "timing"], name: str, value: Any, tags: Tags, *, in_triggerer: bool = False) -> None:

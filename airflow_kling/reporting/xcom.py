@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,22 +31,15 @@ def describe(
     :param conn_id: the Airflow connection that reaches the manifest, see :func:`connection`.
     :return: beside the above ``units`` and ``image_count`` as numbers, which a database can add up.
     """
+    from airflow_kling.api.tasks import billed_units
+
     return {
         "kling_task_id": summary["kling_task_id"],
         "asked": dict(asked),
         "task": {name: task[name] for name in _TASK if task.get(name) is not None},
-        "units": _number(task.get("unit_deduction")),
+        "units": billed_units(task.get("unit_deduction")),
         "image_count": len(summary["images"]),
         "manifest": summary["manifest"],
         "conn_id": conn_id,
         "images": summary["images"],
     }
-
-
-def _number(units: Any) -> float | None:
-    """Units billed come as text, ``"8"``; an odd text must not fail a task whose images are archived."""
-    try:
-        number = float(units)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None

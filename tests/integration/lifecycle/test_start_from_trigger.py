@@ -50,6 +50,7 @@ def test_what_airflow_is_told() -> None:
     assert json.loads(json.dumps(told.trigger_kwargs)) == told.trigger_kwargs
     assert told.trigger_kwargs == {
         "kling_task_id": "8334",
+        "route": "multi-image-to-image",
         "kling_conn_id": "team",
         "poke_interval": 30,
         "timeout": 600,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest, billed_units
 from airflow_kling.exceptions import KlingInputError
 
 PNG = "https://example.com/a.png"
@@ -159,3 +159,11 @@ def test_prompt_is_2500_characters_at_most(length: int) -> None:
     else:
         with pytest.raises(KlingInputError, match=f"{length} characters"):
             parse(prompt="x" * length)
+
+
+@pytest.mark.parametrize(
+    ("deduction", "units"),
+    [("8", 8.0), (8, 8.0), ("0.5", 0.5), (None, None), ("", None), ("many", None), ("nan", None)],
+)
+def test_units_are_read_from_text(deduction: object, units: float | None) -> None:
+    assert billed_units(deduction) == units
