@@ -43,7 +43,7 @@ class TaskListing:
         return tasks >= LIST_FROM and gateway is not None and gateway.has_list and self._clock() >= self._rests_until
 
     async def pages(self, sought: Collection[str], *, since: float, waiting: int) -> AsyncIterator[list[TaskStatus]]:
-        """The pages, newest first, until they cannot tell of enough of the tasks sought.
+        """The pages, newest first, until too few of the tasks sought can be on the next one.
 
         :param sought: ids.
         :param since: epoch seconds when the first of them began to be waited for.

@@ -1,7 +1,7 @@
 """Polls for all waiting tasks of a connection, on the triggerer's event loop, which belongs to everybody.
 
 It has one session with the API. A queue says which task is due; the longest overdue comes first.
-Where the gateway has a list, one request tells of up to 500 tasks.
+Where the gateway has a list, one request has the statuses of up to 500 tasks.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class StatusPoller:
         return self._listings[route]
 
     async def _without_listed(self, due: list[Waiter]) -> list[Waiter]:
-        """Read the lists that are worth it; return the waiters that these did not tell of, in their order."""
+        """Read the lists that are worth it; return the waiters whose tasks were on none, in their order."""
         for route in dict.fromkeys(waiter.route for waiter in due):
             same_route = [waiter for waiter in due if waiter.route == route]
             if self._listing(route).is_worth_reading(len(same_route)):
@@ -231,7 +231,7 @@ class StatusPoller:
         return due
 
     async def _read_list(self, route: str, due: list[Waiter]) -> set[str]:
-        """Read a list; return the ids that it did not tell of."""
+        """Read a list; return the ids that are not on it."""
         unseen = {waiter.kling_task_id for waiter in due}
         since = min(waiter.since for waiter in due)
         waiting = len(self._waiters.get(route, ()))

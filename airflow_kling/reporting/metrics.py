@@ -60,7 +60,7 @@ def refused(error: exceptions.KlingError, tags: Tags) -> None:
 
 
 def polled(count: int, tags: Tags, *, in_triggerer: bool = False) -> None:
-    """The status of tasks was asked for, with so many requests."""
+    """Tasks were polled, with so many requests."""
     _emit("incr", "kling.polls", count, tags, in_triggerer=in_triggerer)
 
 

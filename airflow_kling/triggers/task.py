@@ -128,7 +128,7 @@ class KlingTaskTrigger(BaseTrigger):
         else:
             payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "route": route, "status": status}
             if self.end_from_trigger:
-                payload |= {"deadline": self.deadline}  # no worker has deferred, and so noted, it
+                payload |= {"deadline": self.deadline}  # no worker has deferred, so nothing else holds it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _push(self, key: str, make_value: Callable[[], Any]) -> bool:

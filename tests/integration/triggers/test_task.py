@@ -15,6 +15,7 @@ import pytest
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.emulator import Emulator
 from airflow_kling.polling.poller import StatusPoller
+from airflow_kling.triggers import task
 from airflow_kling.triggers.task import KlingTaskTrigger
 
 REASON = "Failure to pass the risk control system"
@@ -315,3 +316,17 @@ def test_killing_it_says_that_the_generation_runs_on(plain_logs: pytest.LogCaptu
     asyncio.run(trigger("8334").on_kill())
     assert "no cancel call" in plain_logs.text
     assert "8334" in plain_logs.text
+
+
+@pytest.mark.parametrize(("option", "frozen"), [(None, 1), ("True", 1), ("False", 0)])
+def test_garbage_collections_are_frozen_once_unless_the_configuration_says_no(
+    option: str | None, frozen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("gc.freeze", lambda: calls.append(True))
+    if option:
+        monkeypatch.setenv("AIRFLOW__KLING__FREEZE_GARBAGE_COLLECTION", option)
+    task._freeze_loaded_modules.cache_clear()
+    for _ in range(2):
+        task._freeze_loaded_modules()
+    assert len(calls) == frozen
