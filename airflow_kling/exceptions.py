@@ -19,6 +19,8 @@ class KlingError(Exception):
 
     #: The same call may succeed later, without anybody changing anything.
     retryable = False
+    #: What became of the money, as a sentence after the message; only where the call was a paid one.
+    money = ""
 
     def __init__(
         self,
@@ -34,6 +36,10 @@ class KlingError(Exception):
         self.code = code
         self.request_id = request_id
         self.kling_task_id = kling_task_id
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} {self.money}" if self.money else message
 
 
 class KlingInputError(KlingError, ValueError):
@@ -120,6 +126,12 @@ class KlingTaskFailed(KlingError):
         self.status_message = status_message
         self.moderated = moderated
         self.retryable = not moderated
+
+
+class KlingNotFinishedError(KlingError):
+    """The generation has not succeeded yet, and this task cannot wait for it; a later try may find it finished."""
+
+    retryable = True
 
 
 class KlingDownloadError(KlingError):

@@ -37,7 +37,7 @@ def get_provider_info() -> dict[str, object]:
         "plugins": [
             {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"}
         ],
-        "config": {"kling": {"description": "The gallery, Airflow 3.1 and later.", "options": GALLERY_OPTIONS}},
+        "config": {"kling": {"description": "Triggerer; gallery, Airflow 3.1 and later.", "options": OPTIONS}},
     }
 
 
@@ -85,7 +85,15 @@ CONNECTION_TYPE = {
     },
 }
 
-GALLERY_OPTIONS = {
+OPTIONS = {
+    "freeze_garbage_collection": {
+        "description": "Take the modules that a triggerer has loaded out of Python's garbage collections when the "
+        "first Kling task waits. Else a collection stops its event loop for over 100 ms when thousands wait.",
+        "version_added": "0.1.0",
+        "type": "boolean",
+        "example": None,
+        "default": "True",
+    },
     "gallery_cache_directory": {
         "description": "Where the API server keeps thumbnails; by default a directory of its user below the system's "
         "temporary one. Must belong to that user alone.",

@@ -1,6 +1,6 @@
-"""``KlingRetryPolicy``: what an error of Kling means for the next try of a task (Airflow 3.3+).
+"""Decides what an error of Kling means for the next try of a task: ``KlingRetryPolicy`` (Airflow 3.3+).
 
-Without it Airflow already fails at once what no retry can mend, as operators and sensor tell it to, and waits the
+Without it operators and sensor already fail at once what no retry can mend, and Airflow waits the
 task's ``retry_delay`` before every retry of the rest. The policy adds three things:
 
 - a retry comes when Kling asked for it (``Retry-After``), not before and not minutes after;
@@ -43,14 +43,14 @@ class KlingRetryPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide on the class and the fields of the error."""
-        return decide(exception, submits=_submits(context), dice=random.random())
+        return decide(exception, submits=_submits(context), random_fraction=random.random())
 
 
-def decide(error: BaseException, *, submits: bool, dice: float) -> RetryDecision:
+def decide(error: BaseException, *, submits: bool, random_fraction: float) -> RetryDecision:
     """What to do after a failure.
 
     :param submits: the next try would submit a new generation in place of one that failed.
-    :param dice: a random number in [0, 1).
+    :param random_fraction: a random number in [0, 1).
     """
     if not isinstance(error, KlingError):
         return RetryDecision.default()
@@ -58,11 +58,11 @@ def decide(error: BaseException, *, submits: bool, dice: float) -> RetryDecision
         return RetryDecision.fail(f"No retry can mend a {type(error).__name__}.")
     if isinstance(error, KlingTaskFailed) and not submits:
         return RetryDecision.fail("The generation has failed, waiting again cannot change that; clear its submission.")
-    asked = getattr(error, "retry_after", None)
-    if not asked:
+    retry_after = getattr(error, "retry_after", None)
+    if not retry_after:
         return RetryDecision.retry(reason=f"A {type(error).__name__} may pass.")
-    delay = min(MAX_DELAY, asked) * (1 + JITTER * dice)
-    return RetryDecision.retry(timedelta(seconds=delay), f"Kling asked to wait {asked:.0f} s.")
+    delay = min(MAX_DELAY, retry_after) * (1 + JITTER * random_fraction)
+    return RetryDecision.retry(timedelta(seconds=delay), f"Kling asked to wait {retry_after:.0f} s.")
 
 
 def _submits(context: Context | None) -> bool:

@@ -21,26 +21,26 @@ SPREADS = ((20.0, 0.35), (20.0, 0.5), (90.0, 0.35), (90.0, 0.5))  # median in se
 Looks = Callable[[float, random.Random], tuple[int, float]]
 
 
-def paced(end: float, dice: random.Random) -> tuple[int, float]:
+def paced(end: float, rng: random.Random) -> tuple[int, float]:
     """Requests and delay of a generation that ends at this age."""
     options = {"since": 0.0, "deadline": 1e9, "poke_interval": schedule.POKE_INTERVAL}
-    at = schedule.first_look(now=0.0, dice=dice.random(), **options)
+    at = schedule.first_poll(now=0.0, random_fraction=rng.random(), **options)
     for requests in itertools.count(1):
         if at >= end:
             return requests, at - end
-        at = schedule.next_look(now=at, dice=dice.random(), **options)
+        at = schedule.next_poll(now=at, random_fraction=rng.random(), **options)
     raise AssertionError
 
 
-def fixed(end: float, dice: random.Random) -> tuple[int, float]:
+def fixed(end: float, rng: random.Random) -> tuple[int, float]:
     """The same for a poll every 5 s, the first one after 5 s."""
     requests = math.ceil(end / FIXED_POLL)
     return requests, requests * FIXED_POLL - end
 
 
 def simulate(looks: Looks, median: float, sigma: float, count: int) -> dict[str, float]:
-    dice, ends = random.Random(1), random.Random(2)
-    seen = [looks(median * math.exp(sigma * ends.gauss(0, 1)), dice) for _ in range(count)]
+    rng, ends = random.Random(1), random.Random(2)
+    seen = [looks(median * math.exp(sigma * ends.gauss(0, 1)), rng) for _ in range(count)]
     delays = sorted(delay for _, delay in seen)
     return {
         "requests": sum(requests for requests, _ in seen) / count,

@@ -44,7 +44,7 @@ class BaseClient:
     :param gateway: which API, see :mod:`airflow_kling.api.gateways`.
     :param base_url: scheme and host, the gateway's when None.
     :param clock: epoch seconds.
-    :param dice: random numbers in [0, 1).
+    :param random_fraction: random numbers in [0, 1).
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class BaseClient:
         gateway: Gateway = DEFAULT_GATEWAY,
         base_url: str | None = None,
         clock: Callable[[], float] = time.time,
-        dice: Callable[[], float] = random.random,
+        random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self.gateway = gateway
         self.base_url = (base_url or gateway.base_url).rstrip("/")
         self._clock = clock
-        self._dice = dice
+        self._random_fraction = random_fraction
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.gateway.name} {self.base_url}>"
@@ -96,7 +96,12 @@ class BaseClient:
     def _delay(self, call: Call[T], error: KlingError, attempt: int, deadline: float) -> float:
         """Return the seconds before the next try; raise the error where there is none."""
         delay = delay_before_repeat(
-            error, attempt, creates=call.creates, now=self._clock(), deadline=deadline, dice=self._dice()
+            error,
+            attempt,
+            creates=call.creates,
+            now=self._clock(),
+            deadline=deadline,
+            random_fraction=self._random_fraction(),
         )
         if delay is None:
             raise (with_money(error) if call.creates else error) from None

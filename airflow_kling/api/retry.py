@@ -36,11 +36,13 @@ def nothing_was_created(error: KlingError) -> bool:
 
 def with_money(error: KlingError) -> KlingError:
     """Have the message of a create's error say what it means for the bill."""
-    error.args = (f"{error} {NOTHING_CREATED if nothing_was_created(error) else MAY_BE_BILLED}",)
+    error.money = NOTHING_CREATED if nothing_was_created(error) else MAY_BE_BILLED
     return error
 
 
-def delay_after_refusal(error: KlingError, refusals: int, *, now: float, deadline: float, dice: float) -> float | None:
+def delay_after_refusal(
+    error: KlingError, refusals: int, *, now: float, deadline: float, random_fraction: float
+) -> float | None:
     """Return the seconds before a submission that Kling refused for now may be sent again; None for other errors.
 
     For now means: too many requests or parallel tasks, or maintenance. Nothing was created.
@@ -50,23 +52,23 @@ def delay_after_refusal(error: KlingError, refusals: int, *, now: float, deadlin
     """
     if not isinstance(error, KlingRateLimitError) and error.code != MAINTENANCE:
         return None
-    delay = backoff(error, refusals, dice=dice)
+    delay = backoff(error, refusals, random_fraction=random_fraction)
     return delay if now + delay < deadline else None
 
 
-def backoff(error: KlingError, attempt: int, *, dice: float) -> float:
+def backoff(error: KlingError, attempt: int, *, random_fraction: float) -> float:
     """Return the seconds before the next try: exponential, half of it jitter, at least ``Retry-After``, capped.
 
     :param attempt: tries made so far, from 1.
-    :param dice: a random number in [0, 1).
+    :param random_fraction: a random number in [0, 1).
     """
     exponential = BASE_DELAY * 2.0 ** min(attempt - 1, 16)
     asked = getattr(error, "retry_after", None) or 0.0
-    return float(min(MAX_DELAY, max(asked, BASE_DELAY) + exponential * dice))
+    return float(min(MAX_DELAY, max(asked, BASE_DELAY) + exponential * random_fraction))
 
 
 def delay_before_repeat(
-    error: KlingError, attempt: int, *, creates: bool, now: float, deadline: float, dice: float
+    error: KlingError, attempt: int, *, creates: bool, now: float, deadline: float, random_fraction: float
 ) -> float | None:
     """Return the seconds before the same call may be sent again; None when it may not, or no time is left.
 
@@ -76,5 +78,5 @@ def delay_before_repeat(
     may_repeat = isinstance(error, KlingConnectionError) and not error.request_sent if creates else error.retryable
     if not may_repeat or attempt >= ATTEMPTS:
         return None
-    delay = backoff(error, attempt, dice=dice)
+    delay = backoff(error, attempt, random_fraction=random_fraction)
     return delay if now + delay < deadline else None

@@ -22,7 +22,7 @@ from airflow_kling.archive.manifest import (
     dump_manifest,
     parse_manifest,
 )
-from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError
+from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError, KlingNotFinishedError
 from airflow_kling.media.image import verify_image
 from airflow_kling.storage.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
 from airflow_kling.storage.open import Store
@@ -91,12 +91,10 @@ def image_urls(task: Mapping[str, Any]) -> dict[int, str]:
     """
     task_id = task.get("kling_task_id")
     if task.get("status") not in ("succeed", "succeeded"):
-        unfinished = KlingError(
+        raise KlingNotFinishedError(
             f"Kling task {task_id} is {task.get('status')!r}, not succeeded; nothing was archived, wait for it first.",
             kling_task_id=task_id,
         )
-        unfinished.retryable = True
-        raise unfinished
     urls: dict[int, str] = {}
     for position, image in enumerate(task.get("images") or ()):
         index = position if image.get("index") is None else image["index"]

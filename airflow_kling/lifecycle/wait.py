@@ -1,4 +1,4 @@
-"""Waiting for a task on a worker, shared by the sensor and by the operator that waits for completion."""
+"""Waits for a Kling task on a worker; shared by the sensor and by operators that wait for completion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
-from airflow_kling.exceptions import KlingError
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.polling import schedule
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.tasks import KlingTask
 
-# Airflow's own limit on a deferral, for when no triggerer runs: this long after ours, which ends with a last look.
+# Airflow's own limit on a deferral, for when no triggerer runs: this long after ours, which ends with a last poll.
 DEFERRAL_GRACE = timedelta(minutes=5)
 MAX_RETRY_AFTER = 60.0  # seconds that a Retry-After may stretch the interval to
 MAX_REFUSALS = 2  # of the triggerer alone
@@ -31,9 +32,10 @@ RESUME_PATIENCE = 15.0  # seconds; a resumed task has its result at hand, so a p
 
 
 class KlingWaitMixin:
-    """A task that waits for a Kling task; looks on the worker first, and again when it resumes."""
+    """A task that waits for a Kling task; polls on the worker first, and again when it resumes."""
 
     kling_conn_id: str
+    route: str | None = DEFAULT_ROUTE
     poke_interval: float
     timeout: float
     _waiting_for: str | None = None
@@ -49,33 +51,39 @@ class KlingWaitMixin:
         """The connection, looked up once per process."""
         return KlingHook(self.kling_conn_id)
 
-    def look(self, client: KlingClient, kling_task_id: str, *, patience: float = 0) -> KlingTask | KlingError:
-        """One look; a passing error is logged and returned.
+    def poll(self, client: KlingClient, kling_task_id: str, *, patience: float = 0) -> KlingTask | KlingError:
+        """Get the task once; a passing error is logged and returned.
 
         :param patience: seconds within which a passing error is tried again before it is returned.
         :raises KlingTaskFailed: the generation failed.
         :raises KlingError: waiting cannot help: the key is refused, the task does not exist.
         """
         from airflow_kling.api.error_table import task_failure
+        from airflow_kling.api.tasks import FAILED
 
         self._waiting_for = kling_task_id
         metrics.polled(1, self._tags)
         try:
-            task = client.get(kling_task_id, deadline=time.time() + patience)
+            task = client.get(kling_task_id, route=self._known_route, deadline=time.time() + patience)
         except KlingError as error:
             if not error.retryable:
                 raise
-            self.log.warning("Not told of Kling task %s yet, waiting on: %s", kling_task_id, error)
+            self.log.warning("Kling task %s was not polled, waiting on: %s", kling_task_id, error)
             return error
-        if task.status == "failed":
+        if task.status == FAILED:
             raise task_failure(task)
         if not task.status_known:
-            self._say_once("Kling task %s has the unknown status %r; waiting on.", kling_task_id, task.status)
+            self._warn_once("Kling task %s has the unknown status %r; waiting on.", kling_task_id, task.status)
         return task
 
     @property
+    def _known_route(self) -> str:
+        """A template may render to nothing: an id that was stored without a route."""
+        return self.route or DEFAULT_ROUTE
+
+    @property
     def _tags(self) -> dict[str, str | None]:
-        return {"dag_id": self.dag_id, "gateway": self.hook.settings.gateway}
+        return {"dag_id": self.dag_id, "gateway": self.hook.settings.gateway, "route": self._known_route}
 
     def finish(self, task: KlingTask, *, since: float | None = None) -> dict[str, Any]:
         """The one end of every wait that succeeds on a worker.
@@ -86,10 +94,10 @@ class KlingWaitMixin:
         metrics.finished(task, since=since, now=time.time(), tags=self._tags)
         return task.to_xcom()
 
-    def _say_once(self, message: str, *values: str) -> None:
-        said: set[tuple[str, ...]] = vars(self).setdefault("_said", set())
-        if values not in said:
-            said.add(values)
+    def _warn_once(self, message: str, *values: str) -> None:
+        warned: set[tuple[str, ...]] = vars(self).setdefault("_warned", set())
+        if values not in warned:
+            warned.add(values)
             self.log.warning(message, *values)
 
     def wait_deferred(
@@ -103,10 +111,10 @@ class KlingWaitMixin:
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
         with self.hook.get_conn() as client:
-            look = self.look(client, kling_task_id, patience=patience)
-        if not isinstance(look, KlingError) and look.finished:
-            return self.finish(look, since=deadline - self.timeout)
-        if refusals >= MAX_REFUSALS and not isinstance(look, KlingError):
+            answer = self.poll(client, kling_task_id, patience=patience)
+        if not isinstance(answer, KlingError) and answer.finished:
+            return self.finish(answer, since=deadline - self.timeout)
+        if refusals >= MAX_REFUSALS and not isinstance(answer, KlingError):
             raise self._only_triggerer_refused(kling_task_id)
         from airflow_kling.triggers.task import KlingTaskTrigger
 
@@ -114,12 +122,18 @@ class KlingWaitMixin:
         self.defer(
             trigger=KlingTaskTrigger(
                 kling_task_id=kling_task_id,
+                route=self._known_route,
                 kling_conn_id=self.kling_conn_id,
                 poke_interval=self.poke_interval,
                 deadline=deadline,
             ),
             method_name="execute_complete",
-            kwargs={"kling_task_id": kling_task_id, "deadline": deadline, "refusals": refusals},
+            kwargs={
+                "kling_task_id": kling_task_id,
+                "route": self._known_route,
+                "deadline": deadline,
+                "refusals": refusals,
+            },
             timeout=timedelta(seconds=remaining) + DEFERRAL_GRACE,
         )
         raise AssertionError("defer() raises")
@@ -128,26 +142,24 @@ class KlingWaitMixin:
         """Return the finished task; holds the worker until then. Raises as :meth:`wait_deferred`."""
         with self.hook.get_conn() as client:
             while True:
-                look = self.look(client, kling_task_id)
-                if not isinstance(look, KlingError) and look.finished:
-                    return self.finish(look, since=deadline - self.timeout)
+                answer = self.poll(client, kling_task_id)
+                if not isinstance(answer, KlingError) and answer.finished:
+                    return self.finish(answer, since=deadline - self.timeout)
                 self._remaining(kling_task_id, deadline)
                 pause = max(
                     self.poke_interval,
                     schedule.MIN_INTERVAL,
-                    min(getattr(look, "retry_after", None) or 0.0, MAX_RETRY_AFTER),
+                    min(getattr(answer, "retry_after", None) or 0.0, MAX_RETRY_AFTER),
                 )
                 time.sleep(max(0.0, min(pause, deadline - time.time())))
 
-    def _only_triggerer_refused(self, kling_task_id: str) -> KlingError:
+    def _only_triggerer_refused(self, kling_task_id: str) -> KlingNotFinishedError:
         """Else worker and triggerer would hand the task to each other until the timeout."""
-        error = KlingError(
+        return KlingNotFinishedError(
             f"The triggerer was refused when it asked for Kling task {kling_task_id}, though this worker is not: give "
             "it the same connection, clock and network. The generation is running on and will be billed.",
             kling_task_id=kling_task_id,
         )
-        error.retryable = True
-        return error
 
     def _remaining(self, kling_task_id: str, deadline: float) -> float:
         remaining = deadline - time.time()
@@ -169,6 +181,7 @@ class KlingWaitMixin:
         event: Mapping[str, Any],
         *,
         kling_task_id: str = "",
+        route: str = "",
         deadline: float = 0.0,
         refusals: int = 0,
     ) -> dict[str, Any]:
@@ -177,15 +190,18 @@ class KlingWaitMixin:
         :param event: of :class:`~airflow_kling.triggers.task.KlingTaskTrigger`.
         :param kling_task_id: as deferred; the event's for a task that started in the triggerer, and in ``dag.test()``,
             which forgets what was deferred.
+        :param route: likewise; what was deferred before there were routes has none.
         :param deadline: likewise, epoch seconds.
         :param refusals: as deferred.
         :raises KlingTaskFailed: the generation failed.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
+        event = event or {}
+        self.route = route or event.get("route") or self.route
         with failing_fast():
             return self.wait_deferred(
                 kling_task_id or event["kling_task_id"],
                 deadline or event.get("deadline") or time.time() + self.timeout,
                 patience=RESUME_PATIENCE,
-                refusals=refusals + ((event or {}).get("status") == schedule.ERROR),
+                refusals=refusals + (event.get("status") == schedule.ERROR),
             )

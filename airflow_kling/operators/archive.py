@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
@@ -19,6 +19,9 @@ from airflow_kling.reporting.assets import emit_asset_events
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_kling.archive.archiver import DownloadImage
+    from airflow_kling.archive.download import Download
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
 # asset at the same time, and Airflow's core fails all but one of them, with their images archived.
@@ -101,7 +104,7 @@ class KlingArchiveImagesOperator(BaseOperator):
             archive = archive_task(
                 task,
                 store=open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
-                download=metrics.counting(
+                download=_counting(
                     partial(
                         download_image,
                         limits=DownloadLimits(max_bytes=self.max_image_bytes),
@@ -171,6 +174,7 @@ class KlingArchiveImagesOperator(BaseOperator):
             "dag_id": self.dag_id,
             "gateway": self.hook.settings.gateway,
             "model": asked.get("model_name"),
+            "route": asked.get("route"),
         }
 
     def _push_record(
@@ -219,6 +223,17 @@ class KlingArchiveImagesOperator(BaseOperator):
         ]
         found = ti.xcom_pull(task_ids=submitters, key=xcom.request_key(kling_task_id)) if submitters else ()
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
+
+
+def _counting(download: DownloadImage, tags: metrics.Tags) -> DownloadImage:
+    """The same download, which counts each image that was fetched and verified, and its bytes."""
+
+    def counted(url: str, file: BinaryIO) -> Download:
+        got = download(url, file)
+        metrics.archived(got.bytes, tags)
+        return got
+
+    return counted
 
 
 def _failure(task: Mapping[str, Any]) -> KlingTaskFailed:

@@ -20,7 +20,8 @@ from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
 from airflow_kling.storage.objects import open_object
-from airflow_kling.submission.record import Identity, Ledger, fingerprint
+from airflow_kling.submission.identity import Identity, fingerprint
+from airflow_kling.submission.record import RecordStore
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -47,12 +48,12 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
     adopts the generation that an earlier try made, see :mod:`airflow_kling.submission`. Where nothing can tell whether
     one was made it raises ``KlingSubmissionError``.
 
-    A subclass names its ``route``, takes that route's fields as parameters, sets them as attributes after
+    A subclass sets ``kling_route``, takes that route's fields as parameters, sets them as attributes after
     ``super().__init__()``, and then calls ``self.check_fields()``.
 
     :param callback_url: gets a POST at every status change.
     :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
-        not given, the task instance makes one, see :mod:`airflow_kling.submission.record`.
+        not given, the task instance makes one, see :mod:`airflow_kling.submission.identity`.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
@@ -68,7 +69,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
     :param timeout: seconds to wait, with ``wait_for_completion``.
     """
 
-    route: ClassVar[Route]
+    kling_route: ClassVar[Route]
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
     _request_record: dict[str, Any] | None = None
@@ -91,6 +92,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.route = self.kling_route.name
         self.callback_url = callback_url
         self.external_task_id = external_task_id
         self.kling_conn_id = kling_conn_id
@@ -108,10 +110,10 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
 
         :raises KlingInputError: a literal breaks a limit.
         """
-        templates.check_literals(self.route, self._fields())
+        templates.check_literals(self.kling_route, self._fields())
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.route.fields}
+        return {name: getattr(self, name) for name in self.kling_route.fields}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -154,10 +156,10 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
     def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
         from airflow_kling.api.request import build_request, for_gateway
 
-        request, references = build_request(self.route, self._fields(), open_file=open_object)
+        request, references = build_request(self.kling_route, self._fields(), open_file=open_object)
         gateway = self.hook.settings.api
-        request = for_gateway(self.route, request, gateway)
-        return request, xcom.describe_request(self.route, request, references, gateway_name=gateway.name)
+        request = for_gateway(self.kling_route, request, gateway)
+        return request, xcom.describe_request(self.kling_route, request, references, gateway_name=gateway.name)
 
     def _submission(
         self,
@@ -173,7 +175,8 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
             client=client,
             request=request,
             identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
-            ledger=Ledger(context.get("task_state_store")),
+            records=RecordStore(context.get("task_state_store")),
+            route=self.kling_route.name,
             fingerprint=fingerprint(asked),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
@@ -185,7 +188,9 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         """Return the seconds until Kling may take the submission; raise the error where waiting is no answer to it."""
         from airflow_kling.api.retry import delay_after_refusal
 
-        delay = delay_after_refusal(error, refusals, now=time.time(), deadline=deadline, dice=random.random())
+        delay = delay_after_refusal(
+            error, refusals, now=time.time(), deadline=deadline, random_fraction=random.random()
+        )
         if delay is None:
             raise error
         self.log.info("%s Trying again in %.0f s.", error, delay)
@@ -198,7 +203,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
             return
         from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
-        pause = timedelta(seconds=max(delay, schedule.FIRST_LOOK_AFTER_DEFERRAL))
+        pause = timedelta(seconds=max(delay, schedule.FIRST_POLL_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
@@ -207,8 +212,8 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         from airflow_kling.reporting.openlineage import operator_lineage
 
         given: list[Any] = []
-        for name in self.route.media:
-            value = media_value(self.route, name, getattr(self, name))
+        for name in self.kling_route.media:
+            value = media_value(self.kling_route, name, getattr(self, name))
             given += value if isinstance(value, list) else [value]
         return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
 

@@ -33,7 +33,7 @@ class KlingMultiImageToImageOperator(KlingGenerationOperator):
     :param watermark_info: ``{"enabled": bool}``; not on CometAPI's default gateway.
     """
 
-    route = ROUTE
+    kling_route = ROUTE
     template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         "subject_images": "json",

@@ -1,7 +1,7 @@
-"""One poller for all waiting tasks of a connection, on the triggerer's event loop, which belongs to everybody.
+"""Polls for all waiting tasks of a connection, on the triggerer's event loop, which belongs to everybody.
 
-It has one session with the API. A heap says which task is due; the longest overdue comes first.
-Where the gateway has a list, one request tells of up to 500 tasks.
+It has one session with the API. A queue says which task is due; the longest overdue comes first.
+Where the gateway has a list, one request has the statuses of up to 500 tasks.
 """
 
 from __future__ import annotations
@@ -17,30 +17,32 @@ from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from airflow_kling.api.retry import backoff
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.tasks import SUCCEED
 from airflow_kling.exceptions import KlingError
 from airflow_kling.polling import schedule
-from airflow_kling.polling.listing import TaskList
-from airflow_kling.polling.queue import Agenda, Watch
+from airflow_kling.polling.listing import TaskListing
+from airflow_kling.polling.queue import PollQueue, Waiter
 from airflow_kling.polling.session import REFUSED, Session
 
 if TYPE_CHECKING:
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.polling.queue import Look
+    from airflow_kling.polling.queue import Answer
     from airflow_kling.polling.session import Connect
 
 CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and all of them may come at once
-SWEEP_GAP = 0.5  # seconds for more tasks to come due before the list is read
+LIST_GAP = 0.5  # seconds for more tasks to come due before the list is read
 OVERDUE = 5.0  # seconds after its deadline in which a wait may still be answered
 PATIENCE = 15.0  # seconds to get the whole of a task that has succeeded
 
 
 class StatusPoller:
-    """Looks at every watched task until there is a verdict; made by the first watch, closed when the last one leaves.
+    """Polls each task until there is a verdict; made by the first waiter, closed when the last one leaves.
 
     :param conn_id: the connection.
     :param connect: makes the client, and says how many requests a second it may send.
     :param clock: epoch seconds.
-    :param dice: random numbers in [0, 1), so that tasks that started together do not poll together.
+    :param random_fraction: random numbers in [0, 1), so that tasks that started together are not polled together.
     """
 
     _running: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, StatusPoller]]] = WeakKeyDictionary()
@@ -51,18 +53,18 @@ class StatusPoller:
         *,
         connect: Connect,
         clock: Callable[[], float] = time.time,
-        dice: Callable[[], float] = random.random,
+        random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self.conn_id = conn_id
-        self._session = Session(conn_id, connect=connect, clock=clock, dice=dice)
-        self._list = TaskList(self._session, clock=clock)
+        self._session = Session(conn_id, connect=connect, clock=clock, random_fraction=random_fraction)
+        self._listings: dict[str, TaskListing] = {}  # by route
         self._clock = clock
-        self._dice = dice
-        self._watches: dict[str, list[Watch]] = {}
-        self._agenda = Agenda()
+        self._random_fraction = random_fraction
+        self._waiters: dict[str, dict[str, list[Waiter]]] = {}  # by route, then by Kling task id
+        self._queue = PollQueue()
         self._changed = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._looks: set[asyncio.Task[None]] = set()
+        self._polls: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -80,157 +82,182 @@ class StatusPoller:
         return gateway.name if gateway else None
 
     async def wait(
-        self, kling_task_id: str, *, deadline: float, poke_interval: float, since: float, with_task: bool = False
+        self,
+        kling_task_id: str,
+        *,
+        route: str = DEFAULT_ROUTE,
+        deadline: float,
+        poke_interval: float,
+        since: float,
+        with_task: bool = False,
     ) -> tuple[str, KlingTask | None]:
         """Wait for a verdict, see :func:`airflow_kling.polling.schedule.verdict`; cancelled, it leaves at once.
 
-        Where no look has been answered by then, the wait ends ``OVERDUE`` seconds after its deadline without one.
+        Where no poll has been answered by then, the wait ends ``OVERDUE`` seconds after its deadline without one.
 
+        :param route: of the task; a query needs it.
         :param deadline: epoch seconds.
-        :param poke_interval: seconds, the longest time between two looks.
+        :param poke_interval: seconds, the longest time between two polls.
         :param since: epoch seconds when the wait began, the same after a restart of the triggerer.
-        :param with_task: ask for the whole task too, once it has succeeded.
+        :param with_task: get the whole task too, once it has succeeded.
         :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        watch = Watch(kling_task_id, deadline, poke_interval, since, ended)
+        waiter = Waiter(kling_task_id, route, deadline, poke_interval, since, ended)
         try:
-            self._join(watch)
-            overdue = self._when_overdue(watch)
+            self._join(waiter)
+            overdue = self._when_overdue(waiter)
             try:
                 verdict = await ended
             finally:
                 overdue.cancel()
-            if not with_task or verdict != "succeed":
+            if not with_task or verdict != SUCCEED:
                 return verdict, None
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    return verdict, await self._whole(kling_task_id)
+                    return verdict, await self._whole(waiter)
             return verdict, None
         finally:
-            self._leave(watch)
+            self._leave(waiter)
 
-    def _when_overdue(self, watch: Watch) -> asyncio.TimerHandle:
+    def _when_overdue(self, waiter: Waiter) -> asyncio.TimerHandle:
         """A bare timer: ``asyncio.timeout`` makes objects for each wait that every garbage collection walks."""
-        delay = max(watch.deadline, watch.due) + OVERDUE - self._clock()
-        return asyncio.get_running_loop().call_later(delay, watch.end, schedule.TIMED_OUT, math.inf)
+        delay = max(waiter.deadline, waiter.due) + OVERDUE - self._clock()
+        return asyncio.get_running_loop().call_later(delay, waiter.end, schedule.TIMED_OUT, math.inf)
 
-    async def _whole(self, kling_task_id: str) -> KlingTask | None:
+    async def _whole(self, waiter: Waiter) -> KlingTask | None:
         for attempt in itertools.count(1):
             async with self._slots:
-                await self._session.turn()
-                answer = await self._session.ask(lambda client: client.get(kling_task_id, deadline=0))
+                await self._session.acquire(waiter.route)
+                answer = await self._session.send(
+                    lambda client: client.get(waiter.kling_task_id, route=waiter.route, deadline=0), waiter.route
+                )
             if not isinstance(answer, KlingError):
                 return answer
             if not answer.retryable:
                 return None
-            await asyncio.sleep(backoff(answer, attempt, dice=self._dice()))
+            await asyncio.sleep(backoff(answer, attempt, random_fraction=self._random_fraction()))
         raise AssertionError("unreachable")
 
-    def _join(self, watch: Watch) -> None:
-        self._watches.setdefault(watch.kling_task_id, []).append(watch)
-        watch.begin(self._clock(), self._dice())
-        self._push(watch)
+    def _join(self, waiter: Waiter) -> None:
+        self._waiters.setdefault(waiter.route, {}).setdefault(waiter.kling_task_id, []).append(waiter)
+        waiter.begin(self._clock(), self._random_fraction())
+        self._push(waiter)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name=f"kling-poller-{self.conn_id}")
 
-    def _leave(self, watch: Watch) -> None:
-        same_task = self._watches[watch.kling_task_id]
-        same_task.remove(watch)
+    def _leave(self, waiter: Waiter) -> None:
+        same_route = self._waiters[waiter.route]
+        same_task = same_route[waiter.kling_task_id]
+        same_task.remove(waiter)
         if not same_task:
-            del self._watches[watch.kling_task_id]
-        if not self._watches:
+            del same_route[waiter.kling_task_id]
+        if not same_route:
+            del self._waiters[waiter.route]
+        if not self._waiters:
             self._forget()
             if self._runner is not None:
                 self._runner.cancel()
 
     def _forget(self) -> None:
-        """From now on, a new watch makes a new poller."""
+        """From now on, a new waiter makes a new poller."""
         pollers = self._running.get(asyncio.get_running_loop(), {})
         if pollers.get(self.conn_id) is self:
             del pollers[self.conn_id]
 
-    def _push(self, watch: Watch) -> None:
-        if self._agenda.add(watch):
+    def _push(self, waiter: Waiter) -> None:
+        if self._queue.add(waiter):
             self._changed.set()
 
     async def _run(self) -> None:
         try:
             await self._session.open()
-            await self._poll()
+            await self._poll_all()
         except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
             self._forget()
             self._fail(error)
         finally:
-            for look in self._looks:
-                look.cancel()
+            for poll in self._polls:
+                poll.cancel()
             await self._session.close()
 
-    async def _poll(self) -> None:
+    async def _poll_all(self) -> None:
         while True:
             await self._until_due()
-            if self._list.worth_reading(len(self._watches)):
-                await asyncio.sleep(SWEEP_GAP)
-            due = self._agenda.take_due(self._clock())
-            if self._list.worth_reading(len(due)):
-                due = await self._sweep(due)
-            for watch in due:
-                if watch.over or watch.due > self._clock():
-                    continue  # it left, or a look at the same task served it too
+            if any(self._listing(route).is_worth_reading(len(same)) for route, same in self._waiters.items()):
+                await asyncio.sleep(LIST_GAP)
+            for waiter in await self._without_listed(self._queue.take_due(self._clock())):
+                if waiter.over or waiter.due > self._clock():
+                    continue  # it left, or a poll of the same task served it too
                 await self._slots.acquire()
-                await self._session.turn()
-                look = asyncio.create_task(self._look(watch.kling_task_id))
-                self._looks.add(look)
-                look.add_done_callback(self._looked)
+                await self._session.acquire(waiter.route)
+                poll = asyncio.create_task(self._poll(waiter.kling_task_id, waiter.route))
+                self._polls.add(poll)
+                poll.add_done_callback(self._polled)
 
     async def _until_due(self) -> None:
-        while (delay := self._agenda.next_due - self._clock()) > 0:
+        while (delay := self._queue.next_due - self._clock()) > 0:
             self._changed.clear()
             wake = asyncio.get_running_loop().call_later(min(delay, 3600.0), self._changed.set)
             await self._changed.wait()
             wake.cancel()
 
-    async def _look(self, kling_task_id: str) -> None:
-        look: Look = await self._session.ask(lambda client: client.status(kling_task_id))
-        if isinstance(look, REFUSED):
+    async def _poll(self, kling_task_id: str, route: str) -> None:
+        answer: Answer = await self._session.send(lambda client: client.status(kling_task_id, route=route), route)
+        if isinstance(answer, REFUSED):
             self._forget()  # what the connection says by the time that somebody waits again may be another key
-        self._settle(kling_task_id, look)
+        self._deliver(kling_task_id, route, answer)
 
-    def _looked(self, look: asyncio.Task[None]) -> None:
-        self._looks.discard(look)
+    def _polled(self, poll: asyncio.Task[None]) -> None:
+        self._polls.discard(poll)
         self._slots.release()
-        if not look.cancelled() and (error := look.exception()):
+        if not poll.cancelled() and (error := poll.exception()):
             self._forget()
             self._fail(error)
 
-    async def _sweep(self, due: list[Watch]) -> list[Watch]:
-        """Read the list; return the watches it did not tell of."""
-        unseen = {watch.kling_task_id for watch in due}
-        since = min(watch.since for watch in due)
-        async for tasks in self._list.pages(unseen, since=since, watched=len(self._watches)):
-            for task in tasks:
-                self._settle(task.kling_task_id, task)
-                unseen.discard(task.kling_task_id)
-        return [watch for watch in due if watch.kling_task_id in unseen]
+    def _listing(self, route: str) -> TaskListing:
+        if route not in self._listings:
+            self._listings[route] = TaskListing(self._session, route, clock=self._clock)
+        return self._listings[route]
 
-    def _settle(self, kling_task_id: str, look: Look) -> None:
+    async def _without_listed(self, due: list[Waiter]) -> list[Waiter]:
+        """Read the lists that are worth it; return the waiters whose tasks were on none, in their order."""
+        for route in dict.fromkeys(waiter.route for waiter in due):
+            same_route = [waiter for waiter in due if waiter.route == route]
+            if self._listing(route).is_worth_reading(len(same_route)):
+                unseen = await self._read_list(route, same_route)
+                due = [waiter for waiter in due if waiter.route != route or waiter.kling_task_id in unseen]
+        return due
+
+    async def _read_list(self, route: str, due: list[Waiter]) -> set[str]:
+        """Read a list; return the ids that are not on it."""
+        unseen = {waiter.kling_task_id for waiter in due}
+        since = min(waiter.since for waiter in due)
+        waiting = len(self._waiters.get(route, ()))
+        async for page in self._listing(route).pages(unseen, since=since, waiting=waiting):
+            for task in page:
+                self._deliver(task.kling_task_id, route, task)
+                unseen.discard(task.kling_task_id)
+        return unseen
+
+    def _deliver(self, kling_task_id: str, route: str, answer: Answer) -> None:
         now = self._clock()
-        for watch in self._watches.get(kling_task_id, ()):
-            if watch.over:
+        for waiter in self._waiters.get(route, {}).get(kling_task_id, ()):
+            if waiter.over:
                 continue
-            watch.look(look, now, self._dice())
-            if not watch.over:
-                self._push(watch)
+            waiter.receive(answer, now, self._random_fraction())
+            if not waiter.over:
+                self._push(waiter)
 
     def _fail(self, error: BaseException) -> None:
         """End every wait. An error of ours is a verdict: the worker asks the API itself and raises it properly."""
-        for watch in [watch for same_task in self._watches.values() for watch in same_task]:
-            if watch.ended.done():
+        for waiter in [one for same_route in self._waiters.values() for same in same_route.values() for one in same]:
+            if waiter.ended.done():
                 continue
             if isinstance(error, KlingError):
-                watch.end(schedule.ERROR, self._clock())
+                waiter.end(schedule.ERROR, self._clock())
                 continue
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
-            watch.end(own, self._clock())
+            waiter.end(own, self._clock())

@@ -1,4 +1,4 @@
-"""One waiting trigger, as the poller knows it: when to look for it, and how it learns of the end; and all in order."""
+"""Keeps the waits of a connection in order: which task is polled when, and how its trigger learns of the end."""
 
 from __future__ import annotations
 
@@ -17,68 +17,75 @@ from airflow_kling.polling import schedule
 if TYPE_CHECKING:
     from airflow_kling.api.tasks import TaskStatus
 
-    Look = TaskStatus | KlingError
+    Answer = TaskStatus | KlingError
 
 log = logging.getLogger(__name__)
 
-TICK = 0.1  # seconds; looks that are due in the same tick go out together, which halves what each costs the loop
+TICK = 0.1  # seconds; polls that are due in the same tick go out together, which halves what each costs the loop
 
 
 @dataclass(eq=False, slots=True)
-class Watch:
-    """A wait for one task.
+class Waiter:
+    """One trigger that waits for one task.
 
     :param deadline: epoch seconds.
-    :param poke_interval: seconds, the longest time between two looks.
+    :param poke_interval: seconds, the longest time between two polls.
     :param since: epoch seconds when the wait began.
     :param ended: resolves to the verdict.
-    :param due: epoch seconds of the next look.
-    :param entered: epoch seconds at which the agenda has it, infinite where it has not.
+    :param due: epoch seconds of the next poll, infinite when none is to come.
+    :param queued_for: epoch seconds for which the poll queue holds it, infinite where it does not.
     """
 
     kling_task_id: str
+    route: str
     deadline: float
     poke_interval: float
     since: float
     ended: asyncio.Future[str]
     due: float = 0.0
-    entered: float = math.inf
+    queued_for: float = math.inf
     _odd_status: str | None = None
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)  # where the trigger's log lines go
 
     @property
     def over(self) -> bool:
-        """No look is to come: there is a verdict, or the trigger has left."""
+        """No poll is to come: there is a verdict, or the trigger has left."""
         return self.due == math.inf or self.ended.done()
 
-    def begin(self, now: float, dice: float) -> None:
+    def begin(self, now: float, random_fraction: float) -> None:
         """Be due for the first time."""
-        self._schedule(schedule.first_look, now, dice)
+        self._schedule(schedule.first_poll, now, random_fraction)
 
-    def look(self, look: Look, now: float, dice: float) -> None:
+    def receive(self, answer: Answer, now: float, random_fraction: float) -> None:
         """End, or be due again."""
-        verdict = schedule.verdict(look, now=now, deadline=self.deadline)
+        verdict = schedule.verdict(answer, now=now, deadline=self.deadline)
         if verdict == schedule.ERROR:
-            self._warn("Waiting for task %s cannot help: %s", self.kling_task_id, look)
+            self._warn("Waiting for task %s cannot help: %s", self.kling_task_id, answer)
         if verdict:
             self.end(verdict, now)
             return
-        if not isinstance(look, KlingError) and not look.status_known and look.status != self._odd_status:
-            self._odd_status = look.status
-            self._warn("Kling task %s has the unknown status %r; waiting on.", self.kling_task_id, look.status)
-        self._schedule(schedule.next_look, now, dice)
+        if not isinstance(answer, KlingError) and not answer.status_known and answer.status != self._odd_status:
+            self._odd_status = answer.status
+            self._warn("Kling task %s has the unknown status %r; waiting on.", self.kling_task_id, answer.status)
+        self._schedule(schedule.next_poll, now, random_fraction)
 
-    def _schedule(self, rule: schedule.Rule, now: float, dice: float) -> None:
-        due = rule(now=now, since=self.since, deadline=self.deadline, poke_interval=self.poke_interval, dice=dice)
+    def _schedule(self, rule: schedule.Rule, now: float, random_fraction: float) -> None:
+        due = rule(
+            now=now,
+            since=self.since,
+            deadline=self.deadline,
+            poke_interval=self.poke_interval,
+            random_fraction=random_fraction,
+        )
         self.due = math.ceil(due / TICK) * TICK
 
     def _warn(self, message: str, *values: object) -> None:
         self._context.run(log.warning, message, *values)
 
     def end(self, outcome: str | Exception, now: float) -> None:
-        """Tell the trigger, but not before the scheduler has seen its deferral; the look may have been for another."""
+        """Resolve, but not before the scheduler has seen the deferral: the poll may have been for an older waiter."""
         self.due = math.inf
-        early = self.since + schedule.FIRST_LOOK_AFTER_DEFERRAL - now
+        early = self.since + schedule.FIRST_POLL_AFTER_DEFERRAL - now
         if early > 0:
             asyncio.get_running_loop().call_later(early, self._resolve, outcome)
         else:
@@ -93,12 +100,12 @@ class Watch:
             self.ended.set_result(outcome)
 
 
-class Agenda:
-    """Which watch is due when: one entry for each, which moves only when it comes up or is due sooner."""
+class PollQueue:
+    """Which waiter is due when: one entry for each, which moves only when it comes up or is due sooner."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._order = itertools.count()
+        self._heap: list[tuple[float, int, Waiter]] = []
+        self._order = itertools.count()  # decides between two that are due at once, which do not compare
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -108,24 +115,24 @@ class Agenda:
         """Epoch seconds before which nothing is due; infinite when it is empty."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def add(self, watch: Watch) -> bool:
-        """Note when a watch is due; return whether it now comes first."""
-        if watch.due >= watch.entered:
-            return False
-        watch.entered = watch.due
-        heapq.heappush(self._heap, (watch.due, next(self._order), watch))
-        return self._heap[0][2] is watch
+    def add(self, waiter: Waiter) -> bool:
+        """Note when a waiter is due; return whether it now comes first."""
+        if waiter.due >= waiter.queued_for:
+            return False  # its entry comes up first, and is put off then
+        waiter.queued_for = waiter.due
+        heapq.heappush(self._heap, (waiter.due, next(self._order), waiter))
+        return self._heap[0][2] is waiter
 
-    def take_due(self, now: float) -> list[Watch]:
-        """Every watch whose time has come, the longest overdue first."""
+    def take_due(self, now: float) -> list[Waiter]:
+        """Every waiter whose time has come, the longest overdue first."""
         due = []
         while self.next_due <= now:
-            entered, _, watch = heapq.heappop(self._heap)
-            if watch.over or entered != watch.entered:
-                continue
-            watch.entered = math.inf
-            if watch.due <= now:
-                due.append(watch)
+            queued_for, _, waiter = heapq.heappop(self._heap)
+            if waiter.over or queued_for != waiter.queued_for:
+                continue  # it has left, or became due sooner by another entry
+            waiter.queued_for = math.inf
+            if waiter.due <= now:
+                due.append(waiter)
             else:
-                self.add(watch)
-        return sorted(due, key=lambda watch: watch.due)
+                self.add(waiter)
+        return sorted(due, key=lambda waiter: waiter.due)

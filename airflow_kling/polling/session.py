@@ -1,15 +1,16 @@
-"""The requests of one connection on an event loop: one client, one budget, and a new client when the key is refused."""
+"""Sends the requests of one connection: one client, one budget, and a new client when the key is refused."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingPermissionError, KlingServerError
-from airflow_kling.polling.rate_limit import Throttle
+from airflow_kling.polling.rate_limit import RateLimiter
 from airflow_kling.reporting import metrics
 
 if TYPE_CHECKING:
@@ -28,26 +29,27 @@ T = TypeVar("T")
 
 
 class Session:
-    """Asks the API, as often as the connection may.
+    """Sends requests to the API, as often as the connection may.
 
     :param conn_id: the connection.
     :param connect: makes a client, and says how many requests a second it may send.
     :param clock: epoch seconds.
-    :param dice: random numbers in [0, 1).
+    :param random_fraction: random numbers in [0, 1).
     """
 
     def __init__(
-        self, conn_id: str, *, connect: Connect, clock: Callable[[], float], dice: Callable[[], float]
+        self, conn_id: str, *, connect: Connect, clock: Callable[[], float], random_fraction: Callable[[], float]
     ) -> None:
         self.conn_id = conn_id
         self._connect = connect
         self._clock = clock
-        self._dice = dice
+        self._random_fraction = random_fraction
         self._client: AsyncKlingClient | None = None
-        self._throttle = Throttle(1.0, clock=clock, dice=dice)
+        self._limiter = self._make_limiter(1.0)
+        self._sent: Counter[str] = Counter()  # requests of each route since they were last counted
         self._reconnecting = asyncio.Lock()
         self._reconnected_at = -math.inf
-        self._defects: set[str] = set()
+        self._logged: set[str] = set()
 
     @property
     def gateway(self) -> Gateway | None:
@@ -58,7 +60,10 @@ class Session:
         """Look the connection up and make its client. Raises what ``connect`` raises."""
         client, rate = await self._connect(self.conn_id)
         self._count()
-        self._client, self._throttle = client, Throttle(rate, clock=self._clock, dice=self._dice)
+        self._client, self._limiter = client, self._make_limiter(rate)
+
+    def _make_limiter(self, rate: float) -> RateLimiter:
+        return RateLimiter(rate, clock=self._clock, random_fraction=self._random_fraction)
 
     async def close(self) -> None:
         """Close the client."""
@@ -66,41 +71,42 @@ class Session:
         if self._client:
             await self._client.aclose()
 
-    async def turn(self) -> None:
+    async def acquire(self, route: str) -> None:
         """Wait until the next request may go out, and count it."""
-        if self._throttle.turns >= COUNTED_TOGETHER:
+        if self._sent.total() >= COUNTED_TOGETHER:
             self._count()
-        await self._throttle.turn()
+        self._sent[route] += 1
+        await self._limiter.acquire()
 
-    async def ask(self, question: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
-        """One request, whose turn it is; where the key is refused, once more with what the connection says now.
+    async def send(self, request: Callable[[AsyncKlingClient], Awaitable[T]], route: str) -> T | KlingError:
+        """Send one acquired request; where the key is refused, once more with what the connection says now.
 
         :return: the answer, or the error in its place.
         """
         client = self._client
-        answer = await self.ask_once(question)
+        answer = await self.send_once(request)
         if isinstance(answer, REFUSED) and await self._renewed(client):
-            await self.turn()
-            answer = await self.ask_once(question)
+            await self.acquire(route)
+            answer = await self.send_once(request)
         return answer
 
-    async def ask_once(self, question: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
-        """One request, whose turn it is; return the answer, or the error in its place."""
+    async def send_once(self, request: Callable[[AsyncKlingClient], Awaitable[T]]) -> T | KlingError:
+        """Send one acquired request; return the answer, or the error in its place."""
         assert self._client is not None
         try:
-            answer: T | KlingError = await question(self._client)
+            answer: T | KlingError = await request(self._client)
         except KlingError as error:
             answer = error
-        except Exception as error:  # an odd answer to one question says nothing of the others
-            answer = self._defect(error)
-        self._throttle.heed(answer)
+        except Exception as error:  # an odd answer to one request says nothing of the others
+            answer = self._unreadable(error)
+        self._limiter.record(answer)
         return answer
 
-    def _defect(self, error: Exception) -> KlingServerError:
+    def _unreadable(self, error: Exception) -> KlingServerError:
         name = type(error).__name__
-        if name not in self._defects:
-            self._defects.add(name)
-            log.error("An answer to connection %s cannot be read (%s); asking on.", self.conn_id, name)
+        if name not in self._logged:
+            self._logged.add(name)
+            log.error("An answer to connection %s cannot be read (%s); its task is polled again.", self.conn_id, name)
         return KlingServerError(f"The answer cannot be read: {name}")
 
     async def _renewed(self, refused: AsyncKlingClient | None) -> bool:
@@ -113,14 +119,16 @@ class Session:
             self._reconnected_at = self._clock()
             try:
                 await self.open()
-            except Exception as error:  # the refusal is what is told: it came first
+            except Exception as error:  # the refusal stays the answer: it came first
                 log.warning("Connection %s cannot be looked up again: %s", self.conn_id, type(error).__name__)
                 return False
             if refused:
-                await refused.aclose()  # its other requests under way are lost, and so repeated
+                await refused.aclose()  # its other requests are lost, and so repeated
             return True
 
     def _count(self) -> None:
-        if self._throttle.turns and self._client:
-            metrics.polled(self._throttle.turns, {"gateway": self._client.gateway.name}, in_triggerer=True)
-            self._throttle.turns = 0
+        if self._client is None:
+            return
+        for route, count in self._sent.items():
+            metrics.polled(count, {"gateway": self._client.gateway.name, "route": route}, in_triggerer=True)
+        self._sent.clear()

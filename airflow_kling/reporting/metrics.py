@@ -1,7 +1,7 @@
-"""What the provider counts and times, through Airflow's own metrics (``[metrics]``: StatsD or OpenTelemetry).
+"""Counts and times what the provider does, through Airflow's own metrics (``[metrics]``: StatsD or OpenTelemetry).
 
-Names are bounded, and so are tags: DAG, gateway and model. StatsD drops tags unless ``statsd_influxdb_enabled`` is on,
-so the reason of a refusal is part of the name.
+Names are bounded, and so are tags: DAG, gateway, route and model. StatsD drops tags unless ``statsd_influxdb_enabled``
+is on, so the reason of a refusal is part of the name.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_kling import exceptions
 
 if TYPE_CHECKING:
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.archive.archiver import DownloadImage
-    from airflow_kling.archive.download import Download
 
     Tags = dict[str, str | None]
 
@@ -62,7 +60,7 @@ def refused(error: exceptions.KlingError, tags: Tags) -> None:
 
 
 def polled(count: int, tags: Tags, *, in_triggerer: bool = False) -> None:
-    """The status of tasks was asked for, with so many requests."""
+    """Tasks were polled, with so many requests."""
     _emit("incr", "kling.polls", count, tags, in_triggerer=in_triggerer)
 
 
@@ -82,16 +80,13 @@ def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in
         emit("incr", "kling.units", int(units) if units.is_integer() else units)
 
 
-def counting(download: DownloadImage, tags: Tags) -> DownloadImage:
-    """The same download, which counts each image that was fetched and verified, and its bytes."""
+def archived(size: int, tags: Tags) -> None:
+    """An image was fetched and verified.
 
-    def counted(url: str, file: BinaryIO) -> Download:
-        got = download(url, file)
-        _emit("incr", "kling.archive.images", 1, tags)
-        _emit("incr", "kling.archive.bytes", got.bytes, tags)
-        return got
-
-    return counted
+    :param size: bytes.
+    """
+    _emit("incr", "kling.archive.images", 1, tags)
+    _emit("incr", "kling.archive.bytes", size, tags)
 
 
 def _emit(kind: Literal["incr", "timing"], name: str, value: Any, tags: Tags, *, in_triggerer: bool = False) -> None:

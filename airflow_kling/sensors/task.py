@@ -1,4 +1,4 @@
-"""``KlingTaskSensor``: wait until Kling has generated the images of a task."""
+"""Waits until Kling has finished a task: ``KlingTaskSensor``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
-    ParamValidationError,
     PokeReturnValue,
 )
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import links
@@ -40,11 +41,12 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     key and an unknown task are not.
 
     :param kling_task_id: the task, e.g. ``submit.output`` of :class:`KlingMultiImageToImageOperator`.
+    :param route: of the task, which a query needs; an id without a route is of ``multi-image-to-image``.
     :param kling_conn_id: the connection, with the account that created the task.
     :param deferrable: wait in the triggerer, holding no worker. When False, ``mode`` says how: ``poke`` holds a worker
-        slot all the time, ``reschedule`` takes one for each look.
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds until the task fails, counted from the first look of this try.
+        slot all the time, ``reschedule`` takes one for each poll.
+    :param poke_interval: seconds between two polls.
+    :param timeout: seconds until the task fails, counted from the first poll of this try.
     :param start_from_trigger: go straight to the triggerer, and when the generation succeeded end there: the wait takes
         no worker slot at all (Airflow 3.3+). Failures resume on a worker, so that retries, callbacks and ``soft_fail``
         work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
@@ -52,7 +54,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         mapped task group it works; a sensor that is itself mapped with ``expand`` defers from a worker all the same.
     """
 
-    template_fields: Sequence[str] = ("kling_task_id", "kling_conn_id")
+    template_fields: Sequence[str] = ("kling_task_id", "route", "kling_conn_id")
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#d9f2e6"
 
@@ -60,6 +62,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         self,
         *,
         kling_task_id: str,
+        route: str = DEFAULT_ROUTE,
         kling_conn_id: str = KlingHook.default_conn_name,
         deferrable: bool = True,
         start_from_trigger: bool = False,
@@ -69,6 +72,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.kling_task_id = kling_task_id
+        self.route = route
         self.kling_conn_id = kling_conn_id
         self.deferrable = deferrable
         if start_from_trigger:
@@ -78,7 +82,9 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         from airflow.triggers.base import StartTriggerArgs
 
         try:
-            kling_task_id = rendered_in_triggerer(self.kling_task_id, self, deferrable=self.deferrable)
+            check_can_start(deferrable=self.deferrable)
+            kling_task_id = rendered_in_triggerer("kling_task_id", self.kling_task_id, self)
+            route = rendered_in_triggerer("route", self.route, self)
             check_params(self.params)
         except KlingInputError as error:
             raise KlingInputError(f"start_from_trigger of task {self.task_id!r} {error}") from None
@@ -87,6 +93,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             trigger_cls="airflow_kling.triggers.task.KlingTaskTrigger",
             trigger_kwargs={
                 "kling_task_id": kling_task_id,
+                "route": route,
                 "kling_conn_id": self.kling_conn_id,
                 "poke_interval": self.poke_interval,
                 "timeout": self.timeout,
@@ -97,7 +104,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         )
 
     def execute(self, context: Context) -> Any:
-        """Look once on the worker, then defer; or poke, as the mode says."""
+        """Poll once on the worker, then defer; or poke, as the mode says."""
         links.push_gallery_link(context, str(self.kling_task_id))
         with self._failing_softly(), failing_fast():
             if self.deferrable:
@@ -105,12 +112,12 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
             return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """One look, for the modes that do not defer."""
+        """Poll once, for the modes that do not defer."""
         with failing_fast(), self.hook.get_conn() as client:
-            look = self.look(client, self.kling_task_id)
-        if isinstance(look, KlingError) or not look.finished:
+            answer = self.poll(client, self.kling_task_id)
+        if isinstance(answer, KlingError) or not answer.finished:
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self.finish(look))
+        return PokeReturnValue(is_done=True, xcom_value=self.finish(answer))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any], **state: Any) -> dict[str, Any]:
         """Resume after the trigger has fired."""
@@ -140,54 +147,3 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 def _text(kling_task_id: Any) -> Any:
     """A native template renders an id of digits to a number."""
     return str(kling_task_id) if isinstance(kling_task_id, int) else kling_task_id
-
-
-def check_params(params: Any) -> None:
-    """Airflow's triggerer validates the defaults of a DAG's params before it knows the values of the run.
-
-    Where a default is missing or invalid, Airflow 3.3.2 ends the whole triggerer, and then the next one.
-
-    :raises KlingInputError: that would happen, as the end of a sentence.
-    """
-    try:
-        params.validate()
-    except ParamValidationError as error:
-        raise KlingInputError(
-            "needs a valid default for each param of the DAG and the task, or Airflow's triggerers end: "
-            f"{str(error).partition(chr(10))[0]}"
-        ) from None
-
-
-def rendered_in_triggerer(kling_task_id: Any, task: Any, *, deferrable: bool) -> str:
-    """``kling_task_id`` as a literal or a template that Airflow 3.3 can render in the triggerer.
-
-    An ``xcom_pull`` without ``map_indexes`` hangs there, and the output of another task is not resolved, so the latter
-    becomes an ``xcom_pull`` with the map index of the one instance that is meant.
-
-    :raises KlingInputError: it cannot be rendered there, as the end of a sentence.
-    """
-    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-
-    if not AIRFLOW_V_3_3_PLUS:
-        raise KlingInputError("needs Airflow 3.3 or newer: leave it out, and the sensor defers from a worker.")
-    if not deferrable:
-        raise KlingInputError("needs deferrable=True.")
-    if isinstance(kling_task_id, str):
-        if "xcom_pull" in kling_task_id and "map_indexes" not in kling_task_id:
-            raise KlingInputError(
-                f"cannot use kling_task_id={kling_task_id!r}: Airflow's triggerer hangs on a plain xcom_pull. Write "
-                "kling_task_id=submit.output, or xcom_pull(..., map_indexes=-1)."
-            )
-        return kling_task_id
-    from airflow.sdk.definitions.mappedoperator import MappedOperator
-    from airflow.sdk.definitions.xcom_arg import PlainXComArg
-
-    if not isinstance(kling_task_id, PlainXComArg) or isinstance(kling_task_id.operator, MappedOperator):
-        raise KlingInputError(f"needs kling_task_id to be a text or submit.output, not {kling_task_id!r}.")
-    upstream = kling_task_id.operator
-    group = upstream.get_closest_mapped_task_group()
-    if group is not None and group is not task.get_closest_mapped_task_group():
-        raise KlingInputError(f"needs task {upstream.task_id!r} to be in the same mapped task group.")
-    map_index = "ti.map_index" if group is not None else "-1"
-    pull = f"ti.xcom_pull(task_ids={upstream.task_id!r}, key={kling_task_id.key!r}, map_indexes={map_index})"
-    return "{{ " + pull + " }}"

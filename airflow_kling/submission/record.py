@@ -1,25 +1,12 @@
-"""Who a submission is, and what is remembered of it: the identity Kling sees, and the notes Airflow keeps.
-
-The identity (``external_task_id``) is made of dag id, run id, task id, map index, round and attempt. A *round* is the
-work between two clears by a user: Airflow leaves ``ti.max_tries`` alone on automatic retries and raises it on a clear,
-so it numbers the rounds, also where nothing is remembered. An *attempt* is one generation; the next one starts only
-when the one before is known to have failed at Kling.
-
-Format: ``airflow-<32 hex digits>-<round>-<attempt>``, 44 characters or a few more, letters, digits and ``-`` only. With
-an ``external_task_id`` of the user's own, the first attempt of the first round has just that, every other one
-``<own>-<round>-<attempt>``.
-"""
+"""Keeps the submission record: what is known of the latest attempt, in Airflow's task state store (Airflow 3.3+)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.submission import messages
 
 KEY = "kling_submission"
 
@@ -28,57 +15,14 @@ INTENDED, REFUSED, SUBMITTED = "intended", "refused", "submitted"
 
 
 @dataclass(frozen=True)
-class Identity:
-    """A round of work of one task instance.
-
-    :param round: ``ti.max_tries``.
-    :param first_round: no user has cleared the task yet.
-    :param first_try: nothing has run before this try; after a clear that is not known, and asking is free.
-    :param base: the user's own ``external_task_id``.
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    round: int
-    first_round: bool
-    first_try: bool
-    base: str | None = None
-
-    @classmethod
-    def of(cls, context: Context, *, retries: int, base: str | None) -> Identity | None:
-        """The identity of the running task instance; None outside of Airflow, where there are no retries."""
-        ti: Any = context.get("ti")
-        if ti is None:
-            return None
-        return cls(
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=ti.map_index,
-            round=ti.max_tries,
-            first_round=ti.max_tries <= retries,
-            first_try=ti.try_number <= 1,
-            base=base,
-        )
-
-    def external_task_id(self, attempt: int) -> str:
-        """The id under which Kling knows this attempt."""
-        if self.base:
-            return self.base if self.first_round and attempt == 1 else f"{self.base}-{self.round}-{attempt}"
-        instance = json.dumps([self.dag_id, self.run_id, self.task_id, self.map_index])
-        return f"airflow-{hashlib.sha256(instance.encode()).hexdigest()[:32]}-{self.round}-{attempt}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is remembered of the latest attempt.
+class SubmissionRecord:
+    """What is known of the latest attempt.
 
     :param state: ``intended`` before the POST; then ``submitted``, or ``refused`` when it is certain that nothing was
         created.
-    :param fingerprint: of what was asked.
+    :param fingerprint: of the input.
     :param since: epoch seconds just before the first POST of the attempt.
+    :param route: records written before there were routes have none.
     """
 
     round: int
@@ -89,41 +33,39 @@ class Entry:
     state: str
     since: float
     kling_task_id: str | None = None
+    route: str = DEFAULT_ROUTE
 
 
-class Ledger:
-    """One entry in the task state store, which survives retries, clears and crashes (Airflow 3.3+).
+class RecordStore:
+    """One record in the task state store, which survives retries, clears and crashes.
 
-    :param store: ``context["task_state_store"]``, None where Airflow has none: nothing is remembered then.
+    :param store: ``context["task_state_store"]``, None where Airflow has none: nothing is recorded then.
     """
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
     @property
-    def remembers(self) -> bool:
+    def keeps(self) -> bool:
         """Whether what is written can be read by a later try."""
         return self._store is not None
 
-    def read(self) -> Entry | None:
-        """The entry, None when nothing was ever intended."""
+    def read(self) -> SubmissionRecord | None:
+        """The record, None when nothing was ever intended; fields of a later release are ignored.
+
+        :raises KlingSubmissionError: it cannot be read, so nothing can tell whether a generation was paid for.
+        """
         value = self._store.get(KEY) if self._store is not None else None
-        return Entry(**value) if isinstance(value, Mapping) else None
+        if value is None:
+            return None
+        from pydantic import TypeAdapter, ValidationError
 
-    def write(self, entry: Entry) -> None:
-        """Replace the entry; durable when this returns."""
+        try:
+            return TypeAdapter(SubmissionRecord).validate_python(value)
+        except ValidationError as error:
+            raise messages.unreadable_record(KEY, value, error.errors(include_url=False)[0]) from None
+
+    def write(self, record: SubmissionRecord) -> None:
+        """Replace the record; durable when this returns."""
         if self._store is not None:
-            self._store.set(KEY, asdict(entry))
-
-
-def fingerprint(asked: Mapping[str, Any]) -> str:
-    """Of what was asked: references by content or by URL without its query, which is signed anew each time.
-
-    :param asked: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity in it does not count.
-    """
-    content = {name: value for name, value in asked.items() if name != "external_task_id"}
-    content["references"] = [
-        {name: value for name, value in reference.items() if name != "uri" or "sha256" not in reference}
-        for reference in asked.get("references", ())
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            self._store.set(KEY, asdict(record))

@@ -1,12 +1,7 @@
-"""Pay once: whether to submit, to adopt what is there, or to stop. A pure decision, and a thin loop around it.
-
-The POST is the only call that costs money. It is sent when it is certain that no generation of this attempt exists, or
-where the account refuses a second one with the same ``external_task_id``. Every other step is free.
-"""
+"""Submits once, or adopts: carries out the steps of :mod:`airflow_kling.submission.decision`, and records them."""
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 from collections.abc import Callable
@@ -14,11 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from airflow_kling.api.error_table import task_failure
-from airflow_kling.api.retry import NOTHING_CREATED, nothing_was_created
+from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.tasks import FAILED
 from airflow_kling.exceptions import KlingBadRequestError, KlingError, KlingSubmissionError
 from airflow_kling.reporting import metrics
 from airflow_kling.submission import messages, recovery
-from airflow_kling.submission.record import INTENDED, REFUSED, SUBMITTED, Entry, Identity, Ledger
+from airflow_kling.submission.decision import Facts, Step, decide
+from airflow_kling.submission.identity import Identity
+from airflow_kling.submission.record import INTENDED, REFUSED, SUBMITTED, RecordStore, SubmissionRecord
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
@@ -28,63 +27,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Step(enum.Enum):
-    """What to do next."""
-
-    LOOK = "look at the recorded task"
-    FIND = "ask for the external_task_id"
-    SEARCH = "search the account's list"
-    POST = "submit"
-    ADOPT = "take the generation that exists"
-    NEXT_ATTEMPT = "the generation failed, start another"
-    STOP = "nothing can decide"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that the decision depends on.
-
-    :param lists: the gateway lists tasks.
-    :param refuses_duplicates: the account refuses a second task with the same ``external_task_id``.
-    :param may_exist: a POST of this attempt may have gone through.
-    :param kling_task_id: the task that the ledger names.
-    :param asked: what the API was asked since the last POST.
-    :param status: of the generation that was found, None for none.
-    :param posted: a POST of this try was refused as a ``duplicate``, or its outcome is ``unknown``.
-    """
-
-    lists: bool
-    refuses_duplicates: bool
-    may_exist: bool
-    kling_task_id: str | None = None
-    asked: frozenset[Step] = frozenset()
-    status: str | None = None
-    posted: Literal["duplicate", "unknown"] | None = None
-
-
-def decide(facts: Facts) -> Step:
-    """The next step."""
-    if facts.status is not None:
-        return Step.NEXT_ATTEMPT if facts.status == "failed" else Step.ADOPT
-    if facts.kling_task_id is not None:
-        return Step.STOP if Step.LOOK in facts.asked else Step.LOOK
-    if not facts.may_exist:
-        return Step.POST
-    if Step.FIND not in facts.asked:
-        return Step.FIND
-    if facts.lists and Step.SEARCH not in facts.asked:
-        return Step.SEARCH
-    if facts.refuses_duplicates and facts.posted is None:
-        return Step.POST
-    return Step.STOP
-
-
 @dataclass
 class Submission:
     """One task instance's submission.
 
     :param identity: None outside of Airflow: then a plain POST with the user's own ``external_task_id``.
-    :param fingerprint: of what is asked now.
+    :param fingerprint: of the input as it is now.
+    :param route: of the generation.
     :param refused_attempt: the attempt whose POST was refused earlier in this try, so that it is certain that nothing
         of it exists; :meth:`run` keeps it up to date.
     :param on_unknown: when nothing can decide whether a paid generation exists: ``fail``, or ``resubmit``.
@@ -95,8 +44,9 @@ class Submission:
     client: KlingClient
     request: KlingRequest
     identity: Identity | None
-    ledger: Ledger
+    records: RecordStore
     fingerprint: str
+    route: str = DEFAULT_ROUTE
     refused_attempt: int | None = None
     on_unknown: Literal["fail", "resubmit"] = "fail"
     on_clear: Literal["new", "reuse"] = "new"
@@ -104,7 +54,7 @@ class Submission:
     clock: Callable[[], float] = time.time
     attempt: int = field(default=1, init=False)
     _since: float = field(default=0.0, init=False)
-    _seen: KlingTask | None = field(default=None, init=False)
+    _found: KlingTask | None = field(default=None, init=False)
     _refusal: KlingError | None = field(default=None, init=False)
 
     def run(self) -> KlingTask:
@@ -114,7 +64,7 @@ class Submission:
         :raises KlingAPIError: the API refused; nothing was created.
         """
         if self.identity is None:
-            return self.client.create(self.request)
+            return self.client.create(self.request, route=self.route)
         facts = self._recall(self.identity)
         while True:
             step = decide(facts)
@@ -124,15 +74,15 @@ class Submission:
             if step is Step.NEXT_ATTEMPT or (step is Step.STOP and self._starts_another(facts)):
                 facts = self._next_attempt(facts)
             elif step is Step.STOP:
-                raise self._dead_end(facts)
+                raise self._stopped(facts)
             elif step is Step.POST:
                 task, facts = self._post(facts)
                 if task is not None:
                     return task
             else:
-                self._seen = self._ask(step, facts)
-                status = self._seen.status if self._seen else None
-                facts = replace(facts, asked=facts.asked | {step}, status=status)
+                self._found = self._query(step, facts)
+                status = self._found.status if self._found else None
+                facts = replace(facts, queried=facts.queried | {step}, status=status)
 
     @property
     def external_task_id(self) -> str | None:
@@ -147,11 +97,8 @@ class Submission:
     @property
     def _tags(self) -> dict[str, str | None]:
         dag_id = self.identity.dag_id if self.identity else None
-        return {
-            "dag_id": dag_id,
-            "gateway": self.client.gateway.name,
-            "model": getattr(self.request, "model_name", None),
-        }
+        gateway, model = self.client.gateway.name, getattr(self.request, "model_name", None)
+        return {"dag_id": dag_id, "gateway": gateway, "model": model, "route": self.route}
 
     def _recall(self, identity: Identity) -> Facts:
         """The facts at the start of this try."""
@@ -159,29 +106,30 @@ class Submission:
         facts = Facts(
             lists=gateway.has_list,
             refuses_duplicates=gateway.refuses_duplicates,
-            may_exist=not self.ledger.remembers and not identity.first_try and self.refused_attempt is None,
+            may_exist=not self.records.keeps and not identity.first_try and self.refused_attempt is None,
         )
         self.attempt = self.refused_attempt or 1
-        entry = self.ledger.read()
-        if entry is None:
-            if self.on_clear == "reuse" and not self.ledger.remembers and not identity.first_round:
-                raise self._unknown("on_clear='reuse' needs Airflow 3.3 or newer, where a clear leaves a record.")
+        record = self.records.read()
+        if record is None:
+            if self.on_clear == "reuse" and not self.records.keeps and not identity.first_round:
+                what = "on_clear='reuse' needs Airflow 3.3 or newer, where a clear leaves a record."
+                raise messages.outcome_unknown(what, self._external_task_id)
             return facts
-        if entry.round != identity.round and self.on_clear == "new":
-            if entry.state != REFUSED:
-                log.warning("%s", messages.runs_on_after_clear(entry))
+        if record.round != identity.round and self.on_clear == "new":
+            if record.state != REFUSED:
+                log.warning("%s", messages.runs_on_after_clear(record))
             return facts
-        self.identity = replace(identity, round=entry.round, first_round=entry.first_round)
-        self.attempt, self._since = entry.attempt, entry.since
-        if entry.state != REFUSED and entry.fingerprint != self.fingerprint:
+        self.identity = replace(identity, round=record.round, first_round=record.first_round)
+        self.attempt, self._since = record.attempt, record.since
+        if record.state != REFUSED and record.fingerprint != self.fingerprint:
             if self.on_input_change == "fail":
-                raise messages.input_changed(entry)
+                raise messages.input_changed(record)
             return self._next_attempt(facts)
-        return replace(facts, may_exist=entry.state != REFUSED, kling_task_id=entry.kling_task_id)
+        return replace(facts, may_exist=record.state != REFUSED, kling_task_id=record.kling_task_id)
 
-    def _note(self, state: str, kling_task_id: str | None = None) -> None:
+    def _record(self, state: str, kling_task_id: str | None = None) -> None:
         assert self.identity is not None
-        entry = Entry(
+        record = SubmissionRecord(
             round=self.identity.round,
             first_round=self.identity.first_round,
             attempt=self.attempt,
@@ -190,35 +138,36 @@ class Submission:
             state=state,
             since=self._since,
             kling_task_id=kling_task_id,
+            route=self.route,
         )
-        self.ledger.write(entry)
+        self.records.write(record)
 
     def _adopt(self) -> KlingTask:
-        assert self._seen is not None
-        task = self._seen
+        assert self._found is not None
+        task = self._found
         log.info("Adopted Kling task %s, which is %s: nothing was submitted again.", task.kling_task_id, task.status)
         metrics.adopted(self._tags)
-        self._note_submitted(task)
+        self._record_submitted(task)
         return task
 
-    def _note_submitted(self, task: KlingTask) -> None:
+    def _record_submitted(self, task: KlingTask) -> None:
         try:
-            self._note(SUBMITTED, task.kling_task_id)
+            self._record(SUBMITTED, task.kling_task_id)
         except Exception:  # whatever ails the store, the id in hand is worth more than its record
             log.exception("Kling task %s is not recorded; a retry will ask the API for it.", task.kling_task_id)
 
     def _next_attempt(self, facts: Facts) -> Facts:
-        if self._seen is not None and self._seen.status == "failed":
-            failure = task_failure(self._seen)
+        if self._found is not None and self._found.status == FAILED:
+            failure = task_failure(self._found)
             if failure.moderated:
                 raise failure
             log.info("%s Failed generations are not billed; submitting another.", failure)
-        self.attempt, self._since, self._seen = self.attempt + 1, 0.0, None
+        self.attempt, self._since, self._found = self.attempt + 1, 0.0, None
         return replace(
             facts,
-            may_exist=not self.ledger.remembers and facts.may_exist,
+            may_exist=not self.records.keeps and facts.may_exist,
             kling_task_id=None,
-            asked=frozenset(),
+            queried=frozenset(),
             status=None,
             posted=None,
         )
@@ -226,83 +175,65 @@ class Submission:
     def _post(self, facts: Facts) -> tuple[KlingTask | None, Facts]:
         """The paid call, with its intent on record before and its outcome after it."""
         self._since = self._since or self.clock()
-        self._note(INTENDED)
+        self._record(INTENDED)
         try:
-            task = self.client.create(self.request.model_copy(update={"external_task_id": self._external_task_id}))
+            request = self.request.model_copy(update={"external_task_id": self._external_task_id})
+            task = self.client.create(request, route=self.route)
         except KlingBadRequestError as error:
             if not facts.may_exist:
                 metrics.refused(error, self._tags)
-                self._note(REFUSED)
+                self._record(REFUSED)
                 raise
+            error.money = ""  # "nothing was created" is true of this call alone
             self._refusal = error
-            return None, replace(facts, posted="duplicate", asked=frozenset())
+            return None, replace(facts, posted="duplicate", queried=frozenset())
         except KlingError as error:
             if nothing_was_created(error):
                 metrics.refused(error, self._tags)
                 self._refused(facts)
-                raise self._with_earlier(error, facts) from None
+                if facts.may_exist:  # the client speaks of its own call alone, which is not the whole bill then
+                    error.money = messages.earlier_may_exist(self._external_task_id)
+                raise
             log.warning("%s Asking whether it was made.", error)
             self.refused_attempt = None
-            return None, replace(facts, posted="unknown", may_exist=True, asked=frozenset())
+            return None, replace(facts, posted="unknown", may_exist=True, queried=frozenset())
         metrics.submitted(self._tags)
-        self._note_submitted(task)
-        log.info(
-            "Kling generates %d image(s) as task %s and will bill them.",
-            getattr(self.request, "n", 1),
-            task.kling_task_id,
-        )
+        self._record_submitted(task)
+        log.info("Kling generates task %s and will bill it.", task.kling_task_id)
         return task, facts
-
-    def _with_earlier(self, error: KlingError, facts: Facts) -> KlingError:
-        """What the client says of its own call is not the whole bill where an earlier one may have gone through."""
-        if facts.may_exist:
-            earlier = (
-                "This try created nothing, but an earlier one may have: a paid generation may exist under "
-                f"external_task_id {self._external_task_id!r}."
-            )
-            error.args = (str(error).replace(NOTHING_CREATED, earlier),)
-        return error
 
     def _refused(self, facts: Facts) -> None:
         """A refusal says that this POST created nothing; it says nothing of an earlier one."""
         self.refused_attempt = None if facts.may_exist else self.attempt
         if not facts.may_exist:
-            self._note(REFUSED)
+            self._record(REFUSED)
 
-    def _ask(self, step: Step, facts: Facts) -> KlingTask | None:
-        """A free question. While this try's own POST is in doubt, its refusal must not pass for one of the POST."""
+    def _query(self, step: Step, facts: Facts) -> KlingTask | None:
+        """Take a free step. While this try's own POST is in doubt, its refusal must not pass for one of the POST."""
         try:
-            if step is Step.LOOK and facts.kling_task_id:
-                return recovery.get(self.client, facts.kling_task_id)
+            if step is Step.QUERY and facts.kling_task_id:
+                return recovery.get(self.client, facts.kling_task_id, route=self.route)
             if step is Step.FIND:
-                return recovery.find(self.client, self._external_task_id)
-            return recovery.search(self.client, self._external_task_id, since=self._since)
+                return recovery.find(self.client, self._external_task_id, route=self.route)
+            return recovery.search(self.client, self._external_task_id, route=self.route, since=self._since)
         except KlingError as error:
             if facts.posted != "unknown":
                 raise
             what = f"Kling did not say whether it took the submission, and could not be asked: {error}"
-            raise self._unknown(what, retryable=True) from error
+            raise messages.outcome_unknown(what, self._external_task_id, retryable=True) from error
 
     def _starts_another(self, facts: Facts) -> bool:
-        """With ``resubmit``, a dead end starts another attempt, but not in the try whose own POST is in doubt."""
+        """With ``resubmit``, a stop starts another attempt, but not in the try whose own POST is in doubt."""
         if self.on_unknown != "resubmit" or facts.posted == "unknown":
             return False
         log.warning("Nothing can tell whether %s was generated; submitting another.", self._external_task_id)
         return True
 
-    def _dead_end(self, facts: Facts) -> KlingSubmissionError:
-        if facts.kling_task_id is not None:
-            return self._unknown(
-                f"Kling task {facts.kling_task_id} was submitted, but Kling no longer knows it (deleted after 30 days, "
-                "or another account's)."
-            )
-        if facts.posted == "unknown":
-            can_ask = facts.lists or self.client.gateway.finds_external_ids
-            can_decide_later = can_ask or facts.refuses_duplicates or self.on_unknown == "resubmit"
-            return self._unknown("Kling did not say whether it took the submission.", retryable=can_decide_later)
-        if facts.posted == "duplicate":
-            return self._unknown(f"An earlier try submitted, and Kling refuses to take it twice: {self._refusal}")
-        return self._unknown("An earlier try submitted, and this gateway cannot be asked for the outcome.")
-
-    def _unknown(self, what: str, *, retryable: bool = False) -> KlingSubmissionError:
-        return messages.outcome_unknown(what, self._external_task_id, retryable=retryable)
+    def _stopped(self, facts: Facts) -> KlingSubmissionError:
+        return messages.stopped(
+            facts,
+            self._external_task_id,
+            refusal=self._refusal,
+            can_be_found=facts.lists or self.client.gateway.finds_external_ids,
+            resubmits=self.on_unknown == "resubmit",
+        )

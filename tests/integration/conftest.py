@@ -72,9 +72,9 @@ def kling(emulator: Emulator, connect: Callable[..., str]) -> Emulator:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries and the triggerer's first look come at once."""
     monkeypatch.setattr(retry, "BASE_DELAY", 0.001)
-    monkeypatch.setattr(schedule, "FIRST_LOOK_AFTER_DEFERRAL", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_POLL_AFTER_DEFERRAL", 0.01)
     monkeypatch.setattr(schedule, "MIN_INTERVAL", 0.0)
-    monkeypatch.setattr(schedule, "FIRST_LOOK", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_POLL", 0.01)
 
 
 @pytest.fixture

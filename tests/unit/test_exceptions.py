@@ -15,6 +15,7 @@ from airflow_kling.exceptions import (
     KlingError,
     KlingImageError,
     KlingInputError,
+    KlingNotFinishedError,
     KlingRateLimitError,
     KlingServerError,
     KlingTaskFailed,
@@ -53,6 +54,7 @@ def test_what_passes_may_say_when(kind: type[KlingRateLimitError] | type[KlingSe
         (KlingConnectionError("m", request_sent=False), True),
         (KlingRateLimitError("m"), True),
         (KlingServerError("m"), True),
+        (KlingNotFinishedError("m"), True),
         (KlingTaskFailed("m", kling_task_id="1"), True),
         (KlingTaskFailed("m", kling_task_id="1", moderated=True), False),
         (KlingDownloadError("m", url="u", retryable=True), True),
@@ -69,6 +71,13 @@ def test_what_passes_may_say_when(kind: type[KlingRateLimitError] | type[KlingSe
 )
 def test_retryable(error: KlingError, retryable: bool) -> None:
     assert error.retryable is retryable
+
+
+def test_money_comes_after_the_message() -> None:
+    error = KlingServerError("Kling failed.")
+    assert str(error) == "Kling failed."
+    error.money = "A generation may have been created and be billed."
+    assert str(error) == "Kling failed. A generation may have been created and be billed."
 
 
 def test_fields_survive_pickling_where_the_message_is_all_that_is_required() -> None:

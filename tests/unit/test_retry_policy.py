@@ -47,7 +47,7 @@ KINDS = [kind for kind in vars(exceptions).values() if isinstance(kind, type) an
 
 
 def action(error: BaseException, *, submits: bool = True) -> str:
-    value: str = decide(error, submits=submits, dice=0.0).action.value
+    value: str = decide(error, submits=submits, random_fraction=0.0).action.value
     return value
 
 
@@ -96,13 +96,13 @@ def test_a_failed_generation_is_only_tried_again_by_the_task_that_submits() -> N
 @from_3_3
 @pytest.mark.parametrize("kind", [KlingRateLimitError, KlingServerError])
 @pytest.mark.parametrize(
-    ("asked", "dice", "delay"),
+    ("retry_after", "random_fraction", "delay"),
     [(None, 0.5, None), (0.0, 0.5, None), (30.0, 0.0, 30.0), (30.0, 1.0, 33.0), (1e9, 0.0, 24 * 3600.0)],
 )
 def test_a_retry_comes_when_kling_asked_for_it(
-    kind: type[KlingRateLimitError], asked: float | None, dice: float, delay: float | None
+    kind: type[KlingRateLimitError], retry_after: float | None, random_fraction: float, delay: float | None
 ) -> None:
-    decision = decide(kind("m", retry_after=asked), submits=True, dice=dice)
+    decision = decide(kind("m", retry_after=retry_after), submits=True, random_fraction=random_fraction)
     assert decision.action is RetryAction.RETRY
     assert decision.retry_delay == (None if delay is None else timedelta(seconds=delay))
 

@@ -46,7 +46,12 @@ class Asker:
         self.slept: list[float] = []
         self._kind = kind
         self._auth = BearerAuth(key)
-        self._options: dict[str, Any] = {"gateway": GATEWAYS[gateway], "base_url": url, "dice": lambda: 0.0, **options}
+        self._options: dict[str, Any] = {
+            "gateway": GATEWAYS[gateway],
+            "base_url": url,
+            "random_fraction": lambda: 0.0,
+            **options,
+        }
 
     def sends(self, fault: dict[str, Any]) -> int:
         """How often one try is sent: aiohttp itself sends a GET once more when the connection is dropped."""
@@ -224,7 +229,7 @@ def test_a_create_that_stays_refused_ends(closed_port: int, request_: MultiImage
     slept: list[float] = []
     url = f"http://127.0.0.1:{closed_port}"
     with (
-        KlingClient(BearerAuth("k"), base_url=url, sleep=slept.append, dice=lambda: 0.0) as client,
+        KlingClient(BearerAuth("k"), base_url=url, sleep=slept.append, random_fraction=lambda: 0.0) as client,
         pytest.raises(KlingConnectionError, match="Nothing was created") as caught,
     ):
         client.create(request_)

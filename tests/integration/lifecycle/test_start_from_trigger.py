@@ -50,6 +50,7 @@ def test_what_airflow_is_told() -> None:
     assert json.loads(json.dumps(told.trigger_kwargs)) == told.trigger_kwargs
     assert told.trigger_kwargs == {
         "kling_task_id": "8334",
+        "route": "multi-image-to-image",
         "kling_conn_id": "team",
         "poke_interval": 30,
         "timeout": 600,
@@ -144,3 +145,16 @@ def test_param_with_a_valid_default_is_fine(param: Any) -> None:
     with DAG("d", schedule=None, params={"theme": param}):
         submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=URLS)
         assert sensor(submit.output).start_from_trigger
+
+
+@from_3_3
+def test_the_route_is_handed_on_too() -> None:
+    with DAG("d", schedule=None):
+        submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=URLS)
+        wait = sensor(submit.output, route=submit.output["route"])
+    assert wait.start_trigger_args is not None
+    assert wait.start_trigger_args.trigger_kwargs["route"] == (
+        "{{ ti.xcom_pull(task_ids='submit', key='route', map_indexes=-1) }}"
+    )
+    with pytest.raises(KlingInputError, match="cannot use route="):
+        sensor("8334", route="{{ ti.xcom_pull('submit') }}")

@@ -107,7 +107,7 @@ def test_deferrable_waits_in_the_triggerer_and_goes_on(kling: Emulator, subjects
     state = first.value.kwargs or {}
     assert json.loads(json.dumps(state)) == state
     moment = first.value.trigger.serialize()[1]["moment"]
-    assert moment.timestamp() - time.time() >= schedule.FIRST_LOOK_AFTER_DEFERRAL - 1
+    assert moment.timestamp() - time.time() >= schedule.FIRST_POLL_AFTER_DEFERRAL - 1
     with pytest.raises(TaskDeferred) as second:
         operator(subjects, deferrable=True).resume_submission({"ti": ti}, None, **state)
     again = second.value.kwargs or {}

@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Stats
 
 from airflow_kling import exceptions
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingError, KlingTaskFailed
@@ -99,7 +100,7 @@ def test_a_submission_and_its_adoption(statsd: StatsD, kling: Emulator, subjects
     submit(subjects).execute(context)
     [(name, value, kind, tags)] = statsd.received()
     assert (name, value, kind) == ("kling.adopted", "1", "c")
-    assert tags == {"dag_id": "dag", "gateway": "cometapi", "model": "kling-v2"}
+    assert tags == {"dag_id": "dag", "gateway": "cometapi", "model": "kling-v2", "route": DEFAULT_ROUTE}
 
 
 class Store(dict[str, Any]):
@@ -179,7 +180,7 @@ def test_a_wait_that_found_it_finished(
     assert received["kling.units"][:2] == (units, "c")
     value, kind, tags = received["kling.generation.duration"]
     assert (float(value), kind) == (pytest.approx(120_000, abs=2000), "ms")
-    assert tags["gateway"] == "cometapi"
+    assert (tags["gateway"], tags["route"]) == ("cometapi", DEFAULT_ROUTE)
 
 
 def test_a_resumed_wait_knows_when_it_began(statsd: StatsD, kling: Emulator, submitted: Callable[..., str]) -> None:
@@ -216,19 +217,11 @@ def test_a_generation_that_fails_bills_nothing(statsd: StatsD, kling: Emulator, 
     assert statsd.counts() == {"kling.polls": 1}
 
 
-def test_each_look_of_a_worker_is_a_poll(statsd: StatsD, kling: Emulator, submitted: Callable[..., str]) -> None:
+def test_each_poke_of_a_worker_is_a_poll(statsd: StatsD, kling: Emulator, submitted: Callable[..., str]) -> None:
     wait = KlingTaskSensor(task_id="wait", kling_task_id=submitted(), deferrable=False, poke_interval=0)
     for _ in range(3):
         wait.poke({})
     assert statsd.counts() == {"kling.polls": 3}
-
-
-@pytest.mark.parametrize(
-    ("deduction", "units"),
-    [("8", 8.0), (8, 8.0), ("0.5", 0.5), (None, None), ("", None), ("many", None), ("nan", None)],
-)
-def test_units_are_read_from_text(deduction: object, units: float | None) -> None:
-    assert metrics.units_of(deduction) == units
 
 
 # --- archiving --------------------------------------------------------------------------------------------------------

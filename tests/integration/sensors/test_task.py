@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
@@ -46,12 +47,12 @@ class Waiting:
 
     def __init__(self, context: dict[str, Any]) -> None:
         self.context = context
-        self.looks = 0
+        self.runs = 0
 
     def __call__(self, task: KlingTaskSensor, *, before_next: Callable[[], object] = lambda: None) -> Any:
         resume: TaskDeferred | None = None
         for _ in range(20):
-            self.looks += 1
+            self.runs += 1
             try:
                 if resume is None:
                     return task.execute(self.context)
@@ -77,7 +78,7 @@ def wait(airflow_home: Any, quick: None) -> Waiting:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_finished_task_is_returned_at_the_first_look(
+def test_finished_task_is_returned_at_the_first_poll(
     mode: str, kling: Emulator, submitted: Callable[..., str], wait: Waiting
 ) -> None:
     task_id = submitted(n=2, external_task_id="mine")
@@ -314,7 +315,7 @@ def test_passing_error_on_resume_is_tried_again_at_once(
         kling.faults.add(on="query", action="error", code=5000, times=2)
 
     assert wait(sensor(task_id), before_next=finish)["status"] == "succeed"
-    assert wait.looks == 2
+    assert wait.runs == 2
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
@@ -378,7 +379,7 @@ def test_what_the_event_claims_does_not_matter(event: Any, kling: Emulator, subm
     resume = {"kling_task_id": task_id, "deadline": time.time() + 60}
     with pytest.raises(TaskDeferred) as again:
         sensor(task_id).execute_complete({}, event, **resume)
-    assert again.value.kwargs == {**resume, "refusals": 0}
+    assert again.value.kwargs == {**resume, "route": DEFAULT_ROUTE, "refusals": 0}
     kling.advance(120)
     assert sensor(task_id).execute_complete({}, event, **resume)["status"] == "succeed"
 

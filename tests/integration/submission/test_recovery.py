@@ -11,6 +11,7 @@ import pytest
 from airflow_kling.api.auth import BearerAuth
 from airflow_kling.api.client import KlingClient
 from airflow_kling.api.gateways import OFFICIAL
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingServerError
 from airflow_kling.submission import recovery
 
@@ -36,7 +37,7 @@ def search(raw_server: Any) -> Callable[..., tuple[str | None, int]]:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
         url, requests = raw_server(*(head % len(body) + body for body in bodies))
         with KlingClient(BearerAuth("k"), base_url=url, gateway=OFFICIAL, sleep=pytest.fail, timeout=2) as client:
-            found = recovery.search(client, "mine", since=since)
+            found = recovery.search(client, "mine", route=DEFAULT_ROUTE, since=since)
         assert all(f"pageNum={number}&".encode() in request for number, request in enumerate(requests, 1))
         return found.kling_task_id if found else None, len(requests)
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.emulator import Emulator
 from airflow_kling.polling.poller import StatusPoller
+from airflow_kling.triggers import task
 from airflow_kling.triggers.task import KlingTaskTrigger
 
 REASON = "Failure to pass the risk control system"
@@ -22,6 +24,10 @@ REASON = "Failure to pass the risk control system"
 def trigger(kling_task_id: str, **fields: Any) -> KlingTaskTrigger:
     given: dict[str, Any] = {"poke_interval": 0.02, "deadline": time.time() + 60, **fields}
     return KlingTaskTrigger(kling_task_id=kling_task_id, **given)
+
+
+def event(kling_task_id: str, status: str) -> dict[str, Any]:
+    return {"kling_task_id": kling_task_id, "route": DEFAULT_ROUTE, "status": status}
 
 
 async def collect(*triggers: KlingTaskTrigger) -> list[Any]:
@@ -63,12 +69,12 @@ def test_one_event_that_holds_the_status_and_no_more(
         kling.faults.add(on="create", action="fail_task", message=reason)
     task_id = submitted(prompt="a secret prompt")
     kling.advance(120)
-    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": status}]
+    assert run(trigger(task_id)) == [event(task_id, status)]
     assert kling.ledger()["requests"] == {"create": 1, "query": 1, "list": 0, "image": 0}
 
 
 @pytest.mark.usefixtures("quick")
-def test_it_looks_until_the_task_is_finished(kling: Emulator, submitted: Callable[..., str]) -> None:
+def test_it_polls_until_the_task_is_finished(kling: Emulator, submitted: Callable[..., str]) -> None:
     task_id = submitted()
 
     async def meanwhile() -> None:
@@ -79,7 +85,7 @@ def test_it_looks_until_the_task_is_finished(kling: Emulator, submitted: Callabl
         events, _ = await asyncio.gather(collect(trigger(task_id)), meanwhile())
         return events
 
-    assert asyncio.run(both()) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert asyncio.run(both()) == [event(task_id, "succeed")]
     assert kling.ledger()["requests"]["query"] >= 4
 
 
@@ -101,7 +107,7 @@ class HastyLoop(asyncio.SelectorEventLoop):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_first_look_comes_no_sooner_than_five_seconds_after_the_start(
+def test_first_poll_comes_no_sooner_than_five_seconds_after_the_start(
     restarted: bool, kling: Emulator, submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_id = submitted()
@@ -114,9 +120,7 @@ def test_first_look_comes_no_sooner_than_five_seconds_after_the_start(
     began = start + loop.time()
     one = trigger(task_id, poke_interval=1.0, deadline=began + 600, since=began)
     try:
-        assert loop.run_until_complete(collect(again(one) if restarted else one)) == [
-            {"kling_task_id": task_id, "status": "succeed"}
-        ]
+        assert loop.run_until_complete(collect(again(one) if restarted else one)) == [event(task_id, "succeed")]
     finally:
         loop.close()
     assert start + loop.time() - began >= 5.0
@@ -127,7 +131,7 @@ def test_first_look_comes_no_sooner_than_five_seconds_after_the_start(
 def test_deadline_ends_the_wait(kling: Emulator, submitted: Callable[..., str]) -> None:
     task_id = submitted()
     deadline = time.time() + 0.2
-    assert run(trigger(task_id, deadline=deadline)) == [{"kling_task_id": task_id, "status": "timeout"}]
+    assert run(trigger(task_id, deadline=deadline)) == [event(task_id, "timeout")]
     assert 0 <= time.time() - deadline < 2
     assert kling.ledger()["requests"]["query"] >= 2
 
@@ -139,7 +143,7 @@ def test_deadline_is_the_same_after_a_restart_of_the_triggerer(kling: Emulator, 
     second = again(first)
     assert second.serialize() == first.serialize()
     time.sleep(0.2)
-    assert run(again(second)) == [{"kling_task_id": task_id, "status": "timeout"}]
+    assert run(again(second)) == [event(task_id, "timeout")]
     assert kling.ledger()["requests"]["query"] == 1
 
 
@@ -147,7 +151,7 @@ def test_deadline_is_the_same_after_a_restart_of_the_triggerer(kling: Emulator, 
 def test_task_that_is_finished_at_the_deadline_is_not_a_timeout(kling: Emulator, submitted: Callable[..., str]) -> None:
     task_id = submitted()
     kling.advance(120)
-    assert run(trigger(task_id, deadline=time.time() - 60)) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert run(trigger(task_id, deadline=time.time() - 60)) == [event(task_id, "succeed")]
 
 
 def test_it_serialises_to_plain_arguments_without_a_secret(kling: Emulator) -> None:
@@ -180,7 +184,7 @@ def test_passing_errors_are_waited_out(fault: dict[str, Any], kling: Emulator, s
     task_id = submitted()
     kling.advance(120)
     kling.faults.add(on="query", times=3, **fault)
-    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert run(trigger(task_id)) == [event(task_id, "succeed")]
 
 
 @pytest.mark.usefixtures("quick")
@@ -188,7 +192,7 @@ def test_lost_connection_is_waited_out(
     kling: Emulator, connect: Callable[..., str], closed_port: int, submitted: Callable[..., str]
 ) -> None:
     connect(kling, host=f"http://127.0.0.1:{closed_port}")
-    assert run(trigger("8334", deadline=time.time() + 0.2)) == [{"kling_task_id": "8334", "status": "timeout"}]
+    assert run(trigger("8334", deadline=time.time() + 0.2)) == [event("8334", "timeout")]
 
 
 # A key that is refused may have been replaced since, so it is read again once.
@@ -208,7 +212,7 @@ def test_errors_that_waiting_cannot_help_end_the_wait_at_once(
 ) -> None:
     task_id = submitted()
     kling.faults.add(on="query", times=queries, **fault)
-    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "error"}]
+    assert run(trigger(task_id)) == [event(task_id, "error")]
     assert kling.ledger()["requests"]["query"] == queries
 
 
@@ -231,13 +235,13 @@ def test_a_key_that_is_replaced_while_tasks_wait_ends_no_wait(kling: Emulator, s
 
 @pytest.mark.usefixtures("quick")
 def test_unknown_task_ends_the_wait(kling: Emulator) -> None:
-    assert run(trigger("8334")) == [{"kling_task_id": "8334", "status": "error"}]
+    assert run(trigger("8334")) == [event("8334", "error")]
 
 
 @pytest.mark.usefixtures("quick")
 def test_connection_that_cannot_work_ends_the_wait(kling: Emulator, connect: Callable[..., str]) -> None:
     connect(kling, password="")
-    assert run(trigger("8334")) == [{"kling_task_id": "8334", "status": "error"}]
+    assert run(trigger("8334")) == [event("8334", "error")]
     assert kling.ledger()["requests"]["query"] == 0
 
 
@@ -254,7 +258,7 @@ def test_unknown_status_is_logged_once(
     task_id = submitted()
     kling.advance(120)
     kling.faults.add(on="query", action="unknown_status", task_status="reviewing", times=5)
-    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert run(trigger(task_id)) == [event(task_id, "succeed")]
     assert caplog.text.count("reviewing") == 1
     assert kling.ledger()["requests"]["query"] == 6
 
@@ -281,7 +285,7 @@ def test_it_works_with_the_official_gateway(
     connect(emulator, gateway="official", extra=pair, **({"password": None} if with_pair else {}))
     task_id = KlingHook().submit({"subject_images": subjects}).kling_task_id
     emulator.advance(120)
-    assert run(trigger(task_id)) == [{"kling_task_id": task_id, "status": "succeed"}]
+    assert run(trigger(task_id)) == [event(task_id, "succeed")]
 
 
 @pytest.mark.usefixtures("quick")
@@ -312,3 +316,17 @@ def test_killing_it_says_that_the_generation_runs_on(plain_logs: pytest.LogCaptu
     asyncio.run(trigger("8334").on_kill())
     assert "no cancel call" in plain_logs.text
     assert "8334" in plain_logs.text
+
+
+@pytest.mark.parametrize(("option", "frozen"), [(None, 1), ("True", 1), ("False", 0)])
+def test_garbage_collections_are_frozen_once_unless_the_configuration_says_no(
+    option: str | None, frozen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("gc.freeze", lambda: calls.append(True))
+    if option:
+        monkeypatch.setenv("AIRFLOW__KLING__FREEZE_GARBAGE_COLLECTION", option)
+    task._freeze_loaded_modules.cache_clear()
+    for _ in range(2):
+        task._freeze_loaded_modules()
+    assert len(calls) == frozen

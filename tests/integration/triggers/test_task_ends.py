@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.emulator import Emulator
 from airflow_kling.reporting import metrics
 from airflow_kling.reporting.links import GALLERY_LINKS
@@ -98,7 +99,12 @@ def test_failure_resumes_on_a_worker(
     kling.advance(120)
     deadline = time.time() + 60
     [event] = run(trigger(task_id, deadline=deadline))
-    assert event.payload == {"kling_task_id": task_id, "status": "failed", "deadline": deadline}
+    assert event.payload == {
+        "kling_task_id": task_id,
+        "route": DEFAULT_ROUTE,
+        "status": "failed",
+        "deadline": deadline,
+    }
     assert results(pushed) == []
 
 

@@ -57,9 +57,11 @@ def test_an_error_of_an_unknown_kind_proves_nothing() -> None:
 
 
 def delay(
-    error: KlingError, attempt: int = 1, *, creates: bool = False, left: float = 1e9, dice: float = 0.5
+    error: KlingError, attempt: int = 1, *, creates: bool = False, left: float = 1e9, random_fraction: float = 0.5
 ) -> float | None:
-    return retry.delay_before_repeat(error, attempt, creates=creates, now=1000.0, deadline=1000.0 + left, dice=dice)
+    return retry.delay_before_repeat(
+        error, attempt, creates=creates, now=1000.0, deadline=1000.0 + left, random_fraction=random_fraction
+    )
 
 
 @pytest.mark.parametrize("error", [REFUSED, LOST, LIMIT, BROKEN, MAINTENANCE], ids=str)
@@ -88,11 +90,11 @@ def test_number_of_tries_is_limited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "dice", "seconds"),
+    ("attempt", "random_fraction", "seconds"),
     [(1, 0.0, 1), (1, 0.5, 1.5), (2, 0.5, 2), (3, 0.5, 3), (4, 0.999, 8.992), (9, 0.9, 60)],
 )
-def test_backoff(attempt: int, dice: float, seconds: float) -> None:
-    assert retry.backoff(BROKEN, attempt, dice=dice) == pytest.approx(seconds)
+def test_backoff(attempt: int, random_fraction: float, seconds: float) -> None:
+    assert retry.backoff(BROKEN, attempt, random_fraction=random_fraction) == pytest.approx(seconds)
 
 
 errors = st.one_of(
@@ -100,21 +102,21 @@ errors = st.one_of(
     st.builds(lambda after: KlingRateLimitError("m", retry_after=after), st.none() | st.floats(0, 1e9)),
     st.builds(lambda after: KlingServerError("m", retry_after=after), st.none() | st.floats(0, 1e9)),
 )
-dices = st.floats(0, 1, exclude_max=True)
+fractions = st.floats(0, 1, exclude_max=True)
 
 
-@given(error=errors, attempt=st.integers(1, 10_000), dice=dices)
-def test_backoff_stays_within_its_bounds(error: KlingError, attempt: int, dice: float) -> None:
-    seconds = retry.backoff(error, attempt, dice=dice)
+@given(error=errors, attempt=st.integers(1, 10_000), random_fraction=fractions)
+def test_backoff_stays_within_its_bounds(error: KlingError, attempt: int, random_fraction: float) -> None:
+    seconds = retry.backoff(error, attempt, random_fraction=random_fraction)
     asked = getattr(error, "retry_after", None) or 0.0
     assert min(retry.MAX_DELAY, max(retry.BASE_DELAY, asked)) <= seconds <= retry.MAX_DELAY
 
 
-@given(attempt=st.integers(1, 5), low=dices, high=dices)
+@given(attempt=st.integers(1, 5), low=fractions, high=fractions)
 def test_jitter_spreads_the_tries(attempt: int, low: float, high: float) -> None:
     low, high = sorted((low, high))
-    assert retry.backoff(BROKEN, attempt, dice=low) <= retry.backoff(BROKEN, attempt, dice=high)
-    assert retry.backoff(BROKEN, attempt, dice=0.0) < retry.backoff(BROKEN, attempt, dice=0.9)
+    assert retry.backoff(BROKEN, attempt, random_fraction=low) <= retry.backoff(BROKEN, attempt, random_fraction=high)
+    assert retry.backoff(BROKEN, attempt, random_fraction=0.0) < retry.backoff(BROKEN, attempt, random_fraction=0.9)
 
 
 @given(
@@ -122,22 +124,24 @@ def test_jitter_spreads_the_tries(attempt: int, low: float, high: float) -> None
     attempt=st.integers(1, 5),
     now=st.floats(0, 2e9),
     deadline=st.floats(0, 2e9) | st.just(float("inf")),
-    dice=dices,
+    random_fraction=fractions,
     creates=st.booleans(),
 )
 def test_deadline_is_never_slept_past(
-    error: KlingError, attempt: int, now: float, deadline: float, dice: float, creates: bool
+    error: KlingError, attempt: int, now: float, deadline: float, random_fraction: float, creates: bool
 ) -> None:
-    seconds = retry.delay_before_repeat(error, attempt, creates=creates, now=now, deadline=deadline, dice=dice)
+    seconds = retry.delay_before_repeat(
+        error, attempt, creates=creates, now=now, deadline=deadline, random_fraction=random_fraction
+    )
     assert seconds is None or now + seconds < deadline
 
 
 def test_passed_deadline_ends_the_tries() -> None:
     assert delay(BROKEN, left=0) is None
-    assert delay(BROKEN, left=1.0, dice=0.0) is None
-    assert delay(BROKEN, left=1.1, dice=0.0) == 1.0
+    assert delay(BROKEN, left=1.0, random_fraction=0.0) is None
+    assert delay(BROKEN, left=1.1, random_fraction=0.0) == 1.0
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(None, 1.0), (0.0, 1.0), (0.2, 1.0), (7.0, 7.0), (86_400.0, 60.0)])
 def test_retry_after_is_kept_to_and_capped(asked: float | None, seconds: float) -> None:
-    assert delay(KlingRateLimitError("m", retry_after=asked), dice=0.0) == seconds
+    assert delay(KlingRateLimitError("m", retry_after=asked), random_fraction=0.0) == seconds

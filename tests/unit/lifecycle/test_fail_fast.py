@@ -7,6 +7,7 @@ import traceback
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_kling import exceptions
 from airflow_kling.exceptions import (
     KlingAccountError,
     KlingAuthenticationError,
@@ -19,6 +20,7 @@ from airflow_kling.exceptions import (
     KlingTaskFailed,
     KlingTaskNotFoundError,
 )
+from airflow_kling.lifecycle import fail_fast
 from airflow_kling.lifecycle.fail_fast import failing_fast
 
 
@@ -62,8 +64,30 @@ def test_final_errors_fail_the_task_with_the_same_class_and_fields(error: KlingE
     assert final.args == error.args
     assert str(final) == str(error)
     assert type(final).__name__ == type(error).__name__
-    assert type(final).__module__ == type(error).__module__
-    assert type(final).__doc__ == type(error).__doc__
+
+
+def test_every_class_that_a_retry_may_not_mend_has_a_final_one_of_its_name() -> None:
+    ours = {kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, KlingError)}
+    passing = {kind for kind in ours if kind.retryable}
+    assert set(fail_fast.FINAL) == ours - passing
+    for kind, final in fail_fast.FINAL.items():
+        assert issubclass(final, AirflowFailException)
+        assert final.__name__ == kind.__name__
+
+
+def test_an_error_of_somebody_elses_class_fails_too() -> None:
+    class Own(KlingInputError):
+        pass
+
+    with pytest.raises(KlingInputError) as caught, failing_fast():
+        raise Own("m")
+    assert isinstance(caught.value, AirflowFailException)
+
+
+def test_what_became_of_the_money_is_kept() -> None:
+    error = KlingAccountError("Refused.")
+    error.money = "Nothing was created."
+    assert str(raised(error)) == "Refused. Nothing was created."
 
 
 @pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from airflow_kling.submission.submitter import Facts, Step, decide
+from airflow_kling.submission.decision import Facts, Step, decide
 
-ASKED_ALL = frozenset({Step.FIND, Step.SEARCH})
+QUERIED_ALL = frozenset({Step.FIND, Step.SEARCH})
 
 
 def facts(**changes: object) -> Facts:
@@ -20,16 +20,16 @@ def facts(**changes: object) -> Facts:
     [
         pytest.param({"may_exist": False}, Step.POST, id="nothing can exist"),
         pytest.param({"may_exist": False, "refuses_duplicates": False, "lists": False}, Step.POST, id="the first time"),
-        pytest.param({"kling_task_id": "1"}, Step.LOOK, id="an id on record is looked at first"),
-        pytest.param({"kling_task_id": "1", "asked": frozenset({Step.LOOK})}, Step.STOP, id="recorded but unknown"),
-        pytest.param({}, Step.FIND, id="an intent without an id is asked for"),
-        pytest.param({"asked": frozenset({Step.FIND})}, Step.SEARCH, id="then the list"),
-        pytest.param({"asked": frozenset({Step.FIND}), "lists": False}, Step.POST, id="no list, duplicates refused"),
-        pytest.param({"asked": ASKED_ALL}, Step.POST, id="not found, duplicates refused"),
-        pytest.param({"asked": ASKED_ALL, "refuses_duplicates": False}, Step.STOP, id="nothing can decide"),
-        pytest.param({"asked": ASKED_ALL, "posted": "duplicate"}, Step.STOP, id="a duplicate nobody finds"),
+        pytest.param({"kling_task_id": "1"}, Step.QUERY, id="an id on record is queried first"),
+        pytest.param({"kling_task_id": "1", "queried": frozenset({Step.QUERY})}, Step.STOP, id="recorded but unknown"),
+        pytest.param({}, Step.FIND, id="an intent without an id is queried"),
+        pytest.param({"queried": frozenset({Step.FIND})}, Step.SEARCH, id="then the list"),
+        pytest.param({"queried": frozenset({Step.FIND}), "lists": False}, Step.POST, id="no list, duplicates refused"),
+        pytest.param({"queried": QUERIED_ALL}, Step.POST, id="not found, duplicates refused"),
+        pytest.param({"queried": QUERIED_ALL, "refuses_duplicates": False}, Step.STOP, id="nothing can decide"),
+        pytest.param({"queried": QUERIED_ALL, "posted": "duplicate"}, Step.STOP, id="a duplicate nobody finds"),
         pytest.param({"posted": "duplicate"}, Step.FIND, id="a duplicate is looked for"),
-        pytest.param({"asked": ASKED_ALL, "posted": "unknown"}, Step.STOP, id="no second POST in one try"),
+        pytest.param({"queried": QUERIED_ALL, "posted": "unknown"}, Step.STOP, id="no second POST in one try"),
         *(
             pytest.param({"status": status, **rest}, Step.ADOPT, id=f"{status} is adopted {rest}")
             for status in ("submitted", "processing", "succeed", "anything else")
@@ -48,19 +48,19 @@ def test_a_post_needs_certainty_or_an_account_that_refuses_duplicates() -> None:
         (False, True),
         (False, True),
         (None, "1"),
-        (frozenset(), frozenset({Step.FIND}), ASKED_ALL, frozenset({Step.LOOK})),
+        (frozenset(), frozenset({Step.FIND}), QUERIED_ALL, frozenset({Step.QUERY})),
         (None, "submitted", "failed"),
         (None, "duplicate", "unknown"),
     )
     for combination in every:
-        lists, refuses, may_exist, task_id, asked, status, posted = combination
+        lists, refuses, may_exist, task_id, queried, status, posted = combination
         step = decide(
             Facts(
                 lists=lists,
                 refuses_duplicates=refuses,
                 may_exist=may_exist,
                 kling_task_id=task_id,
-                asked=asked,
+                queried=queried,
                 status=status,
                 posted=posted,  # type: ignore[arg-type]
             )

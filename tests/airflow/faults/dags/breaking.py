@@ -111,13 +111,13 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
     from airflow_kling.api.client import KlingClient
     from airflow_kling.archive import download
     from airflow_kling.storage.local import LocalStore
-    from airflow_kling.submission.record import Ledger
+    from airflow_kling.submission.record import RecordStore
 
     def always(*args: Any, **kwargs: Any) -> bool:
         return True
 
     def noting(state: str) -> Callable[..., bool]:
-        return lambda _, entry: entry.state == state
+        return lambda _, record: record.state == state
 
     def publishing(source: Any, target: Any, **kwargs: Any) -> bool:
         return str(source).endswith(".part")
@@ -125,8 +125,8 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
     return {
         "create": (KlingClient, "create", always),
         "look": (KlingClient, "get", always),
-        "note intent": (Ledger, "write", noting("intended")),
-        "note id": (Ledger, "write", noting("submitted")),
+        "note intent": (RecordStore, "write", noting("intended")),
+        "note id": (RecordStore, "write", noting("submitted")),
         "xcom": (type(ti), "xcom_push", always),
         "resume": (type(task), "execute_complete", always),
         "download": (download, "download_image", always),

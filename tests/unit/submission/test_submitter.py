@@ -1,6 +1,6 @@
 """Random crash schedules against a model of the API: never two live paid generations for one round of work.
 
-A process may die before or after any write to the ledger and any call to the API; an answer may be lost, be an error of
+A process may die before or after any write of the record and any call to the API; an answer may be lost, be an error of
 the server, or come after the task was made; a generation may end, well or badly, between two tries.
 """
 
@@ -26,7 +26,8 @@ from airflow_kling.exceptions import (
     KlingSubmissionError,
     KlingTaskNotFoundError,
 )
-from airflow_kling.submission.record import Identity, Ledger
+from airflow_kling.submission.identity import Identity
+from airflow_kling.submission.record import RecordStore
 from airflow_kling.submission.submitter import Submission
 
 REQUEST = MultiImageToImageRequest(subject_images=["https://example.com/a.png", "https://example.com/b.png"])
@@ -46,12 +47,12 @@ class Killed(BaseException):
 
 @dataclass
 class World:
-    """The API's own books, the ledger's storage, and the schedule of what goes wrong."""
+    """The API's own books, the record's storage, and the schedule of what goes wrong."""
 
     gateway: Gateway
     mishaps: list[str]
     tasks: list[KlingTask] = field(default_factory=list)
-    notes: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
 
     def mishap(self) -> str:
         return self.mishaps.pop(0) if self.mishaps else "none"
@@ -72,7 +73,7 @@ class Store:
         self.world = world
 
     def get(self, key: str) -> Any:
-        return self.world.notes.get(key)
+        return self.world.state.get(key)
 
     def set(self, key: str, value: Any) -> None:
         mishap = self.world.mishap()
@@ -80,7 +81,7 @@ class Store:
             raise Killed
         if mishap == "store error":
             raise RuntimeError("the API server of Airflow is away")
-        self.world.notes[key] = value
+        self.world.state[key] = value
         if mishap == "killed after":
             raise Killed
 
@@ -92,7 +93,7 @@ class Client:
         self.world = world
         self.gateway = world.gateway
 
-    def create(self, request: MultiImageToImageRequest) -> KlingTask:
+    def create(self, request: MultiImageToImageRequest, *, route: str) -> KlingTask:
         mishap = self.world.mishap()
         if mishap == "killed before":
             raise Killed
@@ -116,7 +117,7 @@ class Client:
             raise KlingServerError("oops", http_status=500, code="5000")
         return task
 
-    def get(self, task_id: str) -> KlingTask:
+    def get(self, task_id: str, *, route: str) -> KlingTask:
         mishap = self.world.mishap()
         if mishap.startswith("killed"):
             raise Killed
@@ -129,14 +130,14 @@ class Client:
                 return task
         raise KlingTaskNotFoundError("unknown", http_status=404, code="1203")
 
-    def list(self, *, page: int, page_size: int) -> list[KlingTask]:
+    def list(self, *, page: int, page_size: int, route: str) -> list[KlingTask]:
         if self.world.mishap() == "refused":
             raise KlingRateLimitError("too many requests", http_status=429, code="1302")
         newest_first = self.world.tasks[::-1]
         return newest_first[(page - 1) * page_size : page * page_size]
 
 
-def one_try(world: World, number: int, *, remembers: bool, on_unknown: str = "fail") -> KlingTask:
+def one_try(world: World, number: int, *, keeps: bool, on_unknown: str = "fail") -> KlingTask:
     """As the operator does: what Kling refuses for now is submitted again in the same try."""
     refused_attempt = None
     while True:
@@ -144,7 +145,7 @@ def one_try(world: World, number: int, *, remembers: bool, on_unknown: str = "fa
             client=Client(world),  # type: ignore[arg-type]
             request=REQUEST,
             identity=Identity("dag", "run", "task", -1, 9, True, first_try=number == 1),
-            ledger=Ledger(Store(world) if remembers else None),
+            records=RecordStore(Store(world) if keeps else None),
             fingerprint="f",
             refused_attempt=refused_attempt,
             on_unknown=on_unknown,  # type: ignore[arg-type]
@@ -172,17 +173,17 @@ MISHAPS = st.sampled_from(
 TRIES = st.lists(st.tuples(st.lists(MISHAPS, max_size=8), st.sampled_from(["", "", "succeed", "failed"])), max_size=6)
 
 
-@pytest.mark.parametrize("remembers", [True, False], ids=["ledger", "no ledger"])
+@pytest.mark.parametrize("keeps", [True, False], ids=["a record", "no record"])
 @pytest.mark.parametrize("kind", GATEWAYS)
 @settings(max_examples=400, deadline=None)
 @given(schedule=TRIES)
-def test_one_round_pays_once(kind: str, remembers: bool, schedule: list[tuple[list[str], str]]) -> None:
+def test_one_round_pays_once(kind: str, keeps: bool, schedule: list[tuple[list[str], str]]) -> None:
     world = World(GATEWAYS[kind], [])
     outcome: Any = None
     for number, (mishaps, ending) in enumerate([*schedule, ([], "")], start=1):
         world.mishaps = list(mishaps)
         try:
-            outcome = one_try(world, number, remembers=remembers)
+            outcome = one_try(world, number, keeps=keeps)
         except (KlingError, RuntimeError, Killed) as error:
             outcome = error
         assert len(world.live()) <= 1, world.tasks
@@ -209,7 +210,7 @@ def test_where_the_api_can_be_asked_a_generation_is_always_handed_over(schedule:
     for number, (mishaps, _) in enumerate([*schedule, ([], "")], start=1):
         world.mishaps = list(mishaps)
         try:
-            outcome: Any = one_try(world, number, remembers=True)
+            outcome: Any = one_try(world, number, keeps=True)
         except (KlingError, RuntimeError, Killed) as error:
             outcome = error
         assert getattr(outcome, "retryable", True), "a retry is never given up"
@@ -223,7 +224,7 @@ def test_resubmit_never_ends_in_a_stop(schedule: list[tuple[list[str], str]]) ->
         world.mishaps = list(mishaps)
         posts_before = len(world.tasks)
         try:
-            outcome: Any = one_try(world, number, remembers=True, on_unknown="resubmit")
+            outcome: Any = one_try(world, number, keeps=True, on_unknown="resubmit")
         except (KlingError, RuntimeError, Killed) as error:
             outcome = error
         assert getattr(outcome, "retryable", True), "a retry is never given up"

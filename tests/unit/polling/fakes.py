@@ -1,0 +1,84 @@
+"""A client and connections for the poller, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+from airflow_kling.api.gateways import COMETAPI, Gateway
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.tasks import KlingTask, TaskStatus
+from airflow_kling.polling.poller import StatusPoller
+
+
+class Client:
+    """An asynchronous client whose tasks finish when told; counts what it is asked."""
+
+    def __init__(self, gateway: Gateway = COMETAPI, latency: float = 0.0) -> None:
+        self.gateway = gateway
+        self.latency = latency
+        self.statuses: dict[str, str] = {}
+        self.errors: list[Exception] = []
+        self.asked: list[str] = []
+        self.got: list[str] = []
+        self.get_errors: list[Exception] = []
+        self.list_errors: list[Exception] = []
+        self.pages = 0
+        self.at_once = self.most_at_once = 0
+        self.closed = False
+
+    async def status(self, task_id: str, *, route: str = DEFAULT_ROUTE) -> TaskStatus:
+        self.asked.append(task_id)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.latency)
+        self.at_once -= 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return TaskStatus(task_id, self.statuses.get(task_id, "processing"), None)
+
+    async def get(self, task_id: str, *, route: str, deadline: float) -> KlingTask:
+        assert deadline == 0  # repeated, if at all, in its turn
+        self.got.append(task_id)
+        await asyncio.sleep(self.latency)
+        if self.get_errors:
+            raise self.get_errors.pop(0)
+        return KlingTask(kling_task_id=task_id, status=self.statuses.get(task_id, "processing"))
+
+    async def list_statuses(self, *, page: int, page_size: int, route: str, deadline: float) -> list[TaskStatus]:
+        self.pages += 1
+        if self.list_errors:
+            raise self.list_errors.pop(0)
+        newest_first = list(reversed(self.statuses.items()))
+        some = newest_first[(page - 1) * page_size : page * page_size]
+        return [TaskStatus(task_id, status, time.time()) for task_id, status in some]
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Connections:
+    """Makes clients, and counts how often each connection was looked up."""
+
+    def __init__(self, rate: float = 1e6, **clients: Client) -> None:
+        self.clients = clients
+        self.rate = rate
+        self.looked_up: Counter[str] = Counter()
+
+    async def __call__(self, conn_id: str) -> tuple[Any, float]:
+        self.looked_up[conn_id] += 1
+        return self.clients[conn_id], self.rate
+
+
+def waiting(connect: Any, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
+    now = time.time()
+    given = {"deadline": now + 20, "poke_interval": 0.02, "since": now, **options}
+    return asyncio.create_task(StatusPoller.of(conn_id, connect).wait(task_id, **given))
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.005)
