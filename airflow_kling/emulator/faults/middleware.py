@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -45,7 +46,7 @@ async def _answer(process: Process, fault: Fault | None) -> Response:
 async def _before(book: FaultBook, fault_id: str, fault: Fault) -> Response | None:
     """Apply the fault before the request is processed; a response means that it never is."""
     if fault.action == "delay":
-        await asyncio.sleep(fault.seconds)
+        await sleep(fault.seconds)
     elif fault.action == "hold" and fault.point == "before":
         await asyncio.wrap_future(book.hold(fault_id))
     elif fault.action == "bomb":
@@ -59,7 +60,7 @@ async def _before(book: FaultBook, fault_id: str, fault: Fault) -> Response | No
 async def _after(book: FaultBook, fault_id: str, fault: Fault, response: Response) -> Response:
     """Apply the fault once the request has been processed."""
     if fault.action == "delay_after":
-        await asyncio.sleep(fault.seconds)
+        await sleep(fault.seconds)
     elif fault.action == "hold" and fault.point == "after":
         await asyncio.wrap_future(book.hold(fault_id))
     make = _AFTERWARDS.get(fault.action)
