@@ -69,7 +69,8 @@ def accounts(keys: Sequence[str] | None, access_key: str, secret_key: str) -> tu
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the emulator until it is told to end."""
+    """Run the emulator until SIGINT or SIGTERM."""
+    # The other options have the names of the settings.
     options = parser()
     given = vars(options.parse_args(arguments))
     keys = (given.pop("api_key"), given.pop("access_key"), given.pop("secret_key"))

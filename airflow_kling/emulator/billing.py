@@ -50,6 +50,7 @@ def _entry(task: Task, now: float) -> dict[str, Any]:
 
 
 def _totals(created: list[Task], now: float) -> dict[str, float]:
+    # Kling does not charge for failed tasks [W].
     billed = [task for task in created if task.status(now) != FAILED]
     return {
         "created": len(created),

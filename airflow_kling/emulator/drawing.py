@@ -56,6 +56,7 @@ def collage(order: Order, *, subjects: Sequence[str] = (), scene: str = "", styl
     # A request without pictures has one subject all the same.
     found = [image for field in subjects for image in order.pictures.get(field, ())] or [None]
     cards = [image or _substitute(order.seed, position) for position, image in enumerate(found)]
+    # Each result has another subject in front.
     turn = order.index % len(cards)
     canvas = _background(order, order.picture(scene), cards, size, chance)
     _place(canvas, cards[turn:] + cards[:turn], chance)
@@ -224,6 +225,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
     lines = [""]
+    # Three lines hold no more than this.
     for word in text[:600].split():
         longer = f"{lines[-1]} {word}".strip()
         if font.getlength(longer) <= width or not lines[-1]:

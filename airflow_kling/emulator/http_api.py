@@ -72,6 +72,7 @@ class PathApi:
         try:
             account = self._account(request).name
         except ApiError:
+            # A fault may be meant for a caller with a wrong key.
             account = None
         return {"gateway": (endpoint or self._endpoints[0]).gateway.name, "account": account}
 
@@ -137,6 +138,7 @@ class PathApi:
 
     async def _query(self, request: Request, fault: Fault | None) -> Response:
         account = self._account(request)
+        # Endpoints that share a path find each other's tasks, since the path is all that a query says.
         task = self._world.store.find(account.name, self._endpoints[0], request.path_params["key"])
         data = self._world.answers.task(task, self._base_url(request), sparse=self._sparse)
         return self._answer(_with_unknown_status(data, fault), fault, wrap=self._wrapped)

@@ -123,6 +123,7 @@ def wrapped(data: dict[str, Any], request_id: str, depth: int = 2) -> dict[str, 
     :param depth: 2 for ``data.data.task_status``, 3 for ``data.data.data.task_status``
     """
     status = data.get("task_status", SUBMITTED)
+    # CometAPI's outer object repeats the task in its own words, with times in seconds [C].
     outer = {
         "task_id": data["task_id"],
         "action": "generate",

@@ -127,6 +127,7 @@ class Server(uvicorn.Server):
             log_config=_log_to_stderr() if world.config.access_log else None,
             log_level="info" if world.config.access_log else "critical",
             access_log=world.config.access_log,
+            # Requests that a fault holds would never end by themselves.
             timeout_graceful_shutdown=0,
             backlog=2048,
         )
@@ -156,6 +157,7 @@ def _listen(config: EmulatorConfig) -> tuple[socket.socket, str]:
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((config.host, config.port))
+    # Load tests connect with hundreds of clients at once.
     listener.listen(2048)
     host = f"[{config.host}]" if ":" in config.host else config.host
     return listener, f"http://{host}:{listener.getsockname()[1]}"

@@ -24,6 +24,7 @@ class World:
 
     def __init__(self, config: EmulatorConfig) -> None:
         self.config = config
+        # One clock for all parts: a test moves tasks and URLs together.
         self.clock = AdjustableClock(config.clock)
         self.accounts = Accounts(config.accounts)
         self.store = TaskStore(config, self.clock)

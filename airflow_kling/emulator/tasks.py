@@ -120,6 +120,7 @@ class AccountTasks:
 
     def slots(self, now: float) -> int:
         """Slots that unfinished tasks hold."""
+        # Counted when asked for: no timer has to run at the end of a task.
         while self._ends and self._ends[0][0] <= now:
             self._slots -= heapq.heappop(self._ends)[1]
         return self._slots
@@ -263,6 +264,7 @@ class TaskStore:
                 return []
             oldest = known.first_since(self.clock() - self.config.retention)
             skip, found = (number - 1) * size, []
+            # Backwards and only as far as needed: an account may have 10,000 tasks.
             for position in range(len(known.tasks) - 1, oldest - 1, -1):
                 task = known.tasks[position]
                 if task.endpoint.path != endpoint.path:

@@ -100,6 +100,7 @@ class Fault(BaseModel):
             return False
         for name, wanted in self.match.items():
             actual = facts.get(name)
+            # A part of the prompt is enough, so that a test can mark its tasks by a word.
             if name == "prompt":
                 if str(wanted) not in str(actual or ""):
                     return False
@@ -148,6 +149,7 @@ class FaultBook:
             entry = self._entries.pop(fault_id, None)
         if entry is None:
             return False
+        # Outside the lock: this runs the callbacks of those that wait.
         _release(entry)
         return True
 
@@ -194,6 +196,7 @@ class FaultBook:
                 used_up = entry.released or (fault.times is not None and entry.hits >= fault.times)
                 if used_up or not fault.applies_to(kind, facts):
                     continue
+                # Those that pass are counted too: ``after`` is about them.
                 entry.seen += 1
                 if entry.seen > fault.after:
                     entry.hits += 1
@@ -205,6 +208,7 @@ class FaultBook:
         released: Future[None] = Future()
         with self._changed:
             entry = self._entries.get(fault_id)
+            # Another thread may have removed or released the fault since the request met it.
             if entry is None or entry.released:
                 released.set_result(None)
             else:

@@ -99,9 +99,11 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+# A large one takes seconds to make.
 @functools.lru_cache(maxsize=4)
 def bomb(side: int) -> bytes:
     """A valid PNG of ``side`` x ``side`` black pixels, one bit each: a small file, huge when decoded."""
+    # Row by row: the whole picture would need the memory that it is made to fill.
     packer = zlib.compressobj(9)
     row = bytes(1 + (side + 7) // 8)
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
