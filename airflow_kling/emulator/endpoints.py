@@ -112,7 +112,7 @@ class Endpoint:
     @functools.cached_property
     def foreign_fields(self) -> frozenset[str]:
         """Fields that the route has on other gateways only."""
-        # Fields of no gateway are not among them: Kling ignores what it does not know.
+        # Fields of no gateway are not among them: an unknown field is ignored, as the API seems to do [I].
         everywhere = set(self.route.fields)
         for variant in self.route.variants:
             everywhere |= {*variant.fields, *variant.spelling.values()}
