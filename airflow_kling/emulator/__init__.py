@@ -1,4 +1,4 @@
-"""A local Kling API over real HTTP, for demos, for tests of this provider and for users' own DAG tests.
+"""Emulates the Kling API over real HTTP, for demos, for tests of this provider and for users' own DAG tests.
 
 Start it with ``python -m airflow_kling.emulator`` or, inside a test, with :func:`serve`. It needs the extra
 ``airflow-provider-kling[emulator]`` (starlette, uvicorn, Pillow) and imports nothing of Airflow.
@@ -18,7 +18,7 @@ __all__ = ["Account", "Duration", "Emulator", "EmulatorConfig", "serve"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Emulator", "serve"):
-        # Imported on use: the web server and Pillow are heavy, and are an optional extra.
+        # Imported when used: the web server and Pillow load slowly and belong to an optional extra.
         from airflow_kling.emulator import server
 
         return getattr(server, name)

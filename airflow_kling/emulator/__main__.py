@@ -1,4 +1,4 @@
-"""``python -m airflow_kling.emulator``."""
+"""Runs the emulator from the command line: ``python -m airflow_kling.emulator``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_kling.emulator.config import (
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
-    options = argparse.ArgumentParser("python -m airflow_kling.emulator", description="A local Kling image API.")
+    options = argparse.ArgumentParser("python -m airflow_kling.emulator", description="A local Kling API.")
     add = options.add_argument
     add("--host", default="127.0.0.1", help="address to bind; the control endpoints need no authentication")
     add("--port", type=int, default=8899, help="TCP port, 0 for a free one (default %(default)s)")
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS|lognormal:MEDIAN:SIGMA",
         help="how long a task takes (default 8)",
     )
-    add("--concurrency", type=int, metavar="SLOTS", help="slots per account, beyond: 429/1303 (default: no limit)")
+    add("--concurrency", type=int, metavar="SLOTS", help="slots per account, more: 429/1303 (default: no limit)")
     add("--url-ttl", type=float, default=THIRTY_DAYS, metavar="SECONDS", help="life of a result URL (default 30 days)")
     add("--retention", type=float, default=THIRTY_DAYS, metavar="SECONDS", help="life of a task (default 30 days)")
     add("--allow-duplicate-external-ids", action="store_true", help="accept an external_task_id twice")
@@ -69,7 +69,8 @@ def accounts(keys: Sequence[str] | None, access_key: str, secret_key: str) -> tu
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the emulator until it is told to end."""
+    """Run the emulator until SIGINT or SIGTERM."""
+    # The other options have the names of the settings.
     options = parser()
     given = vars(options.parse_args(arguments))
     keys = (given.pop("api_key"), given.pop("access_key"), given.pop("secret_key"))
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = EmulatorConfig(accounts=accounts(*keys), **given)
     except ValueError as error:
         options.error(str(error))
-    # Only now: --help should not need the web server.
+    # Imported here: --help does not need the web server.
     from airflow_kling.emulator.server import run
 
     try:

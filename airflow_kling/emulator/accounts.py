@@ -1,4 +1,4 @@
-"""Who is calling: bearer keys and, on the official gateway, JWTs signed with an AccessKey/SecretKey pair."""
+"""Finds the account of a caller, by an API key or, on the official gateway, by a signed JWT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_kling.emulator.errors import ApiError, comet_error, kling_error
 
 
 class Accounts:
-    """The configured accounts; every other caller is refused."""
+    """The configured accounts. Every other caller is refused."""
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._all = tuple(accounts)
@@ -49,6 +49,7 @@ class Accounts:
 
     def _verify_jwt(self, token: str) -> Account:
         try:
+            # The issuer says whose secret the signature must have; it is verified below.
             issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
         except jwt.InvalidTokenError as error:
             raise kling_error(1002, f"Authorization is invalid: {error}") from error
@@ -56,7 +57,7 @@ class Accounts:
         if account is None or account.secret_key is None:
             raise kling_error(1000, "Authentication failed: access key not found")
         try:
-            # Always the real time, never the emulator's clock: advancing a test's tasks must not expire its tokens.
+            # By the real time: a test that advances the emulator's clock must not expire its own tokens.
             jwt.decode(token, account.secret_key, algorithms=["HS256"], options={"require": ["iss", "exp", "nbf"]})
         except jwt.ImmatureSignatureError as error:
             raise kling_error(1003) from error

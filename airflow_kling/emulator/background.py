@@ -1,4 +1,4 @@
-"""What happens without a request: fetching references and sending callbacks. Other tasks cost nothing here."""
+"""Fetches reference images and posts callbacks. A task that has neither costs nothing here."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _TIMEOUT = 10.0
 _KEPT_FETCHES = 256
 _KEPT_CALLBACKS = 10_000
 _TICK = 0.02
-"""Seconds between looks at the clock while callbacks are due; the clock may be one that a test moves."""
+"""Seconds between two readings of the clock while callbacks are due. A test may move the clock at any time."""
 
 
 class Background:
     """Fetches references and posts callbacks, on the event loop that serves the requests."""
 
     _client: httpx.AsyncClient
-    _slots: asyncio.Semaphore
+    _connections: asyncio.Semaphore
 
     def __init__(self, store: TaskStore, references: ReferenceStore, answers: Answers) -> None:
         self._store = store
@@ -41,12 +41,12 @@ class Background:
         self._running: set[asyncio.Task[Any]] = set()
         self._fetches: OrderedDict[str, asyncio.Task[Reference]] = OrderedDict()
         self._due: list[tuple[float, str, Task, str]] = []
-        self._ticking = False
+        self._posting = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have an HTTP client while the server runs; afterwards stop everything."""
-        self._slots = asyncio.Semaphore(_PARALLEL)
+        """Provide an HTTP client while the server runs; cancel unfinished work at its end."""
+        self._connections = asyncio.Semaphore(_PARALLEL)
         # No proxies of the environment: references and callbacks of a local API are local.
         async with httpx.AsyncClient(
             timeout=_TIMEOUT, follow_redirects=True, max_redirects=5, trust_env=False
@@ -64,22 +64,23 @@ class Background:
         job.add_done_callback(self._running.discard)
         return job
 
-    def watch(self, task: Task) -> None:
-        """Take care of a new task: its references, its callbacks."""
+    def start(self, task: Task) -> None:
+        """Begin the work for a new task: its references, its callbacks."""
         if task.ends_at is None:
             self._spawn(self._fetch_all(task))
         if task.creation.callback_url and len(self._due) < _KEPT_CALLBACKS:
             self._spawn(self._post(task))
             heapq.heappush(self._due, (task.starts_at, task.task_id, task, SUBMITTED))
-            if not self._ticking:
-                self._ticking = True
-                self._spawn(self._tick())
+            if not self._posting:
+                self._posting = True
+                self._spawn(self._post_due())
 
     async def _fetch_all(self, task: Task) -> None:
         urls = {reference.url for reference in task.creation.references if reference.url}
         failure, pictures = None, {}
         for url in urls:
             try:
+                # Shielded: other tasks wait for the same fetch.
                 reference = await asyncio.shield(self._fetch_once(url))
             except (httpx.HTTPError, httpx.InvalidURL, NotAnImage) as error:
                 reason = str(error) or type(error).__name__
@@ -91,6 +92,7 @@ class Background:
         self._store.references_fetched(task, failure)
 
     def _fetch_once(self, url: str) -> asyncio.Task[Reference]:
+        # Many tasks name the same picture; it is fetched once.
         fetch = self._fetches.get(url)
         if fetch is None:
             fetch = self._fetches[url] = self._spawn(self._fetch(url))
@@ -104,7 +106,7 @@ class Background:
             self._fetches.pop(url, None)
 
     async def _fetch(self, url: str) -> Reference:
-        async with self._slots, self._client.stream("GET", url) as response:
+        async with self._connections, self._client.stream("GET", url) as response:
             response.raise_for_status()
             data = bytearray()
             async for part in response.aiter_bytes():
@@ -113,21 +115,21 @@ class Background:
                     raise NotAnImage("File size exceeds the limit of 10MB")
         return await asyncio.to_thread(self._references.admit, bytes(data))
 
-    async def _tick(self) -> None:
+    async def _post_due(self) -> None:
         while self._due:
             await asyncio.sleep(_TICK)
             now = self._store.clock()
             while self._due and self._due[0][0] <= now:
-                _, _, task, told = heapq.heappop(self._due)
-                self._tell(task, told, now)
-        self._ticking = False
+                _, _, task, posted = heapq.heappop(self._due)
+                self._post_change(task, posted, now)
+        self._posting = False
 
-    def _tell(self, task: Task, told: str, now: float) -> None:
+    def _post_change(self, task: Task, posted: str, now: float) -> None:
         status = task.status(now)
-        if status != told:
+        if status != posted:
             self._spawn(self._post(task))
         if status in (SUBMITTED, PROCESSING):
-            # While references are being fetched nobody knows the end: look again soon.
+            # The end is not known while references are being fetched, so the next tick checks again.
             when = now + _TICK if task.ends_at is None else task.ends_at
             heapq.heappush(self._due, (when, task.task_id, task, status))
 
@@ -135,7 +137,7 @@ class Background:
         url = task.creation.callback_url or ""
         body = self._answers.task(task, task.base_url)
         try:
-            async with self._slots:
+            async with self._connections:
                 await self._client.post(url, json=body, follow_redirects=False)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            log.info("callback for task %s to %s failed: %r", task.task_id, url, error)
+            log.info("The callback for task %s to %s failed: %r", task.task_id, url, error)

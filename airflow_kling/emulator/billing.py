@@ -1,4 +1,4 @@
-"""The truth about what a client has caused: every task, and what it costs."""
+"""Reports the bill: every task that was created and what it costs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def ledger(
 
     A task is billed when it was created and has not failed.
 
-    :param requests: requests received by kind, also those that were refused or struck by a fault
+    :param requests: requests received by kind, also those that were refused or met a fault
     :param tasks: list the tasks too, not only the totals
     """
     now = store.clock()
     report: dict[str, Any] = {}
     for account in accounts:
-        entries = [_entry(task, now) for task in store.of_account(account)]
-        report[account] = {"totals": _totals(entries), "slots": store.slots(account)}
+        created = store.of_account(account)
+        report[account] = {"totals": _totals(created, now), "slots": store.slots(account)}
         if tasks:
-            report[account]["tasks"] = entries
+            report[account]["tasks"] = [_entry(task, now) for task in created]
     totals = [account["totals"] for account in report.values()]
     return {
         "accounts": report,
-        "totals": {name: sum(total[name] for total in totals) for name in _totals([])},
+        "totals": {name: sum(total[name] for total in totals) for name in _totals([], now)},
         "requests": {kind: requests.get(kind, 0) for kind in REQUEST_KINDS},
     }
 
@@ -39,8 +39,9 @@ def _entry(task: Task, now: float) -> dict[str, Any]:
     return {
         "task_id": task.task_id,
         "external_task_id": task.creation.external_task_id,
-        "gateway": task.gateway.name,
-        "n": task.creation.n,
+        "route": task.endpoint.route.name,
+        "gateway": task.endpoint.gateway.name,
+        "n": task.slots,
         "units": task.units,
         "status": task.status(now),
         "created_at": int(task.created_at * 1000),
@@ -48,12 +49,13 @@ def _entry(task: Task, now: float) -> dict[str, Any]:
     }
 
 
-def _totals(entries: list[dict[str, Any]]) -> dict[str, int]:
-    billed = [entry for entry in entries if entry["status"] != FAILED]
+def _totals(created: list[Task], now: float) -> dict[str, float]:
+    # Kling does not charge for failed tasks [W].
+    billed = [task for task in created if task.status(now) != FAILED]
     return {
-        "created": len(entries),
-        "failed": len(entries) - len(billed),
+        "created": len(created),
+        "failed": len(created) - len(billed),
         "billed_tasks": len(billed),
-        "billed_images": sum(entry["n"] for entry in billed),
-        "billed_units": sum(entry["units"] for entry in billed),
+        "billed_images": sum(count for task in billed for results, count in task.results if not results.media_type),
+        "billed_units": sum(task.units for task in billed),
     }

@@ -1,4 +1,4 @@
-"""How an emulator behaves: plain data, standard library only."""
+"""Defines an emulator's settings: plain data, standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_ACCESS_KEY = "kling-emulator-access"
 DEFAULT_SECRET_KEY = "kling-emulator-secret-0123456789abcdef"
 
 THIRTY_DAYS = 30 * 24 * 3600.0
-"""Seconds after which Kling deletes results."""
+"""Seconds after which Kling deletes results [C]."""
 
 IMAGE_FORMATS = ("png", "jpeg", "webp")
 
@@ -22,7 +22,7 @@ IMAGE_FORMATS = ("png", "jpeg", "webp")
 class Account:
     """A customer of the emulated API.
 
-    :param name: how the ledger calls it
+    :param name: its name in the ledger
     :param api_key: bearer token, accepted by every gateway
     :param access_key: ``iss`` of the JWT that the ``official`` gateway also accepts; None for an account without one
     :param secret_key: HS256 secret of that JWT
@@ -64,12 +64,13 @@ class Duration:
         """Seconds that this task takes: always the same answer for the same id."""
         if not self.sigma:
             return self.median
+        # Drawn from the id, so that a run can be repeated.
         return random.Random(task_id).lognormvariate(math.log(self.median), self.sigma)
 
 
 @dataclass(frozen=True)
 class EmulatorConfig:
-    """Everything that can be set about an emulator.
+    """All settings of an emulator.
 
     :param host: address to bind; keep it on loopback, the control endpoints need no authentication
     :param port: TCP port, 0 for a free one

@@ -1,4 +1,4 @@
-"""The endpoints that steer an emulator. They need no authentication: bind it to loopback only."""
+"""Serves the endpoints that control an emulator. They need no authentication: bind it to loopback only."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Control:
         self._world = world
 
     async def health(self, request: Request) -> Response:
-        """Tell that requests are answered."""
+        """Report that requests are answered."""
         return JSONResponse({"status": "ok"})
 
     async def ledger(self, request: Request) -> Response:
-        """Tell what was created and billed; ``?tasks=false`` only the totals."""
+        """Report what was created and billed; ``?tasks=false`` only the totals."""
         return JSONResponse(self._world.ledger(tasks=request.query_params.get("tasks") != "false"))
 
     async def reset(self, request: Request) -> Response:
@@ -61,7 +61,7 @@ class Control:
         return JSONResponse({"now": now})
 
     async def faults(self, request: Request) -> Response:
-        """Tell the faults in force."""
+        """List the faults in force."""
         return JSONResponse({"faults": self._world.faults.describe()})
 
     async def add_fault(self, request: Request) -> Response:
@@ -72,24 +72,25 @@ class Control:
                 raise ValueError("a fault is a JSON object")
             fault_id = self._world.faults.add(fault)
         except ValidationError as error:
+            # Without context: it may hold exceptions, which are no JSON.
             return _refuse(json.loads(error.json(include_url=False, include_context=False)))
         except ValueError as error:
             return _refuse(str(error))
         return JSONResponse({"id": fault_id}, 201)
 
     async def clear_faults(self, request: Request) -> Response:
-        """Take all faults away."""
+        """Remove all faults."""
         self._world.faults.clear()
         return Response(status_code=204)
 
     async def remove_fault(self, request: Request) -> Response:
-        """Take one fault away."""
+        """Remove one fault."""
         if not self._world.faults.remove(request.path_params["fault_id"]):
             return _refuse("no such fault", 404)
         return Response(status_code=204)
 
     async def release(self, request: Request) -> Response:
-        """Let the requests go that a ``hold`` has stopped."""
+        """Release the requests that a ``hold`` has stopped."""
         try:
             return JSONResponse({"released": self._world.faults.release(request.path_params["fault_id"])})
         except KeyError:

@@ -1,10 +1,11 @@
-"""Drawing a result: the subjects on the scene, tinted by the style, with the prompt as caption."""
+"""Draws results: the subjects on the scene, tinted by the style, with the prompt as caption."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, ImageStat
 
@@ -13,25 +14,27 @@ Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Brief:
+class Order:
     """What to draw.
 
-    :param subjects: the subject pictures; None for one that is no longer at hand
-    :param scene: background picture
-    :param style: picture that lends its colours
+    :param fields: the checked fields of the request
+    :param pictures: the reference images of each field; None for one that is no longer kept
     :param index: which one of the ``count`` results, from 0
-    :param seed: text that decides all that is left to chance
+    :param seed: text from which every random number is drawn
+    :param long_side: pixels of the result
     """
 
-    subjects: Sequence[Image.Image | None]
-    scene: Image.Image | None
-    style: Image.Image | None
-    prompt: str
-    aspect_ratio: str
+    fields: Mapping[str, Any]
+    pictures: Mapping[str, Sequence[Image.Image | None]]
     index: int
     count: int
     seed: str
+    long_side: int
     watermark: bool = False
+
+    def picture(self, field: str) -> Image.Image | None:
+        """The image of a field, None without one."""
+        return next(iter(self.pictures.get(field, ())), None)
 
 
 def result_size(aspect_ratio: str, long_side: int) -> Size:
@@ -41,21 +44,29 @@ def result_size(aspect_ratio: str, long_side: int) -> Size:
     return round(width * scale), round(height * scale)
 
 
-def compose(brief: Brief, long_side: int) -> Image.Image:
-    """Draw a result image, the same one for the same brief."""
-    size = result_size(brief.aspect_ratio, long_side)
-    chance = random.Random(f"{brief.seed}/{brief.index}")
-    subjects = [image or _stand_in(brief.seed, position) for position, image in enumerate(brief.subjects)]
-    turn = brief.index % len(subjects)
-    canvas = _background(brief, subjects, size, chance)
-    _place(canvas, subjects[turn:] + subjects[:turn], chance)
-    canvas = _tint(canvas, brief.style)
+def collage(order: Order, *, subjects: Sequence[str] = (), scene: str = "", style: str = "") -> Image.Image:
+    """Draw a collage, the same one for the same order.
+
+    :param subjects: the fields whose images are put side by side
+    :param scene: the field whose image is the background
+    :param style: the field whose image gives the colours
+    """
+    size = result_size(order.fields.get("aspect_ratio") or "1:1", order.long_side)
+    chance = random.Random(f"{order.seed}/{order.index}")
+    # A request without pictures has one subject all the same.
+    found = [image for field in subjects for image in order.pictures.get(field, ())] or [None]
+    cards = [image or _substitute(order.seed, position) for position, image in enumerate(found)]
+    # Each result has another subject in front.
+    turn = order.index % len(cards)
+    canvas = _background(order, order.picture(scene), cards, size, chance)
+    _place(canvas, cards[turn:] + cards[:turn], chance)
+    canvas = _tint(canvas, order.picture(style))
     canvas = _vignette(canvas)
-    _caption(canvas, brief)
+    _caption(canvas, order)
     return canvas
 
 
-def _stand_in(seed: str, position: int) -> Image.Image:
+def _substitute(seed: str, position: int) -> Image.Image:
     hue = random.Random(f"{seed}#{position}").randrange(360)
     return Image.new("RGB", (400, 500), f"hsl({hue}, 45%, 60%)")
 
@@ -70,17 +81,19 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def _background(brief: Brief, subjects: list[Image.Image], size: Size, chance: random.Random) -> Image.Image:
-    if brief.scene is None:
+def _background(
+    order: Order, scene: Image.Image | None, subjects: list[Image.Image], size: Size, chance: random.Random
+) -> Image.Image:
+    if scene is None:
         return _studio([_mean(image) for image in subjects], size, chance)
     # A different crop for each result, as if the camera had moved.
-    centre = ((brief.index + 1) / (brief.count + 1), chance.uniform(0.35, 0.65))
+    centre = ((order.index + 1) / (order.count + 1), chance.uniform(0.35, 0.65))
     zoom = chance.uniform(1.02, 1.18)
-    wide = ImageOps.fit(brief.scene.convert("RGB"), (round(size[0] * zoom), round(size[1] * zoom)), centering=centre)
+    wide = ImageOps.fit(scene.convert("RGB"), (round(size[0] * zoom), round(size[1] * zoom)), centering=centre)
     left = round((wide.width - size[0]) * centre[0])
     top = round((wide.height - size[1]) * centre[1])
     canvas = wide.crop((left, top, left + size[0], top + size[1]))
-    if brief.index % 2:
+    if order.index % 2:
         canvas = ImageOps.mirror(canvas)
     # Slightly out of focus: it sets the subjects off.
     return canvas.filter(ImageFilter.GaussianBlur(max(size) * 0.003))
@@ -115,7 +128,7 @@ def _place(canvas: Image.Image, subjects: list[Image.Image], chance: random.Rand
 
 
 def _spots(count: int, size: Size) -> list[tuple[float, float, float, float]]:
-    """Where pictures go: centre, width and height of the room for each, the ones in the middle last, on top."""
+    """Centre, width and height of the room for each picture; those in the middle come last, so they lie on top."""
     width, height = size
     rows = 2 if count > 2 and height > width * 0.9 else 1
     per_row = [count // rows + (row < count % rows) for row in reversed(range(rows))]
@@ -168,13 +181,13 @@ def _vignette(canvas: Image.Image) -> Image.Image:
     return Image.composite(dark, canvas, falloff.resize(canvas.size))
 
 
-def _caption(canvas: Image.Image, brief: Brief) -> None:
-    """The prompt on a dark bar below, which of the results this is above right."""
+def _caption(canvas: Image.Image, order: Order) -> None:
+    """Write the prompt on a dark bar at the bottom, and the result's number at the top right."""
     width, height = canvas.size
     margin = round(min(width, height) * 0.04)
     text_size = max(7, round(min(width, height) * 0.038))
     font = _font(text_size)
-    lines = _wrap(brief.prompt or "(no prompt)", font, width - 2 * margin, 3)
+    lines = _wrap(order.fields.get("prompt") or "(no prompt)", font, width - 2 * margin, 3)
     line = round(text_size * 1.3)
     note = _font(max(6, round(text_size * 0.62)))
     bar = margin * 3 + line * len(lines) + round(text_size * 0.9)
@@ -186,9 +199,9 @@ def _caption(canvas: Image.Image, brief: Brief) -> None:
     for text in lines:
         pen.text((margin, y), text, font=font, fill=(255, 255, 255))
         y += line
-    pen.text((margin, y), f"Kling emulator  ·  task {brief.seed}", font=note, fill=(176, 182, 206))
-    _badge(pen, f"{brief.index + 1} / {brief.count}", width - margin, margin, font)
-    if brief.watermark:
+    pen.text((margin, y), f"Kling emulator  ·  task {order.seed}", font=note, fill=(176, 182, 206))
+    _badge(pen, f"{order.index + 1} / {order.count}", width - margin, margin, font)
+    if order.watermark:
         pen.text((margin, margin), "KLING AI", font=font, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0))
 
 
@@ -212,6 +225,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
     lines = [""]
+    # Three lines hold no more than this.
     for word in text[:600].split():
         longer = f"{lines[-1]} {word}".strip()
         if font.getlength(longer) <= width or not lines[-1]:

@@ -1,9 +1,14 @@
-"""Error answers: Kling's table of service codes and CometAPI's own error body."""
+"""Builds error answers: Kling's table of service codes and CometAPI's own error body."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
+from starlette.responses import JSONResponse
+
+# The official table [C], section "Errors" of the API's documentation.
 CODES: dict[int, tuple[int, str]] = {
     1000: (401, "Authentication failed"),
     1001: (401, "Authorization is empty"),
@@ -56,6 +61,13 @@ class ApiError(Exception):
         message = f"{self.message} (request id: {request_id})"
         return {"error": {"message": message, "type": "comet_api_error", "param": "", "code": self.code}}
 
+    def response(self, body: Any = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
+        """The HTTP answer, with a new request id.
+
+        :param body: any JSON to send in place of the error body
+        """
+        return JSONResponse(self.body(str(uuid.uuid4())) if body is None else body, self.status, headers)
+
 
 def kling_error(code: int, message: str | None = None, status: int | None = None) -> ApiError:
     """An error of Kling's table; message and HTTP status are the table's unless given."""
@@ -69,5 +81,5 @@ def comet_error(status: int, message: str, code: str = "") -> ApiError:
 
 
 def task_not_found(*, official: bool) -> ApiError:
-    """Unknown, expired or somebody else's task."""
+    """The error for a task that is unknown, expired or another account's."""
     return kling_error(1203, "task not found") if official else ApiError(400, "task_not_exist", "task_not_exist")

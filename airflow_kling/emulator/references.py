@@ -1,4 +1,7 @@
-"""Reference images: what of them is refused at once, what makes the task fail later, and the ones kept for drawing."""
+"""Checks reference images and keeps small copies of them to draw with.
+
+Some faults of an image refuse the request at once, others make the task fail later.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from PIL import Image
 
 from airflow_kling.emulator.errors import BAD_PIXELS
 
+# The limits of Kling's documentation [C].
 MAX_BYTES = 10 * 1024 * 1024
 MIN_SIDE = 300
 """Pixels."""
 MAX_STRETCH = 2.5
 """The longer side over the shorter one."""
+# A limit of ours: a small file can hold a picture that fills the memory.
 MAX_PIXELS = 100_000_000
 _KEPT_SIDE = 768
 _KEPT_COUNT = 512
@@ -32,11 +37,13 @@ class Reference:
 
     :param url: where to fetch it; None for an inline one
     :param sha256: hash of an inline image's bytes, its key in the :class:`ReferenceStore`
+    :param size: bytes of an inline image
     :param problem: why the task will fail, for an image that is accepted first
     """
 
     url: str | None = None
     sha256: str | None = None
+    size: int = 0
     problem: str | None = None
 
 
@@ -75,10 +82,10 @@ class ReferenceStore:
                 self._images[key] = known
                 while len(self._images) > self._kept:
                     self._images.popitem(last=False)
-        return Reference(sha256=key, problem=known[1])
+        return Reference(sha256=key, size=len(data), problem=known[1])
 
     def image(self, key: str | None) -> Image.Image | None:
-        """The kept copy, None if it has been pushed out."""
+        """The kept copy; None if newer images have taken its place."""
         with self._lock:
             known = self._images.get(key or "")
         return known[0] if known else None

@@ -1,4 +1,4 @@
-"""Result images as files: drawn when first downloaded, the last ones kept."""
+"""Makes the files of results when they are first downloaded, and keeps the last ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from collections import OrderedDict
 
 from PIL import Image
 
-from airflow_kling.emulator.drawing import Brief, compose
+from airflow_kling.emulator.drawing import Order
+from airflow_kling.emulator.endpoints import ResultList
+from airflow_kling.emulator.fields import references_in
 from airflow_kling.emulator.references import Reference, ReferenceStore
 from airflow_kling.emulator.tasks import Task
 
 _KEPT_BYTES = 64 * 1024 * 1024
+_Key = tuple[str, str, int, bool]
 
 
-class ResultImages:
-    """Draws and keeps result images.
+class ResultFiles:
+    """Draws and keeps results.
 
-    :param references: where the pictures are
+    :param references: holds the reference images
     :param long_side: pixels
     :param image_format: ``png``, ``jpeg`` or ``webp``
     """
@@ -27,48 +30,57 @@ class ResultImages:
     def __init__(self, references: ReferenceStore, long_side: int, image_format: str) -> None:
         self._references = references
         self._long_side = long_side
-        self.image_format = image_format
-        self._kept: OrderedDict[tuple[str, int, bool], bytes] = OrderedDict()
+        self._image_format = image_format
+        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    async def file(self, task: Task, index: int, *, watermark: bool) -> bytes:
-        """The bytes of a result image: the same ones each time."""
-        key = (task.task_id, index, watermark)
+    def media_type(self, results: ResultList) -> str:
+        """The content type of the list's files."""
+        return results.media_type or f"image/{self._image_format}"
+
+    def suffix(self, results: ResultList) -> str:
+        """The file name extension of the list's files."""
+        return self.media_type(results).partition("/")[2]
+
+    async def file(self, task: Task, results: ResultList, index: int, *, watermark: bool) -> bytes:
+        """The bytes of a result, the same ones each time."""
+        key = (task.task_id, results.name, index, watermark)
         with self._lock:
             known = self._kept.get(key)
         if known is None:
-            known = await asyncio.to_thread(self._draw, task, index, watermark)
+            # In a thread: drawing takes long, and other requests are served meanwhile.
+            known = await asyncio.to_thread(self._draw, task, results, index, watermark)
             self._keep(key, known)
         return known
 
-    def _keep(self, key: tuple[str, int, bool], data: bytes) -> None:
+    def _keep(self, key: _Key, data: bytes) -> None:
         with self._lock:
+            # Two downloads at the same time may have drawn the same file.
             self._kept_bytes += len(data) - len(self._kept.get(key, b""))
             self._kept[key] = data
             while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
                 self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
-    def _draw(self, task: Task, index: int, watermark: bool) -> bytes:
-        creation = task.creation
-        brief = Brief(
-            subjects=tuple(self._picture(task, reference) for reference in creation.subjects),
-            scene=self._picture(task, creation.scene),
-            style=self._picture(task, creation.style),
-            prompt=creation.prompt,
-            aspect_ratio=creation.aspect_ratio,
+    def _draw(self, task: Task, results: ResultList, index: int, watermark: bool) -> bytes:
+        fields = task.creation.fields
+        order = Order(
+            fields=fields,
+            pictures={
+                name: [self._picture(task, reference) for reference in references_in(value)]
+                for name, value in fields.items()
+            },
             index=index,
-            count=creation.n,
+            count=results.count(fields),
             seed=task.task_id,
+            long_side=self._long_side,
             watermark=watermark,
         )
-        return encode(compose(brief, self._long_side), self.image_format)
+        drawn = results.draw(order)
+        return encode(drawn, self._image_format) if isinstance(drawn, Image.Image) else drawn
 
-    def _picture(self, task: Task, reference: Reference | None) -> Image.Image | None:
-        if reference is None:
-            return None
-        key = task.pictures.get(reference.url) if reference.url else reference.sha256
-        return self._references.image(key)
+    def _picture(self, task: Task, reference: Reference) -> Image.Image | None:
+        return self._references.image(task.pictures.get(reference.url) if reference.url else reference.sha256)
 
 
 def encode(image: Image.Image, image_format: str) -> bytes:

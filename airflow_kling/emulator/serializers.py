@@ -1,4 +1,4 @@
-"""Tasks as the JSON that the gateways answer."""
+"""Turns tasks into the JSON that the gateways answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from airflow_kling.emulator.endpoints import ResultList
 from airflow_kling.emulator.tasks import FAILED, PROCESSING, SUBMITTED, SUCCEED, Task
 
 _WRAPPED_STATUS = {SUBMITTED: "SUBMITTED", PROCESSING: "IN_PROGRESS", SUCCEED: "SUCCESS", FAILED: "FAILURE"}
@@ -17,33 +18,30 @@ _WRAPPED_PROGRESS = {SUBMITTED: "0%", PROCESSING: "50%", SUCCEED: "100%", FAILED
 
 
 class UrlSigner:
-    """Makes and checks the signed URLs of result images.
+    """Makes and checks the signed URLs of results.
 
     :param ttl: seconds that a URL lives
     :param clock: Unix time in seconds
-    :param suffix: file name extension
     """
 
-    def __init__(self, ttl: float, clock: Callable[[], float], suffix: str) -> None:
+    def __init__(self, ttl: float, clock: Callable[[], float]) -> None:
         self._ttl = ttl
         self._clock = clock
-        self._suffix = suffix
         self._secret = secrets.token_bytes(16)
 
-    def _token(self, task_id: str, name: str, expires: str) -> str:
-        text = f"{task_id}/{name}?{expires}".encode()
-        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:40]
+    def _token(self, path: str, expires: str) -> str:
+        return hmac.new(self._secret, f"{path}?{expires}".encode(), hashlib.sha256).hexdigest()[:40]
 
-    def url(self, base_url: str, task_id: str, index: int, *, watermark: bool = False) -> str:
-        """The address of a result image, valid from now on for the time to live."""
-        name = f"{index}{'-watermark' if watermark else ''}.{self._suffix}"
+    def url(self, base_url: str, path: str) -> str:
+        """The URL of a result, valid from now on for the time to live."""
         expires = f"{self._clock() + self._ttl:.3f}"
-        query = urlencode({"token": self._token(task_id, name, expires), "expires": expires})
-        return f"{base_url}/_images/{task_id}/{name}?{query}"
+        query = urlencode({"token": self._token(path, expires), "expires": expires})
+        return f"{base_url}/{path}?{query}"
 
-    def refusal(self, task_id: str, name: str, token: str, expires: str) -> str | None:
+    def refusal(self, path: str, token: str, expires: str) -> str | None:
         """Why a URL with these parts is refused, None for a good one."""
-        if not hmac.compare_digest(token.encode(), self._token(task_id, name, expires).encode()):
+        # The token first: it proves that ``expires`` is ours, and so a number.
+        if not hmac.compare_digest(token.encode(), self._token(path, expires).encode()):
             return "SignatureDoesNotMatch"
         return "Request has expired" if self._clock() >= float(expires) else None
 
@@ -52,11 +50,13 @@ class UrlSigner:
 class Answers:
     """Turns tasks into answers.
 
-    :param signer: for the URLs of results
+    :param signer: signs the URLs of results
+    :param suffix: the file name extension of a list's results
     :param clock: Unix time in seconds
     """
 
     signer: UrlSigner
+    suffix: Callable[[ResultList], str]
     clock: Callable[[], float]
 
     def task(self, task: Task, base_url: str, *, sparse: bool = False) -> dict[str, Any]:
@@ -77,20 +77,23 @@ class Answers:
             "task_result": {},
         }
         if status == SUCCEED:
-            data["task_result"] = {"images": self._images(task, base_url, sparse=sparse)}
+            data["task_result"] = {
+                results.name: [self._result(task, results, index, base_url, sparse=sparse) for index in range(count)]
+                for results, count in task.results
+            }
             if not sparse:
                 data["final_unit_deduction"] = str(task.units)
         return data
 
-    def _images(self, task: Task, base_url: str, *, sparse: bool) -> list[dict[str, Any]]:
-        images = []
-        for index in range(task.creation.n):
-            image: dict[str, Any] = {} if sparse else {"index": index}
-            image["url"] = self.signer.url(base_url, task.task_id, index)
-            if task.creation.watermark:
-                image["watermark_url"] = self.signer.url(base_url, task.task_id, index, watermark=True)
-            images.append(image)
-        return images
+    def _result(self, task: Task, results: ResultList, index: int, base_url: str, *, sparse: bool) -> dict[str, Any]:
+        result = results.item(task.task_id, index, task.creation.fields)
+        if sparse:
+            result.pop("index", None)
+        path, suffix = f"_{results.name}/{task.task_id}/{index}", self.suffix(results)
+        result["url"] = self.signer.url(base_url, f"{path}.{suffix}")
+        if task.creation.watermark:
+            result["watermark_url"] = self.signer.url(base_url, f"{path}-watermark.{suffix}")
+        return result
 
     def created(self, task: Task, *, sparse: bool = False) -> dict[str, Any]:
         """The ``data`` of the answer to a create request."""
@@ -107,7 +110,8 @@ class Answers:
 
 
 def envelope(data: Any, request_id: str, *, sparse: bool = False) -> dict[str, Any]:
-    """Kling's own envelope, the same for a failed task as for any other."""
+    """Kling's own envelope."""
+    # A failed task has it too: the failure is in ``data`` only [C].
     body = {"code": 0, "message": "SUCCEED", "data": data}
     return body if sparse else {**body, "request_id": request_id}
 
@@ -119,6 +123,7 @@ def wrapped(data: dict[str, Any], request_id: str, depth: int = 2) -> dict[str, 
     :param depth: 2 for ``data.data.task_status``, 3 for ``data.data.data.task_status``
     """
     status = data.get("task_status", SUBMITTED)
+    # CometAPI's outer object repeats the task in its own words, with times in seconds [C].
     outer = {
         "task_id": data["task_id"],
         "action": "generate",

@@ -1,4 +1,4 @@
-"""Running the emulator: in a thread for tests, in the foreground for the command line."""
+"""Runs the emulator: in a thread for tests, in the foreground for the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_kling.emulator.config import EmulatorConfig
 from airflow_kling.emulator.control import control_routes
 from airflow_kling.emulator.errors import kling_error
 from airflow_kling.emulator.faults.book import FaultBook
-from airflow_kling.emulator.http_api import error_response, kling_routes
+from airflow_kling.emulator.http_api import kling_routes
 from airflow_kling.emulator.services import World
 from airflow_kling.emulator.tasks import TaskStore
 
@@ -61,7 +61,7 @@ class Emulator:
         return self._world.ledger(tasks=tasks)
 
     def advance(self, seconds: float) -> float:
-        """Move the clock of tasks and URLs forward by ``seconds``; answers the new Unix time."""
+        """Move the clock of tasks and URLs forward by ``seconds``; returns the new Unix time."""
         return self._world.clock.advance(seconds)
 
     def reset(self) -> None:
@@ -69,15 +69,16 @@ class Emulator:
         self._world.reset()
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
+async def _not_served(request: Request, error: Exception) -> Response:
+    # Kling answers from its error table, CometAPI with a body of its own [C].
     if request.url.path.startswith("/v1/"):
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
-        return error_response(kling_error(1202 if wrong_method else 1203))
+        return kling_error(1202 if wrong_method else 1203).response()
     return JSONResponse({"code": None, "message": "404"}, 404)
 
 
 def build_app(world: World) -> Starlette:
-    """The emulator as an ASGI application. Faults that close connections need :func:`build_server` around it."""
+    """The emulator as an ASGI application; faults that close connections need :class:`Server` around it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -86,15 +87,16 @@ def build_app(world: World) -> Starlette:
 
     app = Starlette(
         routes=[*kling_routes(world), *control_routes(world)],
-        exception_handlers={404: _unrouted, 405: _unrouted},
+        exception_handlers={404: _not_served, 405: _not_served},
         lifespan=lifespan,
     )
+    # A path with a slash at the end is another path, as on the real gateways.
     app.router.redirect_slashes = False
     return app
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
-    """Uvicorn's protocol, with the transport put where fault responses find it."""
+    """Uvicorn's protocol; it also puts the transport where fault responses find it."""
 
     app_state: dict[str, Any]
 
@@ -110,7 +112,7 @@ def _log_to_stderr() -> dict[str, Any]:
 
 
 class Server(uvicorn.Server):
-    """A web server that ends without fuss: what hangs on purpose is cut off.
+    """A web server that ends at once: it cuts off the requests that a fault keeps waiting.
 
     :param on_start: called when it accepts connections
     """
@@ -125,6 +127,7 @@ class Server(uvicorn.Server):
             log_config=_log_to_stderr() if world.config.access_log else None,
             log_level="info" if world.config.access_log else "critical",
             access_log=world.config.access_log,
+            # Requests that a fault holds would never end by themselves.
             timeout_graceful_shutdown=0,
             backlog=2048,
         )
@@ -144,7 +147,7 @@ class Server(uvicorn.Server):
             self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let go what faults hold, then end."""
+        """Release the requests that faults hold, then end."""
         self._world.faults.clear()
         await super().shutdown(sockets)
 
@@ -154,6 +157,7 @@ def _listen(config: EmulatorConfig) -> tuple[socket.socket, str]:
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((config.host, config.port))
+    # Load tests connect with hundreds of clients at once.
     listener.listen(2048)
     host = f"[{config.host}]" if ":" in config.host else config.host
     return listener, f"http://{host}:{listener.getsockname()[1]}"
@@ -186,4 +190,5 @@ def run(config: EmulatorConfig) -> None:
     server = Server(World(config), lambda: print(f"Kling emulator listening on {url}", flush=True))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    # Uvicorn closes the listener.
     server.run([listener])

@@ -1,4 +1,4 @@
-"""All parts of one running emulator, put together."""
+"""Puts the parts of one emulator together."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from airflow_kling.emulator.billing import ledger
 from airflow_kling.emulator.config import EmulatorConfig
 from airflow_kling.emulator.faults.book import FaultBook
 from airflow_kling.emulator.references import ReferenceStore
-from airflow_kling.emulator.results import ResultImages
+from airflow_kling.emulator.results import ResultFiles
 from airflow_kling.emulator.serializers import Answers, UrlSigner
 from airflow_kling.emulator.tasks import AdjustableClock, TaskStore
 
 
 class World:
-    """The state of an emulator and the services around it.
+    """An emulator's state and all that works on it.
 
     :param config: its settings
     """
 
     def __init__(self, config: EmulatorConfig) -> None:
         self.config = config
+        # One clock for all parts: a test moves tasks and URLs together.
         self.clock = AdjustableClock(config.clock)
         self.accounts = Accounts(config.accounts)
         self.store = TaskStore(config, self.clock)
         self.faults = FaultBook()
         self.references = ReferenceStore()
-        self.answers = Answers(UrlSigner(config.url_ttl, self.clock, config.image_format), self.clock)
-        self.results = ResultImages(self.references, config.image_size, config.image_format)
+        self.results = ResultFiles(self.references, config.image_size, config.image_format)
+        self.answers = Answers(UrlSigner(config.url_ttl, self.clock), self.results.suffix, self.clock)
         self.background = Background(self.store, self.references, self.answers)
         self.requests: Counter[str] = Counter()
 
@@ -39,7 +40,7 @@ class World:
         return ledger(self.store, self.accounts.names(), self.requests, tasks=tasks)
 
     def reset(self) -> None:
-        """Back to the beginning: no tasks, no faults, nothing counted. The clock keeps its time."""
+        """Forget tasks, faults and counts; the clock keeps its time."""
         self.faults.clear()
         self.store.reset()
         self.requests.clear()

@@ -1,6 +1,6 @@
-"""What the emulated Kling knows: tasks and their life cycle. No I/O; the time comes from a clock that is passed in.
+"""Keeps the tasks of all accounts and computes their status. It does no I/O; the clock is passed in.
 
-A task's status is computed from the clock when somebody asks, so a waiting task costs nothing.
+A status is computed when it is asked for, so that a waiting task costs nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airflow_kling.emulator.config import EmulatorConfig
+from airflow_kling.emulator.endpoints import Endpoint, ResultList
 from airflow_kling.emulator.errors import kling_error, task_not_found
 from airflow_kling.emulator.requests import Creation
-from airflow_kling.emulator.routes import UNITS_PER_IMAGE, Gateway
 
 SUBMITTED, PROCESSING, SUCCEED, FAILED = "submitted", "processing", "succeed", "failed"
 _QUEUED_SHARE = 0.2
@@ -36,7 +36,7 @@ class AdjustableClock:
         return self._base() + self._offset
 
     def advance(self, seconds: float) -> float:
-        """Move the time forward by ``seconds``; answers the new time."""
+        """Move the time forward by ``seconds``; returns the new time."""
         if seconds < 0:
             raise ValueError("a clock cannot be moved back")
         self._offset += seconds
@@ -47,17 +47,18 @@ class AdjustableClock:
 class Task:
     """One generation task.
 
+    :param endpoint: its route and gateway
     :param created_at: Unix seconds
     :param duration: seconds from creation to end, longer only if its references take longer to fetch
     :param ends_at: Unix seconds at which it ends; None while its references are still being fetched
     :param failure: why it ends ``failed``; None when it ends ``succeed``
     :param base_url: how its creator reaches this server, for result URLs in callbacks
-    :param pictures: for each reference given as URL, the key of what was found there
+    :param pictures: for each reference given as URL, its image's key in the reference store
     """
 
     task_id: str
     account: str
-    gateway: Gateway
+    endpoint: Endpoint
     creation: Creation
     created_at: float
     duration: float
@@ -84,12 +85,23 @@ class Task:
         return self.starts_at if now >= self.starts_at else self.created_at
 
     @property
-    def units(self) -> int:
+    def slots(self) -> int:
+        """Slots that it takes until its end: one for each result."""
+        return self.endpoint.route.slots(self.creation.fields)
+
+    @property
+    def results(self) -> list[tuple[ResultList, int]]:
+        """The lists of its results, each with the number of results."""
+        counts = ((results, results.count(self.creation.fields)) for results in self.endpoint.route.results)
+        return [(results, count) for results, count in counts if count]
+
+    @property
+    def units(self) -> float:
         """Price of the task if it succeeds."""
-        return UNITS_PER_IMAGE * self.creation.n
+        return self.endpoint.route.price(self.creation.fields)
 
 
-class Book:
+class AccountTasks:
     """The tasks and the used slots of one account."""
 
     def __init__(self) -> None:
@@ -98,22 +110,24 @@ class Book:
         self._slots = 0
         self._ends: list[tuple[float, int]] = []
 
-    def hold(self, n: int) -> None:
-        """Take ``n`` slots."""
-        self._slots += n
+    def take_slots(self, count: int) -> None:
+        """Take slots."""
+        self._slots += count
 
-    def free_at(self, when: float, n: int) -> None:
-        """Give ``n`` slots back at the Unix time ``when``."""
-        heapq.heappush(self._ends, (when, n))
+    def return_slots(self, count: int, when: float) -> None:
+        """Give slots back at the Unix time ``when``."""
+        heapq.heappush(self._ends, (when, count))
 
     def slots(self, now: float) -> int:
         """Slots that unfinished tasks hold."""
+        # Counted when asked for: no timer has to run at the end of a task.
         while self._ends and self._ends[0][0] <= now:
             self._slots -= heapq.heappop(self._ends)[1]
         return self._slots
 
-    def since(self, moment: float) -> int:
-        """Position of the first task created at or after ``moment``: tasks are in order of creation."""
+    def first_since(self, moment: float) -> int:
+        """Position of the first task created at or after ``moment``."""
+        # Tasks are in the order of their creation.
         return bisect_left(self.tasks, moment, key=lambda task: task.created_at)
 
 
@@ -130,18 +144,18 @@ class TaskStore:
         self.lock = threading.RLock()
         self._serial = 0
         self._tasks: dict[str, Task] = {}
-        self._books: dict[str, Book] = {}
+        self._accounts: dict[str, AccountTasks] = {}
 
     def reset(self) -> None:
         """Forget every task."""
         with self.lock:
             self._tasks.clear()
-            self._books.clear()
+            self._accounts.clear()
 
     def create(
         self,
         account: str,
-        gateway: Gateway,
+        endpoint: Endpoint,
         creation: Creation,
         *,
         base_url: str = "",
@@ -156,17 +170,17 @@ class TaskStore:
         """
         with self.lock:
             now = self.clock()
-            book = self._books.setdefault(account, Book())
-            self._check_external_id(book, creation.external_task_id, now)
+            known = self._accounts.setdefault(account, AccountTasks())
+            self._check_external_id(known, creation.external_task_id, now)
             limit = self.config.concurrency
-            if limit is not None and book.slots(now) + creation.n > limit:
+            if limit is not None and known.slots(now) + endpoint.route.slots(creation.fields) > limit:
                 raise kling_error(1303)
             task_id = self._new_id(now)
             seconds = self.config.duration.seconds(task_id)
             task = Task(
                 task_id,
                 account,
-                gateway,
+                endpoint,
                 creation,
                 created_at=now,
                 duration=seconds,
@@ -174,28 +188,29 @@ class TaskStore:
                 failure=failure,
                 base_url=base_url,
             )
-            self._enter(book, task)
+            self._add(known, task)
             return task
 
-    def _check_external_id(self, book: Book, external_task_id: str | None, now: float) -> None:
+    def _check_external_id(self, known: AccountTasks, external_task_id: str | None, now: float) -> None:
         if external_task_id is None or self.config.allow_duplicate_external_ids:
             return
-        earlier = book.by_external_id.get(external_task_id)
-        if earlier is not None and not self._gone(earlier, now):
+        earlier = known.by_external_id.get(external_task_id)
+        if earlier is not None and not self._expired(earlier, now):
             raise kling_error(1201, f"external_task_id '{external_task_id}' already exists")
 
     def _new_id(self, now: float) -> str:
+        # The time in front makes ids that a restarted emulator does not give again.
         self._serial += 1
         return str(int(now * 1000) * 100_000 + self._serial % 100_000)
 
-    def _enter(self, book: Book, task: Task) -> None:
+    def _add(self, known: AccountTasks, task: Task) -> None:
         self._tasks[task.task_id] = task
-        book.tasks.append(task)
+        known.tasks.append(task)
         if task.creation.external_task_id:
-            book.by_external_id[task.creation.external_task_id] = task
-        book.hold(task.creation.n)
+            known.by_external_id[task.creation.external_task_id] = task
+        known.take_slots(task.slots)
         if task.ends_at is not None:
-            book.free_at(task.ends_at, task.creation.n)
+            known.return_slots(task.slots, task.ends_at)
 
     def references_fetched(self, task: Task, failure: str | None) -> None:
         """End the wait of a task that was created with ``fetching``.
@@ -204,51 +219,55 @@ class TaskStore:
         """
         with self.lock:
             task.failure = task.failure or failure
-            # Not before its time, so that a failure is seen after the creation, as with Kling.
+            # Kling answers the creation first, so the task does not fail before its time.
             task.ends_at = max(self.clock(), task.created_at + task.duration)
+            # After a reset the task is no longer known.
             if self._tasks.get(task.task_id) is task:
-                self._books[task.account].free_at(task.ends_at, task.creation.n)
+                self._accounts[task.account].return_slots(task.slots, task.ends_at)
 
-    def find(self, account: str, gateway: Gateway, key: str) -> Task:
+    def find(self, account: str, endpoint: Endpoint, key: str) -> Task:
         """A task by its id or, on the official gateway, by its ``external_task_id``.
 
-        :raises ApiError: the gateway's "not found", also for a task of another account or gateway
+        :raises ApiError: the gateway's "not found", also for a task of another account or path
         """
+        official = endpoint.gateway.official
         with self.lock:
             task = self._tasks.get(key)
-            if task is None and gateway.official and account in self._books:
-                task = self._books[account].by_external_id.get(key)
-            known = task is not None and task.account == account and task.gateway is gateway
-            if task is None or not known or self._gone(task, self.clock()):
-                raise task_not_found(official=gateway.official)
+            if task is None and official and account in self._accounts:
+                task = self._accounts[account].by_external_id.get(key)
+            if task is None or task.account != account or task.endpoint.path != endpoint.path:
+                raise task_not_found(official=official)
+            if self._expired(task, self.clock()):
+                raise task_not_found(official=official)
             return task
 
     def peek(self, key: str) -> Task | None:
-        """A task by its id or ``external_task_id``, whoever owns it, if it is not too old."""
+        """A task by its id or ``external_task_id``, of any account; None if there is none or it has expired."""
         with self.lock:
             task = self._tasks.get(key)
-            for book in self._books.values():
-                task = task or book.by_external_id.get(key)
-            return None if task is None or self._gone(task, self.clock()) else task
+            for known in self._accounts.values():
+                task = task or known.by_external_id.get(key)
+            return None if task is None or self._expired(task, self.clock()) else task
 
-    def _gone(self, task: Task, now: float) -> bool:
+    def _expired(self, task: Task, now: float) -> bool:
         return now >= task.created_at + self.config.retention
 
-    def page(self, account: str, gateway: Gateway, number: int, size: int) -> list[Task]:
-        """Tasks of a gateway, newest first.
+    def page(self, account: str, endpoint: Endpoint, number: int, size: int) -> list[Task]:
+        """Tasks created under a path, newest first.
 
         :param number: page, counted from 1
         :param size: tasks per page
         """
         with self.lock:
-            book = self._books.get(account)
-            if book is None:
+            known = self._accounts.get(account)
+            if known is None:
                 return []
-            oldest = book.since(self.clock() - self.config.retention)
+            oldest = known.first_since(self.clock() - self.config.retention)
             skip, found = (number - 1) * size, []
-            for position in range(len(book.tasks) - 1, oldest - 1, -1):
-                task = book.tasks[position]
-                if task.gateway is not gateway:
+            # Backwards and only as far as needed: an account may have 10,000 tasks.
+            for position in range(len(known.tasks) - 1, oldest - 1, -1):
+                task = known.tasks[position]
+                if task.endpoint.path != endpoint.path:
                     continue
                 if skip:
                     skip -= 1
@@ -261,11 +280,11 @@ class TaskStore:
     def of_account(self, account: str) -> list[Task]:
         """Every task of an account, oldest first, also those past their retention."""
         with self.lock:
-            book = self._books.get(account)
-            return list(book.tasks) if book else []
+            known = self._accounts.get(account)
+            return list(known.tasks) if known else []
 
     def slots(self, account: str) -> int:
         """Slots that the account's unfinished tasks hold now."""
         with self.lock:
-            book = self._books.get(account)
-            return book.slots(self.clock()) if book else 0
+            known = self._accounts.get(account)
+            return known.slots(self.clock()) if known else 0

@@ -1,1 +1,1 @@
-"""Injects faults into the emulator's answers."""
+"""Injects faults into the emulator's answers: a book of them, a middleware, odd responses."""

@@ -1,4 +1,4 @@
-"""Faults to inject: what goes wrong, for which requests, how often."""
+"""Decides which fault applies to a request: what goes wrong, for which requests, how often."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ Action = Literal[
     "slow",
 ]
 Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "index"]
-_ONLY: dict[str, frozenset[str]] = {
+# Where an action makes sense; those that are not listed work on every kind.
+_KINDS: dict[str, frozenset[str]] = {
     "error_after": frozenset({"create"}),
     "drop_after": frozenset({"create", "query", "list"}),
     "wrapped": frozenset({"create", "query"}),
@@ -48,21 +49,21 @@ _ONLY: dict[str, frozenset[str]] = {
 class Fault(BaseModel):
     """One fault.
 
-    :param on: the kind of request it is for
+    :param on: the kind of request it applies to; ``image`` is the download of any result
     :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway`` and
         for images ``index`` exactly, ``prompt`` as a part of the prompt
     :param action: what happens, see ``docs/emulator.md``
-    :param times: how many requests it strikes, None for all
-    :param after: how many matching requests it lets pass first
+    :param times: how many requests it applies to, None for all
+    :param after: how many matching requests pass before it applies
     :param status: HTTP status of ``error``, ``error_after``, ``html`` and ``redirect``
     :param code: service code of ``error`` and ``error_after``: a number for Kling's body, a text for CometAPI's
     :param message: message of an error; reason of ``fail_task``
     :param body: any JSON to answer in place of the error body
     :param retry_after: ``Retry-After`` header of an error: seconds or an HTTP date
-    :param location: target of ``redirect``
+    :param location: where ``redirect`` leads
     :param seconds: length of ``delay`` and ``delay_after``, and of the whole answer with ``slow``
-    :param point: where ``hold`` stops: ``before`` anything is done, or ``after`` all is done but the answer
-    :param task_status: status told by ``unknown_status``
+    :param point: when ``hold`` stops a request: ``before`` it is processed, or ``after``, before the answer
+    :param task_status: the status in answers with ``unknown_status``
     :param depth: 2 or 3 levels of ``data`` with ``wrapped``
     :param size: side of the ``bomb`` in pixels; bytes that ``truncate`` sends (default: half)
     """
@@ -88,17 +89,18 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _check_action(self) -> Fault:
-        only = _ONLY.get(self.action)
+        only = _KINDS.get(self.action)
         if only and self.on != "any" and self.on not in only:
             raise ValueError(f"action {self.action!r} works on {', '.join(sorted(only))}, not on {self.on!r}")
         return self
 
-    def strikes(self, kind: Kind, facts: Mapping[str, Any]) -> bool:
-        """Whether a request is one that this fault is for."""
-        if self.on not in ("any", kind) or kind not in _ONLY.get(self.action, {kind}):
+    def applies_to(self, kind: Kind, facts: Mapping[str, Any]) -> bool:
+        """Whether the fault is for such a request."""
+        if self.on not in ("any", kind) or kind not in _KINDS.get(self.action, {kind}):
             return False
         for name, wanted in self.match.items():
             actual = facts.get(name)
+            # A part of the prompt is enough, so that a test can mark its tasks by a word.
             if name == "prompt":
                 if str(wanted) not in str(actual or ""):
                     return False
@@ -120,13 +122,13 @@ class _Entry:
 class FaultBook:
     """The faults in force. Safe to use from several threads."""
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._serial = itertools.count(1)
         self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def add(self, fault: Fault | Mapping[str, Any] | None = None, /, **fields: Any) -> str:
         """Put a fault in force, given as an object, a dict or keyword arguments.
@@ -142,25 +144,26 @@ class FaultBook:
         return fault_id
 
     def remove(self, fault_id: str) -> bool:
-        """Take a fault away and let go what it holds; False if there is none with this id."""
+        """Remove a fault and release what it holds; False if there is none with this id."""
         with self._changed:
             entry = self._entries.pop(fault_id, None)
         if entry is None:
             return False
-        _let_go(entry)
+        # Outside the lock: this runs the callbacks of those that wait.
+        _release(entry)
         return True
 
     def clear(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         for fault_id in list(self._entries):
             self.remove(fault_id)
 
     def release(self, fault_id: str) -> int:
-        """Let the requests go that a ``hold`` has stopped, and stop no more; answers how many they were."""
+        """Release the requests that a ``hold`` has stopped, and stop no more; returns how many they were."""
         with self._changed:
             entry = self._entries[fault_id]
             entry.released = True
-        return _let_go(entry)
+        return _release(entry)
 
     def wait_until_held(self, fault_id: str, timeout: float = 5.0, count: int = 1) -> None:
         """Wait until a ``hold`` has stopped ``count`` requests.
@@ -173,7 +176,7 @@ class FaultBook:
                 raise TimeoutError(f"{fault_id} held {len(entry.held)} requests after {timeout} s, not {count}")
 
     def describe(self) -> list[dict[str, Any]]:
-        """Every fault with its id, how many requests it has struck and how many it holds."""
+        """Every fault with its id, how many requests it has applied to and how many it holds."""
         with self._changed:
             return [
                 {
@@ -186,13 +189,14 @@ class FaultBook:
             ]
 
     def take(self, kind: Kind, facts: Mapping[str, Any]) -> tuple[str, Fault] | None:
-        """The fault that strikes a request, the oldest first, with its id."""
+        """Count a request and return the oldest fault that applies to it, with its id."""
         with self._changed:
             for entry in self._entries.values():
                 fault = entry.fault
-                spent = entry.released or (fault.times is not None and entry.hits >= fault.times)
-                if spent or not fault.strikes(kind, facts):
+                used_up = entry.released or (fault.times is not None and entry.hits >= fault.times)
+                if used_up or not fault.applies_to(kind, facts):
                     continue
+                # Those that pass are counted too: ``after`` is about them.
                 entry.seen += 1
                 if entry.seen > fault.after:
                     entry.hits += 1
@@ -200,23 +204,24 @@ class FaultBook:
         return None
 
     def hold(self, fault_id: str) -> Future[None]:
-        """Note that a request waits; the future is done when it may go on."""
-        gate: Future[None] = Future()
+        """Register a waiting request; the future is done when it may go on."""
+        released: Future[None] = Future()
         with self._changed:
             entry = self._entries.get(fault_id)
+            # Another thread may have removed or released the fault since the request met it.
             if entry is None or entry.released:
-                gate.set_result(None)
+                released.set_result(None)
             else:
-                entry.held.add(gate)
+                entry.held.add(released)
                 self._changed.notify_all()
-        return gate
+        return released
 
 
-def _let_go(entry: _Entry) -> int:
-    gates = list(entry.held)
+def _release(entry: _Entry) -> int:
+    futures = list(entry.held)
     entry.held.clear()
-    for gate in gates:
-        # A waiter that was cancelled, at shutdown, has cancelled its future too.
-        if gate.set_running_or_notify_cancel():
-            gate.set_result(None)
-    return len(gates)
+    for future in futures:
+        # The server cancels waiting requests at its end, and with them their futures.
+        if future.set_running_or_notify_cancel():
+            future.set_result(None)
+    return len(futures)

@@ -1,58 +1,56 @@
-"""How a fault changes the handling of a request."""
+"""Changes how a request is handled when a fault is in force for it."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
+from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from airflow_kling.emulator.errors import ApiError, comet_error, kling_error
 from airflow_kling.emulator.faults.book import Fault, FaultBook, Kind
 from airflow_kling.emulator.faults.responses import Drop, Endless, Slow, Truncated, bomb
-from airflow_kling.emulator.services import World
+
+Process = Callable[[Fault | None], Awaitable[Response]]
 
 _HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>nginx</body></html>"
 _BOMB_SIDE = 30_000
+"""Pixels: far beyond the size at which Pillow refuses a picture."""
 
 
-async def struck(
-    world: World,
-    kind: Kind,
-    facts: Callable[[], dict[str, Any]],
-    process: Callable[[Fault | None], Awaitable[Response]],
-) -> Response:
+async def handle(book: FaultBook, kind: Kind, facts: Callable[[], dict[str, Any]], process: Process) -> Response:
     """Handle a request, with the fault that is in force for it, if there is one.
 
-    :param facts: what faults are matched against; asked only when there are faults
-    :param process: the handling itself
+    :param facts: what faults are matched against; called only when there are faults
+    :param process: does what was requested
     """
-    taken = world.faults.take(kind, facts()) if len(world.faults) else None
+    taken = book.take(kind, facts()) if len(book) else None
     if taken is None:
-        return await _processed(process, None)
+        return await _answer(process, None)
     fault_id, fault = taken
-    early = await _before(world.faults, fault_id, fault)
+    early = await _before(book, fault_id, fault)
     if early is not None:
         return early
-    return await _after(world.faults, fault_id, fault, await _processed(process, fault))
+    return await _after(book, fault_id, fault, await _answer(process, fault))
 
 
-async def _processed(process: Callable[[Fault | None], Awaitable[Response]], fault: Fault | None) -> Response:
+async def _answer(process: Process, fault: Fault | None) -> Response:
     try:
         return await process(fault)
     except ApiError as error:
-        return JSONResponse(error.body(str(uuid.uuid4())), error.status)
+        return error.response()
 
 
 async def _before(book: FaultBook, fault_id: str, fault: Fault) -> Response | None:
-    """What happens before the request is processed; an answer means that it never is."""
+    """Apply the fault before the request is processed; a response means that it never is."""
     if fault.action == "delay":
-        await asyncio.sleep(fault.seconds)
+        await sleep(fault.seconds)
     elif fault.action == "hold" and fault.point == "before":
         await asyncio.wrap_future(book.hold(fault_id))
     elif fault.action == "bomb":
+        # In a thread: a large one takes seconds to make.
         data = await asyncio.to_thread(bomb, fault.size or _BOMB_SIDE)
         return Response(data, media_type="image/png")
     make = _INSTEAD.get(fault.action)
@@ -60,12 +58,13 @@ async def _before(book: FaultBook, fault_id: str, fault: Fault) -> Response | No
 
 
 async def _after(book: FaultBook, fault_id: str, fault: Fault, response: Response) -> Response:
-    """What happens once the request has been processed."""
+    """Apply the fault once the request has been processed."""
     if fault.action == "delay_after":
-        await asyncio.sleep(fault.seconds)
+        await sleep(fault.seconds)
     elif fault.action == "hold" and fault.point == "after":
         await asyncio.wrap_future(book.hold(fault_id))
     make = _AFTERWARDS.get(fault.action)
+    # A refusal stays what it is: "after" means after a success.
     return make(fault, response) if make and response.status_code < 400 else response
 
 
@@ -76,9 +75,7 @@ def _error(fault: Fault) -> Response:
         error = kling_error(fault.code, fault.message, fault.status)
     else:
         error = comet_error(fault.status or 500, fault.message or "upstream error", fault.code or "")
-    body = error.body(str(uuid.uuid4())) if fault.body is None else fault.body
-    headers = None if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-    return JSONResponse(body, error.status, headers)
+    return error.response(fault.body, None if fault.retry_after is None else {"retry-after": str(fault.retry_after)})
 
 
 def _html(fault: Fault) -> Response:
@@ -99,9 +96,11 @@ _INSTEAD: dict[str, Callable[[Fault], Response]] = {
     "endless": lambda fault: Endless(),
     "not_an_image": lambda fault: Response(_HTML.format("Not an image"), media_type="image/png"),
 }
+"""Actions that answer without processing the request."""
 _AFTERWARDS: dict[str, Callable[[Fault, Response], Response]] = {
     "error_after": lambda fault, response: _error(fault),
     "drop_after": lambda fault, response: Drop(),
     "truncate": lambda fault, response: Truncated(response, fault.size),
     "slow": lambda fault, response: Slow(response, fault.seconds),
 }
+"""Actions that change the answer of a processed request."""

@@ -1,4 +1,4 @@
-"""Answers that a well-behaved server never gives."""
+"""Sends answers that a good server never sends: dropped, cut, endless, slow, or far too large."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ class Drop(Response):
     """The TCP connection is closed without any answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Close, and stay until the server has noticed: it must not answer in our place."""
+        """Close, and wait for the server to notice it."""
+        # If this returned at once, the server would answer in its place.
         _transport(scope).abort()
         await _disconnect(receive)
 
 
 class Truncated(Response):
-    """All headers, a part of the body, then the connection is closed.
+    """All headers and a part of the body are sent, then the connection is closed.
 
     :param whole: the answer to cut
     :param size: bytes of the body to send; None for half of it
@@ -45,7 +46,7 @@ class Truncated(Response):
         self._size = len(whole.body) // 2 if size is None else size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send what is to be sent and close."""
+        """Send the part and close."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": bytes(self.body[: self._size]), "more_body": True})
         _transport(scope).close()
@@ -63,13 +64,14 @@ class Endless(Response):
         try:
             while not gone.done():
                 await send({"type": "http.response.body", "body": _CHUNK, "more_body": True})
+                # Gives the loop to other requests, and to the one that notices the end.
                 await asyncio.sleep(0)
         finally:
             gone.cancel()
 
 
 class Slow(Response):
-    """A body that trickles.
+    """A body that arrives slowly, in small parts.
 
     :param whole: the answer to slow down
     :param seconds: how long the whole of it takes
@@ -97,9 +99,11 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+# A large one takes seconds to make.
 @functools.lru_cache(maxsize=4)
 def bomb(side: int) -> bytes:
     """A valid PNG of ``side`` x ``side`` black pixels, one bit each: a small file, huge when decoded."""
+    # Row by row: the whole picture would need the memory that it is made to fill.
     packer = zlib.compressobj(9)
     row = bytes(1 + (side + 7) // 8)
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()

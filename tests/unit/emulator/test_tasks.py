@@ -1,43 +1,23 @@
-"""The emulator's rules of time, slots and billing: no I/O, a clock that the test moves."""
+"""The rules of time and slots: no I/O, a clock that the test moves."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from airflow_kling.emulator import Duration, EmulatorConfig
-from airflow_kling.emulator.billing import ledger
+from airflow_kling.emulator.endpoints import Endpoint, Variant
 from airflow_kling.emulator.errors import ApiError
-from airflow_kling.emulator.references import Reference
-from airflow_kling.emulator.requests import Creation
-from airflow_kling.emulator.routes import GATEWAYS
-from airflow_kling.emulator.tasks import AdjustableClock, TaskStore
+from airflow_kling.emulator.gateways import OFFICIAL as OFFICIAL_GATEWAY
+from airflow_kling.emulator.routes import ROUTES
+from airflow_kling.emulator.tasks import AdjustableClock
+from tests.unit.emulator.store import Clock, creation, store
 
-COMET, COMET_V2, OFFICIAL = GATEWAYS
+COMET, COMET_V2, OFFICIAL = (Endpoint(ROUTES[0], variant) for variant in ROUTES[0].variants)
 DAY = 24 * 3600
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock():
     return Clock()
-
-
-def creation(**changes: object) -> Creation:
-    plain = Creation((Reference(sha256="0"),) * 2, None, None, "a prompt", 1, "16:9", None, None, False, {})
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def store(clock: Clock, **settings: object) -> TaskStore:
-    return TaskStore(EmulatorConfig(**{"duration": Duration(10.0), **settings}), clock)  # type: ignore[arg-type]
 
 
 def test_status_follows_the_clock(clock):
@@ -142,14 +122,14 @@ def test_unknown_foreign_and_expired_tasks_are_not_found(clock, gateway, body):
     task = tasks.create("a", gateway, creation(external_task_id="x"))
     assert tasks.find("a", gateway, task.task_id) is task
     other = COMET if gateway is not COMET else OFFICIAL
-    for account, asked, key in (("a", gateway, "1"), ("b", gateway, task.task_id), ("a", other, task.task_id)):
+    for account, endpoint, key in (("a", gateway, "1"), ("b", gateway, task.task_id), ("a", other, task.task_id)):
         with pytest.raises(ApiError):
-            tasks.find(account, asked, key)
+            tasks.find(account, endpoint, key)
     clock.now += 30 * DAY
     with pytest.raises(ApiError) as gone:
         tasks.find("a", gateway, task.task_id)
     assert gone.value.body("r") == body
-    assert gone.value.status == (404 if gateway.official else 400)
+    assert gone.value.status == (404 if gateway.gateway.official else 400)
 
 
 def test_only_the_official_gateway_finds_external_ids(clock):
@@ -175,33 +155,19 @@ def test_pages_are_newest_first_and_skip_what_is_gone(clock):
     assert tasks.page("b", OFFICIAL, 1, 3) == []
 
 
-def test_failed_tasks_are_not_billed(clock):
-    tasks = store(clock)
-    tasks.create("a", COMET, creation(n=2))
-    tasks.create("a", COMET, creation(n=5), failure="no")
-    clock.now += 10
-    assert ledger(tasks, ["a", "b"], {"create": 2})["totals"] == {
-        "created": 2,
-        "failed": 1,
-        "billed_tasks": 1,
-        "billed_images": 2,
-        "billed_units": 16,
-    }
-
-
-def test_durations():
-    assert Duration.parse("8").seconds("any") == 8
-    spread = Duration.parse("lognormal:20:0.5")
-    seconds = [spread.seconds(str(task_id)) for task_id in range(400)]
-    assert seconds == [spread.seconds(str(task_id)) for task_id in range(400)]
-    assert 17 < sorted(seconds)[200] < 23
-    for bad in ("soon", "lognormal:1", "-1", "lognormal:0:1", "nan"):
-        with pytest.raises(ValueError, match=r"."):
-            Duration.parse(bad)
-
-
 def test_the_clock_moves_forward_only(clock):
     adjustable = AdjustableClock(clock)
     assert adjustable.advance(5) == clock.now + 5
     with pytest.raises(ValueError, match="back"):
         adjustable.advance(-1)
+
+
+@pytest.mark.parametrize("key", ["id", "external id"])
+def test_a_task_is_not_found_under_another_path(clock, key):
+    tasks = store(clock)
+    task = tasks.create("a", OFFICIAL, creation(external_task_id="x"))
+    elsewhere = Endpoint(ROUTES[0], Variant(OFFICIAL_GATEWAY, "images/elsewhere"))
+    with pytest.raises(ApiError) as refused:
+        tasks.find("a", elsewhere, task.task_id if key == "id" else "x")
+    assert (refused.value.status, refused.value.code) == (404, 1203)
+    assert tasks.page("a", elsewhere, 1, 30) == []
