@@ -1,4 +1,4 @@
-"""Apache Airflow provider for Kling image generation."""
+"""Provides Kling image generation for Apache Airflow."""
 
 TYPE_CHECKING = False  # typing's own costs its import, in every process of Airflow
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``kling_image``: submit, wait and archive as one task group, for one generation or mapped over rows."""
+"""Builds task groups that submit, wait and archive, for one generation or mapped over rows: ``kling_image``."""
 
 from __future__ import annotations
 
@@ -10,94 +10,61 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, cast
 
 from airflow.providers.common.compat.sdk import TaskGroup, XComArg, task_group
 
+from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.operators.archive import MIB, KlingArchiveImagesOperator
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.operators.multi_image_to_image import KlingMultiImageToImageOperator
 from airflow_kling.polling import schedule
 from airflow_kling.sensors.task import KlingTaskSensor
 
-try:
-    from airflow.sdk.definitions._internal.mixins import DependencyMixin
-except ImportError:  # Airflow 2
-    from airflow.models.taskmixin import DependencyMixin
-
 if TYPE_CHECKING:
-    from airflow_kling.operators.generate import ReferenceImage
+    from airflow_kling.operators.base import ReferenceImage
 
 P = ParamSpec("P")
 
 #: What differs from row to row; everything else is the same for all of them.
-MAPPABLE = (*templates.FIELDS, "destination")
+MAPPABLE = (*ROUTE.fields, "destination")
 
 
-class KlingImages(DependencyMixin):
-    """The task group that ``kling_image`` has made: ``start >> images >> end`` works as with every task group.
+class KlingImages(TaskGroup):
+    """A task group that ends with an archive task.
 
-    :param archive: the last task of the group.
+    :ivar output: what the archive task returns: ``{"manifest", "kling_task_id", "images": [...]}``; of mapped ones a
+        list. Where only one of the mapped ones has come to its end, Airflow 3 hands over that one without a list.
     """
 
-    def __init__(self, group: TaskGroup, archive: KlingArchiveImagesOperator) -> None:
-        self.group = group
-        self._archive = archive
-
-    @property
-    def output(self) -> XComArg:
-        """What the archive task returns: ``{"manifest", "kling_task_id", "images": [...]}``; of mapped ones a list.
-
-        Where only one of the mapped ones has come to its end, Airflow 3 hands over that one without a list.
-        """
-        return XComArg(self._archive)
-
-    @property
-    def roots(self) -> Any:
-        """The tasks that come first."""
-        return self.group.roots
-
-    @property
-    def leaves(self) -> Any:
-        """The tasks that come last."""
-        return self.group.leaves
-
-    def set_upstream(self, other: Any, edge_modifier: Any = None) -> None:
-        """Run the group after ``other``."""
-        self.group.set_upstream(other, edge_modifier)
-
-    def set_downstream(self, other: Any, edge_modifier: Any = None) -> None:
-        """Run ``other`` after the group."""
-        self.group.set_downstream(other, edge_modifier)
-
-    def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
-        """Note ``other`` as a neighbour of the group."""
-        self.group.update_relative(other, upstream, edge_modifier)
+    output: XComArg
 
 
-class _Helper(Generic[P]):
-    """A function that makes tasks and returns the last one, as a helper that puts them into a group of their own."""
+def _with_output(group: Any, archive: KlingArchiveImagesOperator) -> KlingImages:
+    """Give a group its output. Airflow makes the group of mapped tasks itself, so it is no instance of our class."""
+    group.output = XComArg(archive)
+    return cast(KlingImages, group)
+
+
+class _GroupFactory(Generic[P]):
+    """A function that makes tasks and returns the last one, called within a task group of its own."""
 
     def __init__(self, make_tasks: Callable[P, KlingArchiveImagesOperator]) -> None:
-        self._make_tasks = make_tasks
-        self._signature = inspect.signature(make_tasks)
+        self._make_tasks: Callable[..., KlingArchiveImagesOperator] = make_tasks
         functools.update_wrapper(self, make_tasks)
-        group_id = inspect.Parameter("group_id", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="str")
-        self.__signature__ = self._signature.replace(
-            parameters=[group_id, *self._signature.parameters.values()], return_annotation="KlingImages"
-        )
 
-    def __call__(self, group_id: str, *args: P.args, **kwargs: P.kwargs) -> KlingImages:
-        with TaskGroup(group_id=group_id) as group:
-            return KlingImages(group, self._make_tasks(*args, **kwargs))
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> KlingImages:
+        names = inspect.signature(self._make_tasks).bind(*args, **kwargs).arguments
+        with TaskGroup(group_id=names["group_id"]) as group:
+            return _with_output(group, self._make_tasks(*args, **kwargs))
 
     def partial(self, group_id: str, **constants: Any) -> _Mapped:
         """Say what is the same for all rows, before ``expand`` or ``expand_kwargs``."""
-        self._signature.bind_partial(**constants)
-        return _Mapped(functools.partial(self._make_tasks, **constants), group_id, constants)
+        inspect.signature(self._make_tasks).bind_partial(group_id, **constants)
+        return _Mapped(functools.partial(self._make_tasks, group_id, **constants), group_id, constants)
 
 
 class _Mapped:
-    """What ``kling_image.partial`` returns; mapped it becomes a task group with an instance for each row."""
+    """Maps a task group over rows: what ``kling_image.partial`` returns."""
 
     def __init__(
         self, make_tasks: Callable[..., KlingArchiveImagesOperator], group_id: str, constants: Collection[str]
@@ -114,7 +81,7 @@ class _Mapped:
         self._check(lists)
         if isinstance(given := lists.get("destination"), list | tuple):
             for destination in given:
-                destinations.check_literal(destination)
+                templates.check_destination_literal(destination)
         return self._grouped(lists).expand(**lists)  # type: ignore[no-any-return]
 
     def expand_kwargs(self, rows: Any) -> KlingImages:
@@ -130,7 +97,7 @@ class _Mapped:
     def _grouped(self, names: Collection[str]) -> Any:
         def make(**mapped: Any) -> KlingImages:
             archive = self._make_tasks(**mapped)
-            return KlingImages(cast(TaskGroup, archive.task_group), archive)
+            return _with_output(archive.task_group, archive)
 
         # Airflow maps over the parameters that a function names.
         make.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -150,7 +117,7 @@ class _Mapped:
                 if missing := [name for name in required if name not in given]:
                     raise KlingInputError(f"A row has no {' and no '.join(missing)}; nothing was submitted for it.")
                 if "destination" in given:
-                    destinations.check_literal(given["destination"])
+                    templates.check_destination_literal(given["destination"])
             return defaults | given
 
         return complete
@@ -163,8 +130,9 @@ class _Mapped:
             )
 
 
-@_Helper
+@_GroupFactory
 def kling_image(
+    group_id: str,
     *,
     subject_images: Sequence[ReferenceImage] | str,
     destination: str,

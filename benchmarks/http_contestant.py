@@ -17,6 +17,7 @@ import httpx
 from airflow_kling.api import protocol
 from airflow_kling.api.auth import BearerAuth
 from airflow_kling.api.gateways import GATEWAYS, Gateway
+from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from benchmarks.processes import use_extra_packages
 from benchmarks.report import percentile
 from deploy.local.stack import EMULATOR_KEY
@@ -27,6 +28,7 @@ BURSTS = (1, 16)  # polls that begin together
 HEADERS = {**protocol.HEADERS, "Authorization": f"Bearer {EMULATOR_KEY}"}
 LIMITS = httpx.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=90)
 GATEWAY: Gateway = GATEWAYS["cometapi"]
+PATH = find_route(DEFAULT_ROUTE).endpoint(GATEWAY.name).path
 
 
 def read(content: bytes) -> Any:
@@ -59,7 +61,7 @@ async def httpx_own(url: str, **options: Any) -> AsyncIterator[Poll]:
 
 @asynccontextmanager
 async def package(url: str) -> AsyncIterator[Poll]:
-    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
 
     async with AsyncKlingClient(BearerAuth(EMULATOR_KEY), base_url=url, gateway=GATEWAY) as client:
         yield partial(client.get, deadline=0)
@@ -74,7 +76,7 @@ async def prebuilt(url: str) -> AsyncIterator[Poll]:
     async with transport:
 
         async def poll(job: str) -> Any:
-            request = httpx.Request("GET", f"{url}{GATEWAY.tasks_path}/{job}", headers=HEADERS, extensions=extensions)
+            request = httpx.Request("GET", f"{url}{PATH}/{job}", headers=HEADERS, extensions=extensions)
             response = await transport.handle_async_request(request)
             await response.aread()
             return protocol.read_task(response, now=time.time())
@@ -90,7 +92,7 @@ async def bare_aiohttp(url: str, decode: Callable[[bytes], Any] = read) -> Async
     ) as session:
 
         async def poll(job: str) -> Any:
-            async with session.get(f"{url}{GATEWAY.tasks_path}/{job}") as response:
+            async with session.get(f"{url}{PATH}/{job}") as response:
                 return decode(await response.read())
 
         yield poll
@@ -105,7 +107,7 @@ async def session_per_poll(url: str) -> AsyncIterator[Poll]:
 
     async def poll(job: str) -> None:
         async with aiohttp.ClientSession() as session:
-            await hook.run(session=session, endpoint=f"{GATEWAY.tasks_path}/{job}")
+            await hook.run(session=session, endpoint=f"{PATH}/{job}")
 
     yield poll
 

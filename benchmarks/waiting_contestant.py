@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_kling.api.gateways import GATEWAYS
+from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from benchmarks.kling_server import UNTIL_DONE
 from benchmarks.meter import LoopMeter, PeakMemory, idle
 from benchmarks.report import percentile
@@ -45,7 +45,7 @@ class ClientPerPoll(BaseTrigger):
 
 
 def maker(spec: dict[str, Any], *, warming: bool) -> Callable[[str], BaseTrigger]:
-    path = GATEWAYS[spec["gateway"]].tasks_path
+    path = find_route(DEFAULT_ROUTE).endpoint(spec["gateway"]).path
     if spec["contestant"] == "http_sensor":
         from airflow.providers.http.triggers.http import HttpSensorTrigger
 

@@ -80,7 +80,7 @@ def test_main_dag_submits_waits_and_archives(main_dag: Any) -> None:
 
 
 def test_main_dag_offers_every_field_of_the_request(main_dag: Any) -> None:
-    from airflow_kling.api.tasks import MultiImageToImageRequest
+    from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
 
     fields = set(MultiImageToImageRequest.model_fields) - {"watermark_info"}
     assert set(main_dag.params) == fields | {"destination"}
@@ -89,7 +89,7 @@ def test_main_dag_offers_every_field_of_the_request(main_dag: Any) -> None:
 def test_main_dag_knows_the_aspect_ratios_of_the_api(main_dag: Any) -> None:
     from typing import get_args
 
-    from airflow_kling.api.limits import AspectRatio
+    from airflow_kling.api.routes.multi_image_to_image import AspectRatio
 
     assert tuple(main_dag.params.get_param("aspect_ratio").schema["enum"]) == get_args(AspectRatio)
 

@@ -1,4 +1,4 @@
-"""How a call is signed: classes whose secrets no repr shows."""
+"""Signs calls, with an API key or with short-lived tokens; no repr shows a secret."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class KlingAuth(ABC):
 
     @abstractmethod
     def authorization(self) -> str:
-        """The ``Authorization`` header of the next request."""
+        """Return the ``Authorization`` header of the next request."""
 
     def renewed_after(self, status: int, content: bytes) -> bool:
-        """Whether the answer to a request made another header necessary, which is worth one more try."""
+        """Renew the header where an answer calls it out of time; tell whether one more try is worth it."""
         return False
 
 
@@ -34,7 +34,7 @@ class BearerAuth(KlingAuth):
         self._api_key = api_key
 
     def authorization(self) -> str:
-        """The key, always the same."""
+        """Return the key, always the same."""
         return f"Bearer {self._api_key}"
 
 
@@ -43,7 +43,7 @@ class JWTAuth(KlingAuth):
 
     Threads may share one.
 
-    :param on_token: told each new token before it is used, so that it can be masked in logs.
+    :param on_token: called with each new token before it is used, so that it can be masked in logs.
     :param clock: epoch seconds.
     """
 
@@ -63,7 +63,7 @@ class JWTAuth(KlingAuth):
         self._expires = 0.0
 
     def authorization(self) -> str:
-        """A token that is valid for at least a minute."""
+        """Return a token that is valid for at least a minute."""
         if self._clock() > self._expires - RENEW_BEFORE:
             self._sign()
         return f"Bearer {self._token}"
@@ -82,7 +82,7 @@ class JWTAuth(KlingAuth):
         token = jwt.encode(claims, self._secret_key, algorithm="HS256", headers={"typ": "JWT"})
         if self._on_token:
             self._on_token(token)
-        # In this order: another thread must not find a new end with the old token.
+        # In this order, since another thread must not read the new end together with the old token.
         self._token = token
         self._expires = expires
 

@@ -1,4 +1,4 @@
-"""What the fields of a connection mean: checked values, from which both clients are made. Pure, free of Airflow."""
+"""Checks the fields of a connection and makes of them what both clients need; imports no Airflow."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
-from airflow_kling.api.client import DEFAULT_TIMEOUT
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS, Gateway
 from airflow_kling.api.redact import redact_url
+from airflow_kling.api.transport import DEFAULT_TIMEOUT
 from airflow_kling.exceptions import KlingInputError
 
 MAX_REQUESTS_PER_SECOND = 400.0  # ten thousand waiting tasks are looked at every 25 s, for ~15 % of one core
 
 
 def _or_default(default: Any) -> BeforeValidator:
-    """A form field left blank arrives as an empty string or None; one that was pasted may have spaces around it."""
+    """Take a blank form field, an empty string or None, as the default; strip the spaces around a pasted one."""
 
     def clean(value: Any) -> Any:
         value = value.strip() if isinstance(value, str) else value
@@ -37,7 +37,7 @@ class Settings(BaseModel):
     :param access_key: of the official gateway; with ``secret_key`` it takes the place of the API key.
     :param timeout: seconds to connect, and between two pieces of an answer.
     :param allow_private_hosts: result images may come from private addresses and over plain http.
-    :param max_requests_per_second: what all waiting tasks of a triggerer together may ask; the API documents no limit.
+    :param max_requests_per_second: of all waiting tasks of a triggerer together; the API documents no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -94,13 +94,13 @@ class Settings(BaseModel):
 
     @property
     def api(self) -> Gateway:
-        """The gateway described."""
+        """The gateway, as data."""
         return GATEWAYS[self.gateway]
 
     def auth(self, on_token: Callable[[str], object] | None = None) -> KlingAuth:
-        """How calls are signed; a pair of keys has one token at a time in this process, however many clients it has.
+        """Make what signs calls; the clients of a process share the token of a pair of keys.
 
-        :param on_token: told each token that is minted, to mask it. Airflow never forgets what it masks, and each mask
+        :param on_token: called with each new token, to mask it. Airflow never forgets what it masks, and each mask
             makes every line of a log dearer.
         """
         if self.access_key:
@@ -108,7 +108,7 @@ class Settings(BaseModel):
         return BearerAuth(self.api_key.get_secret_value())
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments that both clients take."""
+        """Return the keyword arguments that both clients take."""
         return {"gateway": self.api, "base_url": self.host or None, "timeout": self.timeout}
 
 
@@ -118,7 +118,7 @@ def _jwt_auth(access_key: str, secret_key: str, on_token: Callable[[str], object
 
 
 def _url(host: str | None, port: int | None, schema: str | None) -> str:
-    """The base URL out of a connection's fields; a URI-style connection splits it into schema, host and port."""
+    """Build the base URL; a connection that was given as a URI has it split into schema, host and port."""
     host = (host or "").strip().rstrip("/")
     if not host:
         return ""
@@ -131,7 +131,7 @@ def _url(host: str | None, port: int | None, schema: str | None) -> str:
 
 
 def _is_base_url(url: str) -> bool:
-    """Whether routes can be put behind it; credentials in it would end up in logs."""
+    """Tell whether paths can be appended to it; credentials in it would end up in logs."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -142,6 +142,6 @@ def _is_base_url(url: str) -> bool:
 
 
 def _fits_a_header(secret: SecretStr) -> bool:
-    """Whether HTTP can carry it; the error of the HTTP library would show the key."""
+    """Tell whether HTTP can carry it; the error of the HTTP library would show the key."""
     value = secret.get_secret_value()
     return value.isascii() and value.isprintable() and " " not in value

@@ -1,4 +1,4 @@
-"""An answer that is not a success, or none at all, becomes one exception: the documented error table, as data.
+"""Turns an answer that is not a success into one exception, by the documented error table.
 
 Decided by the service code first, then by the HTTP status, never by message text.
 Source: Kling's error table and CometAPI's error page [C].
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
 import httpx
 
 from airflow_kling.api.tasks import KlingTask
@@ -19,7 +18,6 @@ from airflow_kling.exceptions import (
     KlingAPIError,
     KlingAuthenticationError,
     KlingBadRequestError,
-    KlingConnectionError,
     KlingContentRejectedError,
     KlingPermissionError,
     KlingRateLimitError,
@@ -30,8 +28,8 @@ from airflow_kling.exceptions import (
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How to read an error: its class, what happened, what to do."""
+class ErrorRule:
+    """What an error means: its class, what happened, what to do."""
 
     error: type[KlingAPIError]
     what: str
@@ -44,131 +42,83 @@ _TOP_UP = "top up or renew at the provider, waiting does not help"
 _SEE_MESSAGE = "correct the parameter that the message names"
 _OTHER_INPUT = "change the prompt or the images, the same input never passes"
 _WAIT = "wait and try again"
-_LOOK_LATER = "the API is at fault, try again later"
+TRY_LATER = "the API is at fault, try again later"
 _CHECK_ROUTE = "check the connection's host and gateway"
 
 BY_CODE = {
-    "1000": Reading(KlingAuthenticationError, "authentication failed", _CHECK_KEY),
-    "1001": Reading(KlingAuthenticationError, "the Authorization header is empty", _CHECK_KEY),
-    "1002": Reading(KlingAuthenticationError, "the Authorization header is invalid", _CHECK_KEY),
-    "1003": Reading(KlingAuthenticationError, "the token is not valid yet", _SIGN_ANEW),
-    "1004": Reading(KlingAuthenticationError, "the token has expired", _SIGN_ANEW),
-    "1100": Reading(KlingAccountError, "the account is in an abnormal state", "ask the provider's support"),
-    "1101": Reading(KlingAccountError, "the account is in arrears", _TOP_UP),
-    "1102": Reading(KlingAccountError, "the resource pack is used up or has expired", _TOP_UP),
-    "1103": Reading(KlingPermissionError, "the account has no right to this API or model", "ask the provider for it"),
-    "1200": Reading(KlingBadRequestError, "the parameters are invalid", _SEE_MESSAGE),
-    "1201": Reading(KlingBadRequestError, "a parameter is invalid", _SEE_MESSAGE),
-    "1202": Reading(KlingAPIError, "there is no such method", _CHECK_ROUTE),
-    "1203": Reading(KlingBadRequestError, "the resource does not exist", "check model_name and gateway"),
-    "1300": Reading(KlingContentRejectedError, "the platform's policy refuses the input", _OTHER_INPUT),
-    "1301": Reading(KlingContentRejectedError, "content moderation refuses the input", _OTHER_INPUT),
-    "1302": Reading(KlingRateLimitError, "too many requests", _WAIT),
-    "1303": Reading(KlingRateLimitError, "more parallel tasks than the resource pack allows", _WAIT),
-    "1304": Reading(KlingAccountError, "this machine's IP is not on the account's white list", "have the IP added"),
-    "5000": Reading(KlingServerError, "an internal error", _LOOK_LATER),
-    "5001": Reading(KlingServerError, "the API is under maintenance", _LOOK_LATER),
-    "5002": Reading(KlingServerError, "an internal timeout", _LOOK_LATER),
-    "invalid_request": Reading(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
-    "insufficient_user_quota": Reading(KlingAccountError, "the balance is insufficient", _TOP_UP),
+    "1000": ErrorRule(KlingAuthenticationError, "authentication failed", _CHECK_KEY),
+    "1001": ErrorRule(KlingAuthenticationError, "the Authorization header is empty", _CHECK_KEY),
+    "1002": ErrorRule(KlingAuthenticationError, "the Authorization header is invalid", _CHECK_KEY),
+    "1003": ErrorRule(KlingAuthenticationError, "the token is not valid yet", _SIGN_ANEW),
+    "1004": ErrorRule(KlingAuthenticationError, "the token has expired", _SIGN_ANEW),
+    "1100": ErrorRule(KlingAccountError, "the account is in an abnormal state", "ask the provider's support"),
+    "1101": ErrorRule(KlingAccountError, "the account is in arrears", _TOP_UP),
+    "1102": ErrorRule(KlingAccountError, "the resource pack is used up or has expired", _TOP_UP),
+    "1103": ErrorRule(KlingPermissionError, "the account has no right to this API or model", "ask the provider for it"),
+    "1200": ErrorRule(KlingBadRequestError, "the parameters are invalid", _SEE_MESSAGE),
+    "1201": ErrorRule(KlingBadRequestError, "a parameter is invalid", _SEE_MESSAGE),
+    "1202": ErrorRule(KlingAPIError, "there is no such method", _CHECK_ROUTE),
+    "1203": ErrorRule(KlingBadRequestError, "the resource does not exist", "check model_name and gateway"),
+    "1300": ErrorRule(KlingContentRejectedError, "the platform's policy refuses the input", _OTHER_INPUT),
+    "1301": ErrorRule(KlingContentRejectedError, "content moderation refuses the input", _OTHER_INPUT),
+    "1302": ErrorRule(KlingRateLimitError, "too many requests", _WAIT),
+    "1303": ErrorRule(KlingRateLimitError, "more parallel tasks than the resource pack allows", _WAIT),
+    "1304": ErrorRule(KlingAccountError, "this machine's IP is not on the account's white list", "have the IP added"),
+    "5000": ErrorRule(KlingServerError, "an internal error", TRY_LATER),
+    "5001": ErrorRule(KlingServerError, "the API is under maintenance", TRY_LATER),
+    "5002": ErrorRule(KlingServerError, "an internal timeout", TRY_LATER),
+    "invalid_request": ErrorRule(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
+    "insufficient_user_quota": ErrorRule(KlingAccountError, "the balance is insufficient", _TOP_UP),
 }
 
 # A failed task has no code, only task_status_msg; these words in it are moderation's [C].
 MODERATION_REASONS = ("risk control",)
 
 TASK_NOT_FOUND_CODES = ("task_not_exist", "1203")
-_TASK_NOT_FOUND = Reading(
+_TASK_NOT_FOUND = ErrorRule(
     KlingTaskNotFoundError,
     "there is no such task",
     "use the account and gateway that created it, and note that tasks are deleted after 30 days",
 )
 
 BY_STATUS = {
-    400: Reading(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
-    401: Reading(KlingAuthenticationError, "the key was not accepted", _CHECK_KEY),
-    402: Reading(KlingAccountError, "payment is required", _TOP_UP),
-    403: Reading(KlingPermissionError, "access is forbidden", _CHECK_KEY),
-    404: Reading(KlingAPIError, "there is no such route", _CHECK_ROUTE),
-    405: Reading(KlingAPIError, "the route does not take this method", _CHECK_ROUTE),
-    408: Reading(KlingServerError, "the API gave up waiting for the request", _LOOK_LATER),
-    409: Reading(KlingBadRequestError, "it conflicts with what exists", _SEE_MESSAGE),
-    413: Reading(KlingBadRequestError, "the request is too large", "send smaller images or URLs"),
-    422: Reading(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
-    429: Reading(KlingRateLimitError, "too many requests", _WAIT),
+    400: ErrorRule(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
+    401: ErrorRule(KlingAuthenticationError, "the key was not accepted", _CHECK_KEY),
+    402: ErrorRule(KlingAccountError, "payment is required", _TOP_UP),
+    403: ErrorRule(KlingPermissionError, "access is forbidden", _CHECK_KEY),
+    404: ErrorRule(KlingAPIError, "there is no such route", _CHECK_ROUTE),
+    405: ErrorRule(KlingAPIError, "the route does not take this method", _CHECK_ROUTE),
+    408: ErrorRule(KlingServerError, "the API gave up waiting for the request", TRY_LATER),
+    409: ErrorRule(KlingBadRequestError, "it conflicts with what exists", _SEE_MESSAGE),
+    413: ErrorRule(KlingBadRequestError, "the request is too large", "send smaller images or URLs"),
+    422: ErrorRule(KlingBadRequestError, "the request is invalid", _SEE_MESSAGE),
+    429: ErrorRule(KlingRateLimitError, "too many requests", _WAIT),
 }
-_REDIRECT = Reading(KlingAPIError, "a redirect came instead of an answer", _CHECK_ROUTE)
-_SERVER_ERROR = Reading(KlingServerError, "the API failed", _LOOK_LATER)
-_NOT_JSON = Reading(KlingServerError, "the answer is not JSON but a page of something in between", _LOOK_LATER)
-_UNKNOWN = Reading(KlingAPIError, "an error that is not documented", "ask the provider's support with the request id")
+_REDIRECT = ErrorRule(KlingAPIError, "a redirect came instead of an answer", _CHECK_ROUTE)
+_SERVER_ERROR = ErrorRule(KlingServerError, "the API failed", TRY_LATER)
+_NOT_JSON = ErrorRule(KlingServerError, "the answer is not JSON but a page of a proxy or a firewall", TRY_LATER)
+_UNKNOWN = ErrorRule(KlingAPIError, "an error that is not documented", "ask the provider's support with the request id")
 # HTTP says success and the code says neither success nor a known refusal: a create may have created.
-_NEITHER = Reading(KlingServerError, "neither a success nor an error that is documented", _LOOK_LATER)
-
-# These are raised before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,  # the proxy made no tunnel
-    httpx.UnsupportedProtocol,
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-)
-
-
-def no_answer(error: Exception, base_url: str, kling_task_id: str | None) -> KlingConnectionError:
-    """The exception for a request that was not answered.
-
-    :param error: what httpx or aiohttp raised; one that they do not document proves nothing about the request.
-    :param kling_task_id: the task that was asked for, None for a create.
-    """
-    sent = not isinstance(error, _NEVER_SENT)
-    return KlingConnectionError(
-        f"No answer from Kling at {base_url} ({type(error).__name__}: {_details(error) or 'no details'}); "
-        + ("the request may have arrived." if sent else "the request was not sent."),
-        request_sent=sent,
-        kling_task_id=kling_task_id,
-    )
-
-
-def _details(error: Exception) -> str:
-    """What happened, of errors that are known to quote no secret.
-
-    A LocalProtocolError quotes the header that it refuses, and a ClientResponseError the URL that it asked.
-    """
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"{error.status} {error.message}"
-    if isinstance(error, httpx.LocalProtocolError):
-        return ""
-    return str(error) if isinstance(error, httpx.RequestError | aiohttp.ClientError | OSError) else ""
-
-
-def too_long(status: int, limit: int, kling_task_id: str | None) -> KlingServerError:
-    """The exception for an answer of more bytes than any of the API has."""
-    task = f" for task {kling_task_id}" if kling_task_id else ""
-    return KlingServerError(
-        f"Kling answered{task} with more than {limit} bytes (HTTP {status}); {_LOOK_LATER}.",
-        http_status=status,
-        kling_task_id=kling_task_id,
-    )
+_NEITHER = ErrorRule(KlingServerError, "neither a success nor an error that is documented", TRY_LATER)
 
 
 def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:
-    """The exception for an answer that is not a success.
+    """Make the exception for an answer that is not a success.
 
     :param body: the decoded JSON, None when it was not JSON.
     :param now: epoch seconds, for a ``Retry-After`` that is a date.
     :param kling_task_id: the task that was asked for, None for a create.
     """
     code, message, request_id = _fields(body)
-    reading = _read(response, code, body, of_task=kling_task_id is not None)
+    rule = _rule_of(response, code, body, of_task=kling_task_id is not None)
     status = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
     said = f': "{message}"' if message else ""
     task = f" for task {kling_task_id}" if kling_task_id else ""
     fields: dict[str, Any] = {}
-    if issubclass(reading.error, KlingRateLimitError | KlingServerError):
+    if issubclass(rule.error, KlingRateLimitError | KlingServerError):
         fields["retry_after"] = retry_after_seconds(response, now=now)
-    return reading.error(
-        f"Kling answered{task}: {reading.what} ({status}{said}); {reading.advice}"
+    return rule.error(
+        f"Kling answered{task}: {rule.what} ({status}{said}); {rule.advice}"
         + (f" (request id {request_id})." if request_id else "."),
         http_status=response.status_code,
         code=code or None,
@@ -179,7 +129,7 @@ def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_
 
 
 def _fields(body: Any) -> tuple[str, str, str]:
-    """Code, message and request id of any error shape: native, wrapped, or CometAPI's ``{"error": {...}}``."""
+    """Return code, message and request id of any error shape: native, wrapped, or CometAPI's ``{"error": {...}}``."""
     if not isinstance(body, dict):
         return "", "", ""
     inner = body["error"] if isinstance(body.get("error"), dict) else body
@@ -192,31 +142,32 @@ def _fields(body: Any) -> tuple[str, str, str]:
     )
 
 
-def _read(response: httpx.Response, code: str, body: Any, *, of_task: bool) -> Reading:
+def _rule_of(response: httpx.Response, code: str, body: Any, *, of_task: bool) -> ErrorRule:
     if of_task and code in TASK_NOT_FOUND_CODES:
         return _TASK_NOT_FOUND
     if code in BY_CODE:
         return BY_CODE[code]
-    reading = _read_status(response.status_code, is_json=isinstance(body, dict))
-    return _passing(reading) if of_task and not _is_of_the_api(response, body) else reading
+    rule = _rule_of_status(response.status_code, is_json=isinstance(body, dict))
+    return _passing(rule) if of_task and not _is_of_the_api(response, body) else rule
 
 
 def _is_of_the_api(response: httpx.Response, body: Any) -> bool:
-    """Whether the API itself answered: in JSON, or refusing the key without a word, which a login page does not do."""
+    """Tell whether the API itself answered: in JSON, or refusing the key without a page."""
     status = response.status_code
-    if 300 <= status < 400 or status in (425, 499):  # elsewhere, too early, hung up: who says so is in between
+    if 300 <= status < 400 or status in (425, 499):  # elsewhere, too early, hung up: a proxy says so
         return False
+    # A login page or a firewall answers in HTML; an API that refuses the key may say nothing at all.
     return isinstance(body, dict) or (status in (401, 403) and "html" not in response.headers.get("Content-Type", ""))
 
 
-def _passing(reading: Reading) -> Reading:
-    """The same of a query that something in between answered: a page that goes by must not end the wait for a task."""
-    if issubclass(reading.error, KlingRateLimitError | KlingServerError):
-        return reading
-    return Reading(KlingServerError, reading.what, f"try again later, and if it stays so {reading.advice}")
+def _passing(rule: ErrorRule) -> ErrorRule:
+    """Make it retryable: a page that a proxy shows for a while must not end the wait for a task."""
+    if issubclass(rule.error, KlingRateLimitError | KlingServerError):
+        return rule
+    return ErrorRule(KlingServerError, rule.what, f"try again later, and if it stays so {rule.advice}")
 
 
-def _read_status(status: int, *, is_json: bool) -> Reading:
+def _rule_of_status(status: int, *, is_json: bool) -> ErrorRule:
     if 300 <= status < 400:
         return _REDIRECT
     if not is_json and status not in (401, 404, 405, 413, 429):
@@ -227,7 +178,7 @@ def _read_status(status: int, *, is_json: bool) -> Reading:
 
 
 def task_failure(task: KlingTask) -> KlingTaskFailed:
-    """The exception for a task that ended as ``failed``, with the provider's reason."""
+    """Make the exception for a task that ended as ``failed``, with the provider's reason."""
     reason = task.status_message
     moderated = any(words in reason.lower() for words in MODERATION_REASONS)
     advice = _OTHER_INPUT if moderated else "correct the input if the reason names it, else generate again"
@@ -241,7 +192,7 @@ def task_failure(task: KlingTask) -> KlingTaskFailed:
 
 
 def retry_after_seconds(response: httpx.Response, *, now: float) -> float | None:
-    """``Retry-After`` as seconds from now: a number of seconds or an HTTP date; None when absent or unreadable."""
+    """Return ``Retry-After`` in seconds from now, from a number or an HTTP date; None when absent or unreadable."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)

@@ -1,4 +1,4 @@
-"""What of a URL may be shown: logs, errors, manifests and lineage get this form and no other."""
+"""Removes what may be a secret from a URL: logs, errors, manifests and lineage get this form and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can never be a reference image. A DAG file that is parsed asks this: no I/O, and no slow import."""
+"""Refuses what can never be a reference image, without I/O or a slow import: for the time a DAG file is parsed."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ def check_reference_literal(reference: object, *, name: str) -> None:
 
 
 def refuse(name: str, text: str) -> NoReturn:
-    """Raise the error that names the image."""
+    """Raise the error that names the image.
+
+    :raises KlingInputError: always.
+    """
     raise KlingInputError(f"{name} {text}.")
 
 
 def scheme_of(reference: str) -> str:
-    """Scheme of a URL in small letters, ``data`` for a ``data:`` URL, blank for a path or base64."""
+    """Return the scheme of a URL in small letters, ``data`` for a ``data:`` URL, blank for a path or base64."""
     if reference[:5].lower() == "data:":
         return "data"
     match = _SCHEME.match(reference)

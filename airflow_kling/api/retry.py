@@ -1,4 +1,4 @@
-"""What may be repeated and when: pure functions over errors; the clock and the random numbers are passed in."""
+"""Decides which calls may be repeated, and when: pure functions over errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAINTENANCE = "5001"
 
 
 def nothing_was_created(error: KlingError) -> bool:
-    """Whether it is certain that a create that ended with this error created, and so billed, nothing.
+    """Tell whether it is certain that a create that ended with this error created, and so billed, nothing.
 
     Certain where the request never left this machine, and where the API refused it in so many words. A 5xx, a lost
     connection or an answer that is not the API's own proves nothing; maintenance (5001) is a refusal.
@@ -43,7 +43,7 @@ def with_money(error: KlingError) -> KlingError:
 def delay_after_refusal(
     error: KlingError, refusals: int, *, now: float, deadline: float, random_fraction: float
 ) -> float | None:
-    """Seconds before a submission that Kling refused for now may be sent again, None for every other error.
+    """Return the seconds before a submission that Kling refused for now may be sent again; None for other errors.
 
     For now means: too many requests or parallel tasks, or maintenance. Nothing was created.
 
@@ -57,7 +57,7 @@ def delay_after_refusal(
 
 
 def backoff(error: KlingError, attempt: int, *, random_fraction: float) -> float:
-    """Seconds before the next try: exponential, half of it jitter, at least what ``Retry-After`` asks, capped.
+    """Return the seconds before the next try: exponential, half of it jitter, at least ``Retry-After``, capped.
 
     :param attempt: tries made so far, from 1.
     :param random_fraction: a random number in [0, 1).
@@ -70,7 +70,7 @@ def backoff(error: KlingError, attempt: int, *, random_fraction: float) -> float
 def delay_before_repeat(
     error: KlingError, attempt: int, *, creates: bool, now: float, deadline: float, random_fraction: float
 ) -> float | None:
-    """Seconds to sleep before the same call may be sent again, None when it may not or no time is left.
+    """Return the seconds before the same call may be sent again; None when it may not, or no time is left.
 
     :param creates: the call is the paid one: repeated only when it never reached the API.
     :param now: seconds on the clock of ``deadline``.

@@ -1,116 +1,160 @@
-"""What the two clients share: which calls there are, how large an answer may be, and what an error means."""
+"""Sends a request over HTTP and reads the answer to its end, within limits of size and time: what workers use.
+
+An answer is read in pieces, so that one without an end costs neither memory nor time.
+"""
 
 from __future__ import annotations
 
-import random
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from contextlib import closing
+from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from airflow_kling.api import protocol
-from airflow_kling.api.gateways import DEFAULT_GATEWAY, Gateway
-from airflow_kling.api.retry import delay_before_repeat, with_money
-from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
-from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.api.auth import KlingAuth
+from airflow_kling.api.error_table import TRY_LATER
+from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingServerError
 
-TASK_SIZE = 2**20  # bytes, decoded, of an answer about one task, which has ~1 kB
-PAGE_SIZE = 2**24  # bytes, decoded, of a page of the list, which has ~400 kB
+DEFAULT_TIMEOUT = 60.0  # seconds to connect, and between two pieces of an answer
+WHOLE_ANSWER = 120.0  # seconds: one that trickles in must not hold a slot of the event loop, or a worker, for ever
+CONNECTIONS = 50  # more than are ever asked for at once
+KEEPALIVE = 90.0  # seconds; polls lie further apart than httpx's 5 s, and a new handshake costs more than a socket
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """One call: what to send, how to read the answer, and whether it costs money."""
-
-    request: httpx.Request
-    read: Callable[..., T]
-    kling_task_id: str | None = None
-    creates: bool = False
-    limit: int = TASK_SIZE
+# These are raised before a byte of the request can have reached the API (a failed TLS handshake is a ConnectError).
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,  # the proxy made no tunnel
+    httpx.UnsupportedProtocol,
+)
 
 
 class Answer(NamedTuple):
-    """One answer, read to its end."""
+    """One answer, read to its end and decoded."""
 
     status: int
     headers: Iterable[tuple[bytes, bytes]]
     content: bytes
 
     def as_response(self) -> httpx.Response:
-        """It as :mod:`wire` reads it."""
+        """Return it as :mod:`airflow_kling.api.protocol` reads it."""
         headers = [(name, value) for name, value in self.headers if name.lower() != b"content-encoding"]
         return httpx.Response(self.status, headers=headers, content=self.content)
 
 
-class Calls:
-    """The gateway, which calls there are, and what an error means for the next try."""
+class Transport:
+    """Sends signed requests, blocking.
+
+    :param base_url: scheme and host, for errors.
+    :param timeout: seconds to connect, and between two pieces of an answer.
+    :param ssl_context: shared by many clients it saves ~50 ms of CPU each.
+    :param clock: epoch seconds.
+    """
 
     def __init__(
         self,
+        auth: KlingAuth,
+        base_url: str,
         *,
-        gateway: Gateway = DEFAULT_GATEWAY,
-        base_url: str | None = None,
-        clock: Callable[[], float] = time.time,
-        random_fraction: Callable[[], float] = random.random,
+        timeout: float,
+        ssl_context: ssl.SSLContext | None,
+        clock: Callable[[], float],
     ) -> None:
-        self.gateway = gateway
-        self.base_url = (base_url or gateway.base_url).rstrip("/")
+        self._auth = auth
+        self._base_url = base_url
+        self._timeout = timeout
         self._clock = clock
-        self._random_fraction = random_fraction
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.gateway.name} {self.base_url}>"
-
-    def _create(self, request: MultiImageToImageRequest) -> Call[KlingTask]:
-        sent = protocol.create_request(self.gateway, self.base_url, request.for_gateway(self.gateway))
-        return Call(sent, protocol.read_task, creates=True)
-
-    def _get(self, kling_task_id: str) -> Call[KlingTask]:
-        kling_task_id = self._checked(kling_task_id)
-        sent = protocol.query_request(self.gateway, self.base_url, kling_task_id)
-        return Call(sent, partial(protocol.read_task, kling_task_id=kling_task_id), kling_task_id)
-
-    @staticmethod
-    def _checked(kling_task_id: str) -> str:
-        if isinstance(kling_task_id, int):  # a native template renders an id of digits to a number
-            return str(kling_task_id)
-        if not isinstance(kling_task_id, str) or not kling_task_id.strip(". "):
-            raise KlingInputError(
-                f"kling_task_id is {kling_task_id!r}, which is not a Kling task id; nothing was asked."
-            )
-        return kling_task_id
-
-    def _list(self, page: int, page_size: int, read: Callable[..., T]) -> Call[T]:
-        sent = protocol.list_request(self.gateway, self.base_url, page=page, page_size=page_size)
-        return Call(sent, read, limit=PAGE_SIZE)
-
-    def _read(self, call: Call[T], answer: Answer) -> T:
-        return call.read(answer.as_response(), now=self._clock())
-
-    def _delay(self, call: Call[T], error: KlingError, attempt: int, deadline: float) -> float:
-        """Seconds before the next try; raises the error where there is none."""
-        delay = delay_before_repeat(
-            error,
-            attempt,
-            creates=call.creates,
-            now=self._clock(),
-            deadline=deadline,
-            random_fraction=self._random_fraction(),
+        self._http = httpx.Client(
+            timeout=timeout,
+            verify=ssl_context or httpx.create_ssl_context(),
+            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE),
         )
-        if delay is None:
-            raise (with_money(error) if call.creates else error) from None
-        return delay
+
+    def send(self, request: httpx.Request, *, limit: int, kling_task_id: str | None, deadline: float) -> Answer:
+        """Send a request; once more with a new token where the API calls the old one out of time.
+
+        :param limit: bytes, decoded, that the answer may have.
+        :param kling_task_id: the task that is asked for, None for a create; for errors.
+        :param deadline: epoch seconds.
+        :raises KlingConnectionError: no complete answer came.
+        :raises KlingServerError: the answer is over the limit.
+        """
+        answer = self._send(request, limit, kling_task_id, deadline)
+        if self._auth.renewed_after(answer.status, answer.content):
+            answer = self._send(request, limit, kling_task_id, deadline)
+        return answer
+
+    def _send(self, request: httpx.Request, limit: int, kling_task_id: str | None, deadline: float) -> Answer:
+        request.headers["Authorization"] = self._auth.authorization()
+        try:
+            with closing(self._http.send(request, stream=True)) as answer:
+                content = self._content(answer, limit, kling_task_id, deadline)
+                return Answer(answer.status_code, answer.headers.raw, content)
+        except KlingError:
+            raise
+        except Exception as error:  # also what httpx lets through as it came, such as a Location that is no ASCII
+            sent = not isinstance(error, _NEVER_SENT)
+            raise no_answer(self._base_url, error, _details(error), sent=sent, kling_task_id=kling_task_id) from None
+
+    def _content(self, answer: httpx.Response, limit: int, kling_task_id: str | None, deadline: float) -> bytes:
+        """Read the whole of an answer until the deadline; a try has its timeout in any case."""
+        end = time.monotonic() + max(self._timeout, min(WHOLE_ANSWER, deadline - self._clock()))
+        content = bytearray()
+        for piece in answer.iter_bytes():
+            if len(content) + len(piece) > limit:
+                raise too_long(answer.status_code, limit, kling_task_id)
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("the answer trickles in")
+            content += piece
+        return bytes(content)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+def _details(error: Exception) -> str:
+    """Say what happened, for errors that quote no secret: a LocalProtocolError quotes the header that it refuses."""
+    if isinstance(error, httpx.LocalProtocolError):
+        return ""
+    return str(error) if isinstance(error, httpx.RequestError | OSError) else ""
+
+
+def no_answer(
+    base_url: str, error: Exception, details: str, *, sent: bool, kling_task_id: str | None
+) -> KlingConnectionError:
+    """Make the exception for a request that was not answered.
+
+    :param error: what the HTTP library raised; one that it does not document proves nothing about the request.
+    :param details: its text, where it is known to quote no secret.
+    :param sent: whether the API may have seen the request.
+    :param kling_task_id: the task that was asked for, None for a create.
+    """
+    return KlingConnectionError(
+        f"No answer from Kling at {base_url} ({type(error).__name__}: {details or 'no details'}); "
+        + ("the request may have arrived." if sent else "the request was not sent."),
+        request_sent=sent,
+        kling_task_id=kling_task_id,
+    )
+
+
+def too_long(status: int, limit: int, kling_task_id: str | None) -> KlingServerError:
+    """Make the exception for an answer of more bytes than any of the API has."""
+    task = f" for task {kling_task_id}" if kling_task_id else ""
+    return KlingServerError(
+        f"Kling answered{task} with more than {limit} bytes (HTTP {status}); {TRY_LATER}.",
+        http_status=status,
+        kling_task_id=kling_task_id,
+    )
 
 
 def proxy_for(base_url: str) -> tuple[str | None, dict[str, str]]:
-    """The proxy that the environment names for a host, as httpx would find it, and the header that opens it.
+    """Find the proxy that the environment names for a host, as httpx would, and the header that opens it.
 
     They are apart because aiohttp's errors quote the URL.
     """

@@ -1,20 +1,24 @@
-"""An Airflow connection becomes a client: the only place that reads connections."""
+"""Turns an Airflow connection into a client: the only place that reads connections of Kling."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+
+from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from airflow_kling.api.client import AsyncKlingClient, KlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
+    from airflow_kling.api.client import KlingClient
     from airflow_kling.api.connection import Settings
-    from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.tasks import KlingTask
 
 # Looked up by test_connection: no task has this id, so "not found" proves that host, route and key are right.
 _NO_SUCH_TASK = "airflow-connection-test"
@@ -46,6 +50,7 @@ class KlingHook(BaseHook):
     def __init__(self, kling_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kling_conn_id = kling_conn_id
+        self._settings: Settings | None = None
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -76,20 +81,25 @@ class KlingHook(BaseHook):
         behaviour = _connection_type()["ui-field-behaviour"]
         return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
-        """The connection's checked fields; looked up once. :raises KlingInputError: a field is wrong."""
-        connection = self.get_connection(self.kling_conn_id)
-        return self._parse(connection, connection.extra_dejson)
+        """The connection's checked fields; looked up once.
+
+        :raises KlingInputError: a field is wrong.
+        """
+        if self._settings is None:
+            connection = self.get_connection(self.kling_conn_id)
+            self._settings = self._parse(connection, connection.extra_dejson)
+        return self._settings
 
     async def aget_settings(self) -> Settings:
-        """:attr:`settings` without blocking the event loop; a lookup costs the supervisor ~15 ms, so it is kept."""
+        """Return :attr:`settings` without blocking the event loop; a lookup costs the supervisor ~15 ms."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        if "settings" not in vars(self):
+        if self._settings is None:
             connection = await get_async_connection(self.kling_conn_id)
-            vars(self)["settings"] = self._parse(connection, await get_async_extra_dejson(connection))
-        return self.settings
+            self._settings = self._parse(connection, await get_async_extra_dejson(connection))
+        return self._settings
 
     def _parse(self, connection: Any, extra: Mapping[str, Any]) -> Settings:
         from airflow_kling.api.connection import Settings
@@ -121,7 +131,7 @@ class KlingHook(BaseHook):
 
         :raises KlingInputError: the connection is not usable.
         """
-        from airflow_kling.api.client import AsyncKlingClient
+        from airflow_kling.api.async_client import AsyncKlingClient
 
         settings = await self.aget_settings()
         # In threads: the one blocks for ~50 ms, the other talks to Airflow's supervisor in a way that a loop may not.
@@ -130,28 +140,30 @@ class KlingHook(BaseHook):
         # Tokens are not masked here: no message of this client holds one, and a triggerer lives through thousands.
         return AsyncKlingClient(settings.auth(), ssl_context=context, **settings.client_options())
 
-    def submit(self, request: MultiImageToImageRequest | Mapping[str, Any]) -> KlingTask:
+    def submit(self, request: KlingRequest | Mapping[str, Any], *, route: str = DEFAULT_ROUTE) -> KlingTask:
         """Submit a generation: the one call that costs money, sent again only where it never reached the API.
 
         :param request: the request, or its fields; references are URLs or raw base64.
+        :param route: name of the route that it is for.
         :raises KlingInputError: the request breaks a limit of the API; nothing was sent.
         :raises KlingAPIError: the API refused it, or failed.
         :raises KlingConnectionError: no answer came; ``request_sent`` says whether a generation may exist.
         """
-        from airflow_kling.api.tasks import MultiImageToImageRequest
+        from airflow_kling.api.fields import KlingRequest
 
-        if not isinstance(request, MultiImageToImageRequest):
-            request = MultiImageToImageRequest.parse(request)
+        if not isinstance(request, KlingRequest):
+            request = find_route(route).request.parse(request)
         with self.get_conn() as client:
-            return client.create(request)
+            return client.create(request, route=route)
 
-    def get_task(self, kling_task_id: str) -> KlingTask:
-        """One task, whatever its status; free, so repeated on transient errors.
+    def get_task(self, kling_task_id: str, *, route: str = DEFAULT_ROUTE) -> KlingTask:
+        """Ask for one task, whatever its status; free, so repeated on transient errors.
 
+        :param route: name of the route that made it.
         :raises KlingTaskNotFoundError: unknown, older than 30 days, or another account's.
         """
         with self.get_conn() as client:
-            return client.get(kling_task_id)
+            return client.get(kling_task_id, route=route)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for a task that cannot exist, which is free: "not found" proves that host, route and key are right."""

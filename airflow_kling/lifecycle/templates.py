@@ -1,39 +1,24 @@
-"""From an operator's fields to a request: what is templated waits for the run, what is literal is checked at once."""
+"""Checks, while a DAG file is parsed, what is literal; what is templated waits for the run."""
 
 from __future__ import annotations
 
-import ast
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
+from airflow_kling.api.reference_checks import check_reference_literal
 from airflow_kling.exceptions import KlingInputError
 
 if TYPE_CHECKING:
-    from airflow_kling.api.tasks import MultiImageToImageRequest
+    from airflow_kling.api.route import Route
 
-FIELDS = (
-    "subject_images",
-    "prompt",
-    "model_name",
-    "scene_image",
-    "style_image",
-    "n",
-    "aspect_ratio",
-    "negative_prompt",
-    "watermark_info",
-    "callback_url",
-    "external_task_id",
-)
-SINGLE_IMAGES = ("scene_image", "style_image")
 _JINJA = ("{{", "{%", "{#")
 _LITERAL = (str, bytes, int, float, PathLike, type(None))
 
 
 def is_literal(value: Any) -> bool:
-    """Whether a field holds what it will hold at run time: no template, no XCom or parameter to be resolved."""
+    """Tell whether a field holds what it will hold at run time: no template, no XCom or parameter to be resolved."""
     if isinstance(value, str):
         return not any(mark in value for mark in _JINJA)
     if isinstance(value, list | tuple):
@@ -43,88 +28,63 @@ def is_literal(value: Any) -> bool:
     return isinstance(value, _LITERAL)
 
 
-def check_literals(fields: Mapping[str, Any]) -> None:
-    """Check what can be checked while a DAG file is parsed: no I/O, no connection.
+def check_literals(route: Route, fields: Mapping[str, Any]) -> None:
+    """Check the fields of a request as far as they are known: no I/O, no connection.
 
     :raises KlingInputError: a literal breaks a limit that every gateway has.
     """
-    from airflow_kling.api.limits import plainly_valid
-    from airflow_kling.api.reference_checks import check_reference_literal
-
-    checked: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name == "subject_images" and isinstance(value, list | tuple):
-            for position, reference in enumerate(value):
-                if is_literal(reference):
-                    check_reference_literal(reference, name=f"{name}[{position}]")
-            checked[name] = ["an image"] * len(value)
-        elif name in SINGLE_IMAGES:
-            if value and is_literal(value):
-                check_reference_literal(value, name=name)
-        elif name == "subject_images":
-            if is_literal(value):
-                checked[name] = ["an image"] * len(as_list(value))
-        elif value is not None and is_literal(value):
-            checked[name] = value
-    if not plainly_valid(checked):
-        from airflow_kling.api.tasks import MultiImageToImageRequest
-
-        MultiImageToImageRequest.check_literals(checked)
+    checked = {name: value for name, value in fields.items() if name not in route.media and value is not None}
+    literals = {name: value for name, value in checked.items() if is_literal(value)}
+    for name in route.media:
+        if name in fields:
+            literals |= _check_media(route, name, fields[name])
+    route.request.check_literals(literals)
 
 
-def build_request(
-    fields: Mapping[str, Any], *, open_file: Callable[[str], BinaryIO]
-) -> tuple[MultiImageToImageRequest, list[dict[str, Any]]]:
-    """The request and the descriptions of its reference images, from rendered fields.
+def _check_media(route: Route, name: str, value: Any) -> dict[str, Any]:
+    """Check the references of one field; return placeholders for them, by which their number is checked."""
+    from airflow_kling.api.request import PLACEHOLDER, as_list
 
-    :param open_file: opens an object storage URL.
-    :raises KlingInputError: a limit is broken or an image cannot be read.
+    if route.media[name].list_of is None:
+        if value and is_literal(value):
+            check_reference_literal(value, name=name)
+        return {}
+    if not isinstance(value, list | tuple):
+        return {name: [PLACEHOLDER] * len(as_list(route, name, value))} if is_literal(value) else {}
+    for position, reference in enumerate(value):
+        if is_literal(reference):
+            check_reference_literal(reference, name=f"{name}[{position}]")
+    return {name: [PLACEHOLDER] * len(value)}
+
+
+def check_destination_literal(destination: Any, extra_args: Any = None) -> None:
+    """Check a destination that is known by now; a template, an XCom or a parameter waits for the run.
+
+    :param extra_args: upload arguments, which only some destinations take.
+    :raises KlingInputError: the destination cannot be one.
     """
-    from airflow_kling.api.reference_images import load_reference
-    from airflow_kling.api.tasks import MultiImageToImageRequest
+    if is_literal(destination):
+        from airflow_kling.storage.open import check_destination
 
-    given: dict[str, Any] = dict(fields)
-    subjects = as_list(fields["subject_images"])
-    # The limits that cost nothing first, so that no image is read for a request that is refused anyway.
-    MultiImageToImageRequest.parse(
-        {**given, "subject_images": ["an image"] * len(subjects), **dict.fromkeys(SINGLE_IMAGES)}
-    )
-    loaded = [load_reference(s, name=f"subject_images[{i}]", open_file=open_file) for i, s in enumerate(subjects)]
-    given["subject_images"] = [reference.wire for reference in loaded]
-    for name in SINGLE_IMAGES:
-        value = given[name]
-        if value is None or (isinstance(value, str) and not value.strip()):
-            given[name] = None
-            continue
-        loaded.append(load_reference(value, name=name, open_file=open_file))
-        given[name] = loaded[-1].wire
-    return MultiImageToImageRequest.parse(given), [reference.description for reference in loaded]
+        check_destination(destination, extra_args if is_literal(extra_args) else None)
 
 
-def from_text(value: Any) -> Any:
-    """The list or dict that a template has rendered to its text; every other value as it is."""
-    if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
-        for read in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError):
-                return read(value.strip())
+def one_of(name: str, value: Any, *choices: str) -> Any:
+    """Return the value of an option.
+
+    :raises KlingInputError: it is none of the choices.
+    """
+    if value not in choices:
+        raise KlingInputError(f"{name} is {value!r}, must be one of {', '.join(choices)}.")
     return value
 
 
-def as_list(value: Any) -> list[Any]:
-    """``subject_images`` as a list; a template renders a list to its text, ``"['a', 'b']"`` or JSON."""
-    value = from_text(value)
-    if isinstance(value, list | tuple):
-        return list(value)
-    kind = "a single text" if isinstance(value, str) else f"a {type(value).__name__}"
-    raise KlingInputError(f"subject_images is {kind}, it must be a list of 1 to 4 images; nothing was submitted.")
+def seconds(value: timedelta | float, name: str) -> float:
+    """Return a duration in seconds.
 
-
-def describe(request: MultiImageToImageRequest, references: list[dict[str, Any]], *, gateway: str) -> dict[str, Any]:
-    """What was asked, for XCom and manifest: no payload, no secret."""
-    asked = request.model_dump(exclude={"subject_images", "scene_image", "style_image", "callback_url"})
-    return {**asked, "gateway": gateway, "references": references}
-
-
-def xcom_key(kling_task_id: str) -> str:
-    """The XCom key of what was asked: one per generation, so that the archive task finds it whatever the mapping."""
-    return f"kling_request_{kling_task_id}"
+    :raises KlingInputError: it is negative.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if number < 0:
+        raise KlingInputError(f"{name} is {number:g}, it must be at least 0 seconds.")
+    return number

@@ -10,10 +10,10 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
-from airflow_kling.reporting import lineage, links, metrics
+from airflow_kling.operators.base import KlingGenerationOperator
+from airflow_kling.reporting import lineage, links, metrics, xcom
 from airflow_kling.reporting.assets import emit_asset_events
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         self._task: Any = None
         self._request: dict[str, Any] = {}
         self._summary: dict[str, Any] = {}
-        destinations.check_literal(destination, s3_extra_args)
+        templates.check_destination_literal(destination, s3_extra_args)
         self.destination = destination
         self.kling_conn_id = kling_conn_id
         self.aws_conn_id = aws_conn_id
@@ -132,26 +132,30 @@ class KlingArchiveImagesOperator(BaseOperator):
         """
         super()._do_render_template_fields(parent, *args, **kwargs)
         if parent is self:
-            self._task = templates.from_text(self.task)
+            from airflow_kling.api.request import from_text
+
+            self._task = from_text(self.task)
             self.task = _without_signatures(self._task)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """References and archived images; after a failure, OpenLineage asks here too, and there are no outputs."""
-        from airflow_kling.api.tasks import billed_units
+        from airflow_kling.api.tasks import KlingTask
         from airflow_kling.reporting.openlineage import operator_lineage
 
         task = self._given
         return operator_lineage(
             kling_task_id=self._kling_task_id,
             asked=self._request,
-            units=billed_units(task.get("unit_deduction")) if isinstance(task, Mapping) else None,
+            units=KlingTask.from_xcom(task).billed_units if isinstance(task, Mapping) else None,
             inputs=lineage.addresses(self._request.get("references") or ()),
             outputs=lineage.archived(self._summary) if self._summary else (),
         )
 
     @property
     def _given(self) -> Any:
-        return self._task or templates.from_text(self.task)
+        from airflow_kling.api.request import from_text
+
+        return self._task or from_text(self.task)
 
     @property
     def _kling_task_id(self) -> str | None:
@@ -177,12 +181,12 @@ class KlingArchiveImagesOperator(BaseOperator):
         self, context: Context, summary: Mapping[str, Any], task: Mapping[str, Any], asked: Mapping[str, Any]
     ) -> None:
         """Leave in XCom what the gallery shows, under a key by which a database finds it."""
-        from airflow_kling.reporting import xcom
+        from airflow_kling.api.tasks import KlingTask
 
         if ti := context.get("ti"):
             conn_id = xcom.connection(self.destination, self.aws_conn_id)
-            described = xcom.describe(summary, task=task, asked=asked, conn_id=conn_id)
-            ti.xcom_push(key=xcom.xcom_key(summary["kling_task_id"]), value=described)
+            described = xcom.describe_archive(summary, task=KlingTask.from_xcom(task), asked=asked, conn_id=conn_id)
+            ti.xcom_push(key=xcom.archive_key(summary["kling_task_id"]), value=described)
 
     def _finished_task(self) -> Mapping[str, Any]:
         task = self._given
@@ -215,9 +219,9 @@ class KlingArchiveImagesOperator(BaseOperator):
         submitters = [
             upstream.task_id
             for upstream in self.get_flat_relatives(upstream=True)
-            if issubclass(getattr(upstream, "operator_class", type(upstream)), KlingMultiImageToImageOperator)
+            if issubclass(getattr(upstream, "operator_class", type(upstream)), KlingGenerationOperator)
         ]
-        found = ti.xcom_pull(task_ids=submitters, key=templates.xcom_key(kling_task_id)) if submitters else ()
+        found = ti.xcom_pull(task_ids=submitters, key=xcom.request_key(kling_task_id)) if submitters else ()
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
 
 

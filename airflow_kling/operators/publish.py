@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_kling.exceptions import KlingInputError
-from airflow_kling.lifecycle import destinations, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.reporting import lineage
 from airflow_kling.reporting.assets import emit_asset_events
@@ -58,7 +58,7 @@ class KlingPublishImagesOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.review = review
-        destinations.check_literal(destination, s3_extra_args)
+        templates.check_destination_literal(destination, s3_extra_args)
         self.destination = destination
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
@@ -83,9 +83,10 @@ class KlingPublishImagesOperator(BaseOperator):
         return summary
 
     def _verdict(self) -> tuple[str, Verdict]:
+        from airflow_kling.api.request import from_text
         from airflow_kling.archive.review import Verdict
 
-        review = templates.from_text(self.review)
+        review = from_text(self.review)
         if not isinstance(review, Mapping) or not {"manifest", "approved", "by", "at"} <= review.keys():
             raise KlingInputError(
                 f"review is a {type(review).__name__}, it must be what KlingReviewImagesOperator returns: manifest, "

@@ -13,7 +13,7 @@ from airflow_kling.api.listing import LAST_PAGE, PAGE_SIZE, is_last_page
 from airflow_kling.exceptions import KlingConnectionError, KlingError
 
 if TYPE_CHECKING:
-    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
     from airflow_kling.api.tasks import TaskStatus
     from airflow_kling.polling.session import Session
 

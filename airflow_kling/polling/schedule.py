@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.exceptions import KlingError
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -84,11 +83,3 @@ def next_poll(*, now: float, since: float, deadline: float, poke_interval: float
     """When to poll again, in epoch seconds; never past the deadline."""
     jitter = 1 + JITTER * (2 * random_fraction - 1)
     return max(now, min(deadline, now + interval(now - since, poke_interval) * jitter))
-
-
-def seconds(value: timedelta | float, name: str) -> float:
-    """A duration as seconds. :raises KlingInputError: it is negative."""
-    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if number < 0:
-        raise KlingInputError(f"{name} is {number:g}, it must be at least 0 seconds.")
-    return number

@@ -14,7 +14,7 @@ from airflow_kling.polling.rate_limit import RateLimiter
 from airflow_kling.reporting import metrics
 
 if TYPE_CHECKING:
-    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
     from airflow_kling.api.gateways import Gateway
 
     Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]

@@ -71,14 +71,12 @@ def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in
         says nothing of what waiting costs.
     :param now: epoch seconds.
     """
-    from airflow_kling.api.tasks import billed_units
-
     emit = partial(_emit, tags=tags, in_triggerer=in_triggerer)
     if task.created_at and task.updated_at:
         emit("timing", "kling.generation.duration", task.updated_at - task.created_at)
     if task.updated_at and since is not None and (ended := task.updated_at.timestamp()) >= since:
         emit("timing", "kling.wait.overhead", timedelta(seconds=max(0.0, now - ended)))
-    if units := billed_units(task.unit_deduction):
+    if units := task.billed_units:
         emit("incr", "kling.units", int(units) if units.is_integer() else units)
 
 

@@ -57,7 +57,7 @@ def operator_lineage(
 ) -> OperatorLineage[Dataset, RunFacet]:
     """Inputs, outputs and the ``kling`` facet.
 
-    :param asked: as :func:`airflow_kling.lifecycle.templates.describe` says; empty where it is not known.
+    :param asked: as :func:`airflow_kling.reporting.xcom.describe_request` says; empty where it is not known.
     :param units: billed, None where the generation is not known to have ended.
     :param inputs: URIs, see :mod:`airflow_kling.reporting.lineage`.
     :param outputs: likewise.

@@ -1,16 +1,32 @@
-"""What the archive task leaves in XCom about a generation, complete in itself: the gallery's index."""
+"""Describes a generation in XCom: what was asked (the request record), and what was archived (the gallery's index)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_TASK = ("status", "created_at", "updated_at")
+if TYPE_CHECKING:
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.route import Route
+    from airflow_kling.api.tasks import KlingTask
 
 
-def xcom_key(kling_task_id: str) -> str:
-    """The XCom key of an archived generation; XCom's ``key`` column has an index."""
+def request_key(kling_task_id: str) -> str:
+    """Return the XCom key of a request record: one for each generation, so that the archive task finds it."""
+    return f"kling_request_{kling_task_id}"
+
+
+def archive_key(kling_task_id: str) -> str:
+    """Return the XCom key of an archived generation; XCom's ``key`` column has an index."""
     return f"kling_archive_{kling_task_id}"
+
+
+def describe_request(
+    route: Route, request: KlingRequest, references: list[dict[str, Any]], *, gateway_name: str
+) -> dict[str, Any]:
+    """Make the request record: what was asked, for XCom and manifest, without payload and secret."""
+    asked = request.model_dump(include=set(route.recorded_fields))
+    return {**asked, "route": route.name, "gateway": gateway_name, "references": references}
 
 
 def connection(destination: str, aws_conn_id: str | None) -> str | None:
@@ -20,24 +36,24 @@ def connection(destination: str, aws_conn_id: str | None) -> str | None:
     return named or (aws_conn_id if scheme == "s3" else None)
 
 
-def describe(
-    summary: Mapping[str, Any], *, task: Mapping[str, Any], asked: Mapping[str, Any], conn_id: str | None
+def describe_archive(
+    summary: Mapping[str, Any], *, task: KlingTask, asked: Mapping[str, Any], conn_id: str | None
 ) -> dict[str, Any]:
-    """What was asked, what came back, and which bytes lie where; some 2 kB for two images.
+    """Describe what was asked, what came back, and which bytes lie where; some 2 kB for two images.
 
     :param summary: what the archive task returns: ``manifest``, ``kling_task_id``, ``images``.
     :param task: the finished task.
-    :param asked: what the submitting task left in XCom; empty when it is elsewhere.
+    :param asked: the request record; empty when the submitting task is elsewhere.
     :param conn_id: the Airflow connection that reaches the manifest, see :func:`connection`.
     :return: beside the above ``units`` and ``image_count`` as numbers, which a database can add up.
     """
-    from airflow_kling.api.tasks import billed_units
-
+    times = {"created_at": task.created_at, "updated_at": task.updated_at}
     return {
         "kling_task_id": summary["kling_task_id"],
+        "route": task.route,
         "asked": dict(asked),
-        "task": {name: task[name] for name in _TASK if task.get(name) is not None},
-        "units": billed_units(task.get("unit_deduction")),
+        "task": {"status": task.status, **{name: at.isoformat() for name, at in times.items() if at}},
+        "units": task.billed_units,
         "image_count": len(summary["images"]),
         "manifest": summary["manifest"],
         "conn_id": conn_id,

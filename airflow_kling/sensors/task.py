@@ -78,6 +78,11 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         if start_from_trigger:
             self._start_from_trigger()
 
+    @property
+    def route_name(self) -> str:
+        """Name of the route; a template may render to nothing, for an id that was stored without one."""
+        return self.route or DEFAULT_ROUTE
+
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
 
@@ -128,10 +133,9 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """The generation and its units; after a failure, OpenLineage asks here too."""
-        from airflow_kling.api.tasks import billed_units
         from airflow_kling.reporting.openlineage import operator_lineage
 
-        units = billed_units(self._finished.unit_deduction) if self._finished else None
+        units = self._finished.billed_units if self._finished else None
         return operator_lineage(kling_task_id=self._waiting_for, asked={}, units=units)
 
     @contextmanager

@@ -21,7 +21,8 @@ from airflow_kling.submission.record import INTENDED, REFUSED, SUBMITTED, Record
 
 if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
-    from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.tasks import KlingTask
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Submission:
     """
 
     client: KlingClient
-    request: MultiImageToImageRequest
+    request: KlingRequest
     identity: Identity | None
     records: RecordStore
     fingerprint: str
@@ -96,7 +97,7 @@ class Submission:
     @property
     def _tags(self) -> dict[str, str | None]:
         dag_id = self.identity.dag_id if self.identity else None
-        gateway, model = self.client.gateway.name, self.request.model_name
+        gateway, model = self.client.gateway.name, getattr(self.request, "model_name", None)
         return {"dag_id": dag_id, "gateway": gateway, "model": model, "route": self.route}
 
     def _recall(self, identity: Identity) -> Facts:
@@ -198,7 +199,8 @@ class Submission:
             return None, replace(facts, posted="unknown", may_exist=True, queried=frozenset())
         metrics.submitted(self._tags)
         self._record_submitted(task)
-        log.info("Kling generates %d image(s) as task %s and will bill them.", self.request.n, task.kling_task_id)
+        count = getattr(self.request, "n", 1)
+        log.info("Kling generates %d image(s) as task %s and will bill them.", count, task.kling_task_id)
         return task, facts
 
     def _refused(self, facts: Facts) -> None:

@@ -22,7 +22,7 @@ from airflow_kling.reporting.links import GALLERY_LINKS, KlingGalleryLink, galle
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from airflow_kling.api.client import AsyncKlingClient
+    from airflow_kling.api.async_client import AsyncKlingClient
 
 log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ def test_it_has_neighbours_as_a_whole_and_an_output() -> None:
         note.override(task_id="use")(images.output)
     assert dag.get_task("shoes.submit").upstream_task_ids == {"before", "also_before", "third"}
     assert dag.get_task("shoes.archive").downstream_task_ids == {"after", "use"}
-    assert images.group.upstream_task_ids == {"before", "also_before", "third"}
+    assert images.upstream_task_ids == {"before", "also_before", "third"}
 
 
 def test_with_a_pool_one_task_holds_the_slots_from_submission_to_end() -> None:

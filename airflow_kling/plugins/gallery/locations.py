@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from airflow_kling.api.reference_images import Limits
+from airflow_kling.api.route import IMAGE
 from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.storage.keys import image_key, manifest_key
@@ -134,7 +134,7 @@ def reference_picture(value: Mapping[str, Any], position: int) -> Picture:
     if not isinstance(uri, str) or reference.get("source") != "file":
         raise NotShown("It was not given as a file.")
     _check_scheme(uri)
-    return _picture(Located(uri), reference, Limits.MAX_BYTES)
+    return _picture(Located(uri), reference, IMAGE.max_bytes)
 
 
 def _beside(manifest: Archived, kling_task_id: str, index: int, image: Mapping[str, Any]) -> Picture:

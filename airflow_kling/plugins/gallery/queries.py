@@ -19,12 +19,11 @@ from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from sqlalchemy import JSON, Select, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
 from sqlalchemy.orm import Session, aliased
 
-from airflow_kling.lifecycle import templates
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
 from airflow_kling.plugins.gallery.json_columns import number_at, text_at
 from airflow_kling.reporting import xcom
 
-ARCHIVE, REQUEST = xcom.xcom_key(""), templates.xcom_key("")
+ARCHIVE, REQUEST = xcom.archive_key(""), xcom.request_key("")
 assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
 #: Enough for a page: ids of generations whose state is asked for again.
 MAX_IDS = PAGE_SIZE

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from airflow_kling.api.async_client import AsyncKlingClient
 from airflow_kling.api.auth import BearerAuth, JWTAuth
-from airflow_kling.api.client import AsyncKlingClient, KlingClient
+from airflow_kling.api.client import KlingClient
 from airflow_kling.api.gateways import GATEWAYS
-from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.routes.multi_image_to_image import ROUTE, MultiImageToImageRequest
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import (
     KlingAccountError,
@@ -123,7 +125,7 @@ def test_create_and_get(gateway: str, emulator: Emulator, paying: Any, asker: An
     assert entry["task_id"] == task.kling_task_id
     assert entry["gateway"] == gateway
     assert {name: entry["request"][name] for name in asked} == asked
-    assert GATEWAYS[gateway].scene_field in entry["request"]
+    assert ROUTE.endpoint(gateway).spellings.get("scene_image", "scene_image") in entry["request"]
 
     assert asker(gateway).get(task.kling_task_id).status == "submitted"
     emulator.advance(60)
@@ -132,7 +134,7 @@ def test_create_and_get(gateway: str, emulator: Emulator, paying: Any, asker: An
     finished = asker(gateway).get(task.kling_task_id)
     assert finished.status == "succeed"
     assert finished.external_task_id == "mine"
-    assert [image.index for image in finished.images] == [0, 1, 2]
+    assert [image.index for image in finished.results] == [0, 1, 2]
     assert finished.unit_deduction == "24"
     assert finished.updated_at > finished.created_at
 
@@ -386,7 +388,7 @@ def test_wrapped_envelope(depth: int, kling: Emulator, asker: Any, submitted: Ca
     kling.advance(120)
     task: KlingTask = asker().get(task_id)
     assert (task.kling_task_id, task.status) == (task_id, "succeed")
-    assert len(task.images) == 2
+    assert len(task.results) == 2
 
 
 def test_sparse_answers(asker: Any, subjects: list[str]) -> None:
@@ -396,7 +398,7 @@ def test_sparse_answers(asker: Any, subjects: list[str]) -> None:
         assert task == KlingTask(kling_task_id=task.kling_task_id)
         sparse.advance(8)
         finished = asker(url=sparse.url, key=sparse.api_key).get(task.kling_task_id)
-        assert [image.index for image in finished.images] == [0, 1]
+        assert [image.index for image in finished.results] == [0, 1]
         assert finished.unit_deduction is None
 
 
@@ -405,7 +407,7 @@ def test_failed_task_keeps_the_reason(kling: Emulator, asker: Any, submitted: Ca
     task_id = submitted()
     kling.advance(120)
     task = asker().get(task_id)
-    assert (task.status, task.status_message, task.images) == ("failed", "Image pixel is invalid", ())
+    assert (task.status, task.status_message, task.results) == ("failed", "Image pixel is invalid", ())
 
 
 def test_lookup_by_external_id_and_list_on_the_official_gateway(

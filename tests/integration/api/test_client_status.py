@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from airflow_kling.api.async_client import AsyncKlingClient
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
-from airflow_kling.api.client import AsyncKlingClient, KlingClient
+from airflow_kling.api.client import KlingClient
 from airflow_kling.api.gateways import GATEWAYS, OFFICIAL
-from airflow_kling.api.tasks import MultiImageToImageRequest, TaskStatus
+from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
+from airflow_kling.api.tasks import TaskStatus
 from airflow_kling.emulator import Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import KlingAPIError, KlingConnectionError, KlingError
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from airflow_kling.api.tasks import MultiImageToImageRequest
+from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import (
     KlingAuthenticationError,

@@ -38,7 +38,7 @@ class Server:
 
 def client(auth: KlingAuth, server: Server) -> KlingClient:
     made = KlingClient(auth, sleep=pytest.fail)
-    made._http = httpx.Client(transport=httpx.MockTransport(server))
+    made._transport._http = httpx.Client(transport=httpx.MockTransport(server))
     return made
 
 

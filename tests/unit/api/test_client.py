@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_kling.api.async_client import AsyncKlingClient
 from airflow_kling.api.auth import BearerAuth
-from airflow_kling.api.client import AsyncKlingClient, KlingClient
+from airflow_kling.api.client import KlingClient
 from airflow_kling.api.gateways import GATEWAYS, OFFICIAL
-from airflow_kling.api.tasks import MultiImageToImageRequest
+from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
 from airflow_kling.exceptions import KlingConnectionError, KlingInputError
 
 KEY = "sk-distinctive-key"
@@ -23,7 +24,7 @@ REQUEST = MultiImageToImageRequest.parse({"subject_images": ["https://example.co
 def client(handler: Callable[[httpx.Request], httpx.Response] | None = None, **options: Any) -> KlingClient:
     made = KlingClient(BearerAuth(KEY), **options)
     if handler:
-        made._http = httpx.Client(transport=httpx.MockTransport(handler))
+        made._transport._http = httpx.Client(transport=httpx.MockTransport(handler))
     return made
 
 

@@ -11,8 +11,10 @@ import pytest
 
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import COMETAPI
+from airflow_kling.api.request import for_gateway
 from airflow_kling.api.retry import nothing_was_created
-from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.routes.multi_image_to_image import ROUTE, MultiImageToImageRequest
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
     KlingAPIError,
     KlingBadRequestError,
@@ -39,7 +41,8 @@ def read(text: str, status: int = 200, asked: str | None = None) -> KlingTask:
 
 
 def sent(request: MultiImageToImageRequest) -> httpx.Request:
-    return protocol.create_request(COMETAPI, COMETAPI.base_url, request.for_gateway(COMETAPI))
+    request = for_gateway(ROUTE, request, COMETAPI)
+    return protocol.create_request(COMETAPI, COMETAPI.base_url, ROUTE, request)
 
 
 def test_request_of_the_page() -> None:
@@ -155,6 +158,7 @@ def test_finished_task_in_xcom_has_the_documented_keys() -> None:
         "external_task_id": None,
         "status": "succeed",
         "status_message": "Image pixel is invalid",
+        "route": "multi-image-to-image",
         "images": [{"index": 0, "url": "u"}],
         "created_at": "2025-12-26T08:28:30.125000+00:00",
         "updated_at": "2025-12-26T08:28:31.775000+00:00",

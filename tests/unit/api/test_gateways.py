@@ -9,7 +9,8 @@ import pytest
 
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS
-from airflow_kling.api.tasks import MultiImageToImageRequest
+from airflow_kling.api.request import for_gateway
+from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.exceptions import KlingInputError
 
 PNG = "https://example.com/a.png"
@@ -18,9 +19,9 @@ NEWER = ["cometapi-v2", "official"]
 
 
 def body(gateway: str, **fields: Any) -> dict[str, Any]:
-    request = MultiImageToImageRequest.parse({"subject_images": [PNG, PNG], **fields})
     api = GATEWAYS[gateway]
-    sent: dict[str, Any] = json.loads(protocol.create_request(api, "https://h", request.for_gateway(api)).content)
+    request = for_gateway(ROUTE, ROUTE.request.parse({"subject_images": [PNG, PNG], **fields}), api)
+    sent: dict[str, Any] = json.loads(protocol.create_request(api, "https://h", ROUTE, request).content)
     return sent
 
 
@@ -48,7 +49,7 @@ def test_there_are_three_and_the_users_page_is_the_default() -> None:
 )
 def test_routes(name: str, base: str, path: str) -> None:
     gateway = GATEWAYS[name]
-    assert (gateway.base_url, gateway.tasks_path) == (base, path)
+    assert (gateway.base_url, ROUTE.endpoint(name).path) == (base, path)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import COMETAPI, GATEWAYS, OFFICIAL
+from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingAPIError, KlingServerError, KlingTaskNotFoundError
 
@@ -96,7 +97,7 @@ def test_all_fields_of_a_native_answer() -> None:
     assert task.request_id == "r-1"
     assert task.created_at == datetime(2025, 12, 26, 8, 28, 30, 125000, tzinfo=UTC)
     assert task.updated_at == datetime(2025, 12, 26, 8, 28, 31, 775000, tzinfo=UTC)
-    assert [(image.index, image.url) for image in task.images] == [(0, URL)]
+    assert [(image.index, image.url) for image in task.results] == [(0, URL)]
 
 
 def test_all_but_the_task_id_may_be_missing() -> None:
@@ -204,7 +205,7 @@ def test_wrapped_envelope_has_the_native_body_inside(depth: int) -> None:
     task = read(wrapped({"task_id": "outer", "status": "SUCCESS", "progress": "100%"}, inner, depth))
     assert task.kling_task_id == "8334"
     assert task.external_task_id == "mine"
-    assert len(task.images) == 2
+    assert len(task.results) == 2
     assert task.unit_deduction == "16"
     assert task.created_at == datetime(2025, 12, 26, 8, 28, 30, 125000, tzinfo=UTC)
 
@@ -248,19 +249,19 @@ def test_wrapping_without_a_native_body(inner: Any) -> None:
 )
 def test_index_of_an_image(images: Any, indexes: list[int]) -> None:
     task = read(native(task_status="succeed", task_result={"images": images}))
-    assert [image.index for image in task.images] == indexes
+    assert [image.index for image in task.results] == indexes
 
 
 @pytest.mark.parametrize("result", [None, [], "", {}, {"images": None}], ids=str)
 def test_result_without_images(result: Any) -> None:
-    assert read(native(task_status="succeed", task_result=result)).images == ()
+    assert read(native(task_status="succeed", task_result=result)).results == ()
 
 
 @pytest.mark.parametrize("moment", [None, "", "never", {}, [], 1e300, float("inf"), -1e18, True], ids=str)
 def test_odd_timestamp_does_not_lose_a_paid_result(moment: Any) -> None:
     body = json.dumps(native(task_status="succeed", task_result=IMAGES, created_at=moment)).encode()
     task = protocol.read_task(httpx.Response(200, content=body), now=NOW, kling_task_id="8334")
-    assert task.images[0].url == URL
+    assert task.results[0].url == URL
 
 
 FIELDS = ["data", "task_id", "task_status", "status", "task_result", "images", "index", "url", "task_info"]
@@ -377,16 +378,16 @@ def test_statuses_of_a_page_that_is_no_list(data: Any) -> None:
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_query_goes_to_the_route_of_the_gateway(name: str) -> None:
     gateway = GATEWAYS[name]
-    request = protocol.query_request(gateway, "https://host", "83/3 4?x=ä")
+    request = protocol.query_request(gateway, "https://host", ROUTE, "83/3 4?x=ä")
     assert request.method == "GET"
-    assert str(request.url) == f"https://host{gateway.tasks_path}/83%2F3%204%3Fx%3D%C3%A4"
+    assert str(request.url) == f"https://host{ROUTE.endpoint(gateway.name).path}/83%2F3%204%3Fx%3D%C3%A4"
 
 
 def test_list_asks_for_a_page() -> None:
-    request = protocol.list_request(OFFICIAL, "https://host", page=2, page_size=500)
+    request = protocol.list_request(OFFICIAL, "https://host", ROUTE, page=2, page_size=500)
     assert request.method == "GET"
     assert str(request.url) == "https://host/v1/images/multi-image2image?pageNum=2&pageSize=500"
 
 
 def test_requests_hold_no_key() -> None:
-    assert "authorization" not in protocol.query_request(COMETAPI, "https://host", "1").headers
+    assert "authorization" not in protocol.query_request(COMETAPI, "https://host", ROUTE, "1").headers

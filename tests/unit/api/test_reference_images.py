@@ -18,7 +18,8 @@ from PIL import Image
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.reference_checks import check_reference_literal
-from airflow_kling.api.reference_images import Limits, Reference, load_reference
+from airflow_kling.api.reference_images import Reference, load_reference
+from airflow_kling.api.route import IMAGE
 from airflow_kling.exceptions import KlingInputError
 
 NAME = "subject_images[1]"
@@ -185,8 +186,8 @@ def test_no_more_than_the_limit_and_one_byte_are_read():
             return b"\0" * size
 
     message = refused("s3://b/a", open_file=lambda url: Endless())
-    assert Endless.asked == Limits.MAX_BYTES + 1
-    assert f"at least {Limits.MAX_BYTES + 1} bytes, over the limit of {Limits.MAX_BYTES} (10 MB)" in message
+    assert Endless.asked == IMAGE.max_bytes + 1
+    assert f"at least {IMAGE.max_bytes + 1} bytes, over the limit of {IMAGE.max_bytes} (10 MB)" in message
 
 
 def test_a_huge_file_is_refused_unread(tmp_path):
@@ -227,10 +228,10 @@ def png_of(size: int) -> bytes:
 
 
 def test_bytes_at_the_limit():
-    exact = png_of(Limits.MAX_BYTES)
-    assert load_reference(exact, name=NAME).description["bytes"] == Limits.MAX_BYTES
-    assert load_reference(base64.encodebytes(exact).decode(), name=NAME).description["bytes"] == Limits.MAX_BYTES
-    over = png_of(Limits.MAX_BYTES + 1)
+    exact = png_of(IMAGE.max_bytes)
+    assert load_reference(exact, name=NAME).description["bytes"] == IMAGE.max_bytes
+    assert load_reference(base64.encodebytes(exact).decode(), name=NAME).description["bytes"] == IMAGE.max_bytes
+    over = png_of(IMAGE.max_bytes + 1)
     for form in (over, base64.b64encode(over).decode(), OpensItself(over)):
         assert "over the limit" in refused(form)
     assert "over the limit" in refused("A" * 20_000_000)

@@ -1,169 +1,82 @@
-"""The documented limits of a request, each at and beyond its edge; the errors say field, limit and value."""
+"""A task is one typed value: what XCom holds of it is read again as it was, also what earlier versions wrote."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest, billed_units
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.tasks import SUCCEED, KlingTask, Result
 from airflow_kling.exceptions import KlingInputError
 
-PNG = "https://example.com/a.png"
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+#: As the version before routes wrote it.
+OLD: dict[str, Any] = {
+    "kling_task_id": "8334",
+    "external_task_id": "airflow-1",
+    "status": "succeed",
+    "status_message": "",
+    "images": [{"index": 0, "url": "https://h/0.png?sig=s"}, {"index": 1, "url": "https://h/1.png"}],
+    "created_at": "2026-01-02T03:04:05+00:00",
+    "updated_at": "2026-01-02T03:04:35+00:00",
+    "unit_deduction": "16",
+}
 
 
-def parse(**fields: Any) -> MultiImageToImageRequest:
-    return MultiImageToImageRequest.parse({"subject_images": [PNG, PNG], **fields})
-
-
-def test_defaults() -> None:
-    request = parse()
-    assert (request.n, request.aspect_ratio) == (1, "16:9")
-    assert request.model_dump(exclude={"subject_images", "n", "aspect_ratio"}) == dict.fromkeys(
-        [
-            "prompt",
-            "model_name",
-            "scene_image",
-            "style_image",
-            "negative_prompt",
-            "watermark_info",
-            "callback_url",
-            "external_task_id",
-        ]
-    )
-
-
-RATIOS = ["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]
-ACCEPTED: list[tuple[dict[str, Any], Any]] = [
-    ({"subject_images": [PNG]}, [PNG]),
-    ({"subject_images": [PNG] * 4}, [PNG] * 4),
-    ({"prompt": "x" * 2500}, "x" * 2500),
-    ({"prompt": "🎨" * 2500}, "🎨" * 2500),
-    ({"prompt": " \n "}, None),
-    ({"prompt": ""}, None),
-    ({"prompt": 2026}, "2026"),
-    ({"negative_prompt": "x" * 2500}, "x" * 2500),
-    ({"negative_prompt": ""}, None),
-    ({"n": 1}, 1),
-    ({"n": 9}, 9),
-    ({"n": "3"}, 3),
-    *(({"aspect_ratio": ratio}, ratio) for ratio in RATIOS),
-    ({"watermark_info": {"enabled": True}}, {"enabled": True}),
-    ({"watermark_info": {"enabled": False}}, {"enabled": False}),
-    ({"callback_url": "https://example.com/hook"}, "https://example.com/hook"),
-    ({"callback_url": "http://10.0.0.1:80/hook"}, "http://10.0.0.1:80/hook"),
-    ({"callback_url": " "}, None),
-    ({"external_task_id": "job/7 ä"}, "job/7 ä"),
-    ({"external_task_id": 7}, "7"),
-    ({"external_task_id": ""}, None),
-    ({"model_name": ""}, None),
-    ({"scene_image": ""}, None),
-    ({"style_image": "  "}, None),
-]
-
-
-@pytest.mark.parametrize(("field", "value"), ACCEPTED, ids=[str(f)[:60] for f, _ in ACCEPTED])
-def test_accepted(field: dict[str, Any], value: Any) -> None:
-    assert getattr(parse(**field), next(iter(field))) == value
-
-
-REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"subject_images": []}, "subject_images has 0 entries, at least 1 is needed"),
-    ({"subject_images": [PNG] * 5}, "subject_images has 5 entries, at most 4 are allowed"),
-    ({"subject_images": [PNG, ""]}, "subject_images.1 is empty"),
-    ({"subject_images": [PNG, None]}, "subject_images.1 is a NoneType"),
-    ({"subject_images": PNG}, "subject_images is a str"),
-    ({"prompt": "x" * 2501}, "prompt has 2501 characters, at most 2500 are allowed"),
-    ({"prompt": ["a"]}, "prompt is a list"),
-    ({"prompt": "\ud800"}, "prompt is a str"),
-    ({"negative_prompt": "x" * 2501}, "negative_prompt has 2501 characters, at most 2500 are allowed"),
-    ({"n": 0}, "n is 0, the least is 1"),
-    ({"n": -1}, "n is -1, the least is 1"),
-    ({"n": 10}, "n is 10, the greatest is 9"),
-    ({"n": "10"}, "n is '10', the greatest is 9"),
-    ({"n": 2.5}, "n is a float"),
-    ({"n": "two"}, "n is a str"),
-    ({"n": None}, "n is a NoneType"),
-    ({"aspect_ratio": "5:4"}, "aspect_ratio is '5:4', must be one of '16:9'"),
-    ({"aspect_ratio": "16x9"}, "aspect_ratio is '16x9', must be one of"),
-    ({"watermark_info": {"on": True}}, "watermark_info"),
-    ({"watermark_info": {"enabled": "perhaps"}}, "watermark_info.enabled"),
-    ({"watermark_info": True}, "watermark_info is a bool"),
-    ({"callback_url": "ftp://example.com"}, "is not an http(s) URL"),
-    ({"callback_url": "example.com/hook"}, "is not an http(s) URL"),
-    ({"surprise": 1}, "surprise is not a field of the API"),
-]
-
-
-@pytest.mark.parametrize(("field", "words"), REFUSED, ids=[str(f)[:60] for f, _ in REFUSED])
-def test_refused_in_one_sentence(field: dict[str, Any], words: str) -> None:
-    with pytest.raises(KlingInputError) as caught:
-        parse(**field)
-    text = str(caught.value)
-    assert words in text
-    assert text.endswith("; nothing was submitted.")
-    assert "\n" not in text
-    assert len(text) < 300
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
-
-
-def test_all_wrong_fields_are_named_at_once() -> None:
-    with pytest.raises(KlingInputError) as caught:
-        parse(n=10, aspect_ratio="5:4", prompt="x" * 2501)
-    assert all(name in str(caught.value) for name in ("n is 10", "aspect_ratio", "prompt has 2501"))
-
-
-def test_subjects_are_required() -> None:
-    with pytest.raises(KlingInputError, match="subject_images is required"):
-        MultiImageToImageRequest.parse({"prompt": "x"})
-
-
-def test_check_of_literals_looks_only_at_what_is_given() -> None:
-    MultiImageToImageRequest.check_literals({"n": 9})
-    MultiImageToImageRequest.check_literals({})
-    with pytest.raises(KlingInputError, match="n is 10"):
-        MultiImageToImageRequest.check_literals({"n": 10})
-
-
-def test_images_are_not_shown_by_repr() -> None:
-    shown = repr(parse(subject_images=["aGVsbG8="], scene_image="c2NlbmU=", style_image="c3R5bGU="))
-    assert not any(payload in shown for payload in ("aGVsbG8=", "c2NlbmU=", "c3R5bGU="))
-
-
-def test_image_url_is_not_shown_by_repr() -> None:
-    task = KlingTask(kling_task_id="1", images=({"index": 0, "url": "https://h/0.png?token=secret"},))
+def test_result_url_is_not_shown_by_repr() -> None:
+    task = KlingTask(kling_task_id="1", results=(Result(index=0, url="https://h/0.png?token=secret"),))
     assert "secret" not in repr(task)
 
 
-def test_request_cannot_be_changed() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        parse().n = 2
+def test_xcom_of_the_version_before_routes() -> None:
+    task = KlingTask.from_xcom(OLD)
+    assert (task.kling_task_id, task.route, task.status) == ("8334", DEFAULT_ROUTE, SUCCEED)
+    assert [(result.kind, result.index, result.url) for result in task.results] == [
+        ("image", 0, "https://h/0.png?sig=s"),
+        ("image", 1, "https://h/1.png"),
+    ]
+    assert (task.created_at, task.billed_units) == (AT, 16.0)
+    assert task.to_xcom() == {**OLD, "route": DEFAULT_ROUTE}
 
 
-@given(st.integers())
-def test_n_is_1_to_9(n: int) -> None:
-    if 1 <= n <= 9:
-        assert parse(n=n).n == n
-    else:
-        with pytest.raises(KlingInputError):
-            parse(n=n)
+def test_xcom_of_a_video() -> None:
+    video = Result(kind="video", index=0, url="https://h/0.mp4", id="829836802793406551", duration="5.1")
+    task = KlingTask(kling_task_id="9", route="image-to-video", status=SUCCEED, results=(video,), created_at=AT)
+    told = json.loads(json.dumps(task.to_xcom()))
+    assert told["videos"] == [
+        {"index": 0, "url": "https://h/0.mp4", "id": "829836802793406551", "duration": "5.1"},
+    ]
+    assert told["images"] == []
+    assert KlingTask.from_xcom(told) == task
 
 
-@given(st.integers(min_value=0, max_value=5000))
-def test_prompt_is_2500_characters_at_most(length: int) -> None:
-    if length <= 2500:
-        assert len(parse(prompt="x" * length).prompt or "") == length
-    else:
-        with pytest.raises(KlingInputError, match=f"{length} characters"):
-            parse(prompt="x" * length)
+def test_position_stands_in_for_a_missing_index() -> None:
+    task = KlingTask.from_xcom({"kling_task_id": "1", "status": SUCCEED, "images": [{"url": "a"}, {"url": "b"}]})
+    assert [result.index for result in task.results] == [0, 1]
+
+
+@pytest.mark.parametrize("wrong", [None, 7, [], {}, {"kling_task_id": ""}, {"status": "succeed"}], ids=str)
+def test_what_is_no_task(wrong: Any) -> None:
+    with pytest.raises(KlingInputError, match="without kling_task_id"):
+        KlingTask.from_xcom(wrong)
+
+
+@pytest.mark.parametrize("index", ["0", 1.5, [0]], ids=str)
+def test_an_index_that_is_no_number(index: Any) -> None:
+    value = {"kling_task_id": "1", "status": SUCCEED, "images": [{"index": index, "url": "a"}]}
+    if index == "0":
+        assert KlingTask.from_xcom(value).results[0].index == 0
+        return
+    with pytest.raises(KlingInputError, match="nothing was archived"):
+        KlingTask.from_xcom(value)
 
 
 @pytest.mark.parametrize(
-    ("deduction", "units"),
-    [("8", 8.0), (8, 8.0), ("0.5", 0.5), (None, None), ("", None), ("many", None), ("nan", None)],
+    ("text", "units"),
+    [("8", 8.0), ("0.5", 0.5), (None, None), ("", None), ("free", None), ("nan", None), ("inf", None)],
 )
-def test_units_are_read_from_text(deduction: object, units: float | None) -> None:
-    assert billed_units(deduction) == units
+def test_billed_units(text: str | None, units: float | None) -> None:
+    assert KlingTask(kling_task_id="1", unit_deduction=text).billed_units == units

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -103,8 +102,3 @@ def test_fewer_requests_and_a_smaller_delay_than_a_fixed_poll(median: float, sig
     fixed = [(math.ceil(end / 5), math.ceil(end / 5) * 5 - end) for end in ends]
     for position in (0, 1):
         assert sum(one[position] for one in ours) < sum(one[position] for one in fixed)
-
-
-@pytest.mark.parametrize(("value", "seconds"), [(timedelta(minutes=2), 120.0), (3, 3.0), (0.5, 0.5)])
-def test_seconds(value: timedelta | float, seconds: float) -> None:
-    assert schedule.seconds(value, "timeout") == seconds

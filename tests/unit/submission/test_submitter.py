@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_kling.api.gateways import COMETAPI, OFFICIAL, Gateway
-from airflow_kling.api.tasks import KlingTask, MultiImageToImageRequest
+from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
     KlingBadRequestError,
     KlingConnectionError,

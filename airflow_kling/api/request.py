@@ -1,0 +1,135 @@
+"""Makes a request out of an operator's fields: reference images are read, checked and encoded, limits are kept."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from annotated_types import MaxLen, MinLen
+
+from airflow_kling.api.fields import KlingRequest
+from airflow_kling.api.gateways import Gateway
+from airflow_kling.api.reference_images import load_reference
+from airflow_kling.api.route import ImageClass, Route
+from airflow_kling.exceptions import KlingInputError
+
+#: Stands for an image where only the other limits are checked.
+PLACEHOLDER = "an image"
+
+
+def build_request(
+    route: Route, fields: Mapping[str, Any], *, open_file: Callable[[str], BinaryIO]
+) -> tuple[KlingRequest, list[dict[str, Any]]]:
+    """Build the request, and describe its reference images.
+
+    :param fields: rendered fields of the route.
+    :param open_file: opens an object storage URL.
+    :raises KlingInputError: a limit is broken or an image cannot be read; nothing was submitted.
+    """
+    media = {name: media_value(route, name, fields.get(name)) for name in route.media}
+    # The limits that cost nothing first, so that no image is read for a request that is refused anyway.
+    route.request.parse({**fields, **{name: _placeholder(value) for name, value in media.items()}})
+    references: list[dict[str, Any]] = []
+
+    def load(reference: object, name: str, limits: ImageClass) -> str:
+        loaded = load_reference(reference, name=name, limits=limits, open_file=open_file)
+        references.append(loaded.description)
+        return loaded.wire
+
+    sent: dict[str, Any] = {}
+    for name, value in media.items():
+        limits = route.media[name].image_class
+        if isinstance(value, list):
+            sent[name] = [load(item, f"{name}[{position}]", limits) for position, item in enumerate(value)]
+        else:
+            sent[name] = None if value is None else load(value, name, limits)
+    return route.request.parse({**fields, **sent}), references
+
+
+def media_value(route: Route, name: str, value: Any) -> Any:
+    """Return the reference media of a field: a list, or one of them; None where a single one is not given."""
+    if route.media[name].list_of is not None:
+        return as_list(route, name, value)
+    return None if value is None or (isinstance(value, str) and not value.strip()) else value
+
+
+def _placeholder(value: Any) -> Any:
+    if isinstance(value, list):
+        return [PLACEHOLDER] * len(value)
+    return None if value is None else PLACEHOLDER
+
+
+def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingRequest:
+    """Return the request as this gateway takes it, with its default model filled in.
+
+    :raises KlingInputError: the gateway does not have the route, has another limit, or no such model or field.
+    """
+    endpoint = route.endpoint(gateway.name)
+    for name, least in endpoint.min_items.items():
+        count = len(getattr(request, name))
+        if count < least:
+            raise KlingInputError(
+                f"{name} has {count} image(s), but gateway {gateway.name!r} takes {least} to "
+                f"{_list_limits(route, name)[1]}; nothing was submitted."
+            )
+    for name in sorted(endpoint.not_taken):
+        if getattr(request, name) is not None:
+            others = " or ".join(repr(other) for other, one in route.endpoints.items() if name not in one.not_taken)
+            raise KlingInputError(
+                f"{name} is given, but gateway {gateway.name!r} does not take it: leave it out or use {others} as the "
+                "connection's gateway; nothing was submitted."
+            )
+    if not endpoint.models:
+        return request
+    model_name = getattr(request, "model_name", None) or endpoint.models[0]
+    if model_name not in endpoint.models:
+        raise KlingInputError(
+            f"model_name is {model_name!r}, but gateway {gateway.name!r} offers {', '.join(endpoint.models)}; "
+            "nothing was submitted."
+        )
+    return request.model_copy(update={"model_name": model_name})
+
+
+def build_body(route: Route, request: KlingRequest, gateway: Gateway) -> dict[str, Any]:
+    """Spell a request, which must have been through :func:`for_gateway`, as the gateway's JSON body."""
+    spellings = {**route.body_names, **route.endpoint(gateway.name).spellings}
+    body: dict[str, Any] = {}
+    for name, value in request.model_dump().items():
+        if value is None:
+            continue
+        media = route.media.get(name)
+        if media is not None and media.list_of is not None:
+            value = [{media.list_of: item} for item in value]
+        body[spellings.get(name, name)] = value
+    return body
+
+
+def from_text(value: Any) -> Any:
+    """Return the list or dict that a template has rendered to its text; every other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError):
+                return read(value.strip())
+    return value
+
+
+def as_list(route: Route, name: str, value: Any) -> list[Any]:
+    """Return a field's list; a template renders a list to its text, ``"['a', 'b']"`` or JSON.
+
+    :raises KlingInputError: it is no list.
+    """
+    value = from_text(value)
+    if isinstance(value, list | tuple):
+        return list(value)
+    kind = "a single text" if isinstance(value, str) else f"a {type(value).__name__}"
+    least, most = _list_limits(route, name)
+    raise KlingInputError(f"{name} is {kind}, it must be a list of {least} to {most} images; nothing was submitted.")
+
+
+def _list_limits(route: Route, name: str) -> tuple[int, int]:
+    """Return how many items a list of the request may have."""
+    limits = {type(limit): limit for limit in route.request.model_fields[name].metadata}
+    return limits[MinLen].min_length, limits[MaxLen].max_length

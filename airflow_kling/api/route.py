@@ -1,0 +1,124 @@
+"""Defines what describes a Kling route: its endpoints, its media fields, its results and its pace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from airflow_kling.exceptions import KlingInputError
+
+if TYPE_CHECKING:
+    from airflow_kling.api.fields import KlingRequest
+
+
+@dataclass(frozen=True)
+class ImageClass:
+    """What Kling takes as an image of a field.
+
+    :param max_bytes: size of the decoded image.
+    :param min_side: pixels of the shorter side.
+    :param max_ratio: the long side is at most ``max_ratio[0] / max_ratio[1]`` of the short one.
+    """
+
+    max_bytes: int
+    min_side: int
+    max_ratio: tuple[int, int]
+
+
+#: Every image field of multi-image to image and most of the other routes [C]. The documentation says "10MB" without
+#: saying which; the larger reading is taken, so that no image is refused here that the API would take.
+IMAGE = ImageClass(max_bytes=10 * 1024 * 1024, min_side=300, max_ratio=(5, 2))
+
+
+@dataclass(frozen=True)
+class MediaField:
+    """A field of a request that holds reference images.
+
+    :param image_class: the limits of each image.
+    :param list_of: the body has a list of objects, each with the image under this name; None for a single image.
+    """
+
+    image_class: ImageClass
+    list_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A route on one gateway.
+
+    :param path: ``POST`` here creates a task, ``GET`` with ``/{task_id}`` behind it queries one.
+    :param models: accepted ``model_name`` values, the default first; empty where none is sent.
+    :param spellings: body names of the fields that this gateway spells in another way.
+    :param not_taken: fields of the request that this gateway does not take.
+    :param min_items: least number of items of a list, where it differs from the request's own.
+    """
+
+    path: str
+    models: tuple[str, ...] = ()
+    spellings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    not_taken: frozenset[str] = frozenset()
+    min_items: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a generation of a route takes, and so when polling it is worth a request. All in seconds of age.
+
+    :param first_poll: nothing is ready before.
+    :param dense_until: most generations are ready by then.
+    :param dense_interval: between two polls until ``dense_until``.
+    :param later_interval: between two polls after that, growing with the age.
+    """
+
+    first_poll: float
+    dense_until: float
+    dense_interval: float
+    later_interval: float
+
+
+@dataclass(frozen=True)
+class Route:
+    """One kind of generation that Kling offers.
+
+    :param name: such as ``multi-image-to-image``.
+    :param endpoints: where it is, by name of the gateway.
+    :param request: the pydantic model of its fields.
+    :param body_names: how the body spells a field that has another name here.
+    :param media: fields that hold reference media.
+    :param results: the lists in ``task_result`` that hold results, such as ``("images",)``.
+    :param slots_field: the field that says how many of the account's parallel slots a task takes; None for one slot.
+    :param pace: how long a generation takes.
+    """
+
+    name: str
+    endpoints: Mapping[str, Endpoint]
+    request: type[KlingRequest]
+    results: tuple[str, ...]
+    pace: Pace
+    body_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    media: Mapping[str, MediaField] = field(default_factory=lambda: MappingProxyType({}))
+    slots_field: str | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Name the fields of a request."""
+        return tuple(self.request.model_fields)
+
+    @property
+    def recorded_fields(self) -> tuple[str, ...]:
+        """Name the fields that may be recorded: media is described instead, a callback URL may hold a secret."""
+        return tuple(name for name in self.fields if name not in self.media and name != "callback_url")
+
+    def endpoint(self, gateway_name: str) -> Endpoint:
+        """Return where a gateway has this route.
+
+        :raises KlingInputError: the gateway does not have it.
+        """
+        if gateway_name not in self.endpoints:
+            raise KlingInputError(
+                f"Gateway {gateway_name!r} has no route {self.name!r}: set the connection's gateway to "
+                f"{' or '.join(map(repr, self.endpoints))}; nothing was sent."
+            )
+        return self.endpoints[gateway_name]

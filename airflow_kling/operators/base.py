@@ -1,0 +1,251 @@
+"""Submits a generation and waits for it: what the operators of all routes share."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_kling.api.route import Route
+from airflow_kling.exceptions import KlingError
+from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.wait import KlingWaitMixin
+from airflow_kling.polling import schedule
+from airflow_kling.reporting import lineage, links, xcom
+from airflow_kling.storage.objects import open_object
+from airflow_kling.submission.identity import Identity, fingerprint
+from airflow_kling.submission.record import RecordStore
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_kling.api.client import KlingClient
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.submission.submitter import Submission
+
+    ReferenceImage = str | bytes | PathLike[str]
+
+
+class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
+    """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
+
+    With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
+    The task id is also in XCom under the key ``kling_task_id``.
+
+    Literals are validated when the DAG is parsed, templates when the task runs; wrong input raises
+    ``KlingInputError`` and nothing is submitted.
+
+    The submission is the only call that costs money, and it is made once for all tries of a round of work: a retry
+    adopts the generation that an earlier try made, see :mod:`airflow_kling.submission`. Where nothing can tell whether
+    one was made it raises ``KlingSubmissionError``.
+
+    A subclass names its ``route``, takes that route's fields as parameters, sets them as attributes after
+    ``super().__init__()``, and then calls ``self.check_fields()``.
+
+    :param callback_url: gets a POST at every status change.
+    :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
+        not given, the task instance makes one, see :mod:`airflow_kling.submission.identity`.
+    :param kling_conn_id: the connection.
+    :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
+        created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
+    :param on_unknown: when nothing can tell whether an earlier try created a generation: ``fail``, or ``resubmit``,
+        which may pay twice.
+    :param on_clear: after a user's clear: submit a ``new`` generation, which costs money again, or ``reuse`` the one of
+        before if it runs or succeeded (Airflow 3.3+).
+    :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
+        generation, which costs money again (noticed on Airflow 3.3+).
+    :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
+    :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
+    :param poke_interval: seconds between two polls, with ``wait_for_completion``.
+    :param timeout: seconds to wait, with ``wait_for_completion``.
+    """
+
+    route: ClassVar[Route]
+    operator_extra_links = links.GALLERY_LINKS
+    ui_color = "#e2dcfa"
+    _request_record: dict[str, Any] | None = None
+    _kling_task_id: str | None = None
+
+    def __init__(
+        self,
+        *,
+        callback_url: str | None = None,
+        external_task_id: str | None = None,
+        kling_conn_id: str = KlingHook.default_conn_name,
+        submit_timeout: timedelta | float = schedule.TIMEOUT,
+        on_unknown: Literal["fail", "resubmit"] = "fail",
+        on_clear: Literal["new", "reuse"] = "new",
+        on_input_change: Literal["fail", "new"] = "fail",
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: timedelta | float = schedule.POKE_INTERVAL,
+        timeout: timedelta | float = schedule.TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.callback_url = callback_url
+        self.external_task_id = external_task_id
+        self.kling_conn_id = kling_conn_id
+        self.submit_timeout = templates.seconds(submit_timeout, "submit_timeout")
+        self.on_unknown = templates.one_of("on_unknown", on_unknown, "fail", "resubmit")
+        self.on_clear = templates.one_of("on_clear", on_clear, "new", "reuse")
+        self.on_input_change = templates.one_of("on_input_change", on_input_change, "fail", "new")
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poke_interval = templates.seconds(poke_interval, "poke_interval")
+        self.timeout = templates.seconds(timeout, "timeout")
+
+    def check_fields(self) -> None:
+        """Check what is literal of the route's fields, which a subclass has set.
+
+        :raises KlingInputError: a literal breaks a limit.
+        """
+        templates.check_literals(self.route, self._fields())
+
+    @property
+    def route_name(self) -> str:
+        """Name of the route of the Kling task."""
+        return self.route.name
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.route.fields}
+
+    def execute(self, context: Context) -> str | dict[str, Any]:
+        """Check, submit once, and return the id, or wait."""
+        return self._execute(context)
+
+    def resume_submission(self, context: Context, event: Any, **state: Any) -> str | dict[str, Any]:
+        """Go on after a deferral that Kling's refusal for too many requests or tasks had made necessary."""
+        return self._execute(context, **state)
+
+    def _execute(
+        self,
+        context: Context,
+        *,
+        submit_deadline: float | None = None,
+        refusals: int = 0,
+        refused_attempt: int | None = None,
+    ) -> str | dict[str, Any]:
+        submit_deadline = submit_deadline or time.time() + self.submit_timeout
+        with failing_fast():
+            request, asked = self._request()
+            self._request_record = asked
+            lineage.report_hook_lineage(self.hook, inputs=lineage.addresses(asked["references"]))
+            while True:
+                with self.hook.get_conn() as client:
+                    submission = self._submission(context, client, request, asked, refused_attempt)
+                    try:
+                        task = submission.run()
+                        break
+                    except KlingError as error:
+                        refusals += 1
+                        delay = self._delay(error, refusals, submit_deadline)
+                        refused_attempt = submission.refused_attempt
+                self._pause(delay, submit_deadline=submit_deadline, refusals=refusals, refused_attempt=refused_attempt)
+            self._push_request(context, task, {**asked, "external_task_id": submission.external_task_id})
+            if not self.wait_for_completion:
+                return task.kling_task_id
+            wait = self.wait_deferred if self.deferrable else self.wait_here
+            return wait(task.kling_task_id, time.time() + self.timeout)
+
+    def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
+        from airflow_kling.api.request import build_request, for_gateway
+
+        request, references = build_request(self.route, self._fields(), open_file=open_object)
+        gateway = self.hook.settings.api
+        request = for_gateway(self.route, request, gateway)
+        return request, xcom.describe_request(self.route, request, references, gateway_name=gateway.name)
+
+    def _submission(
+        self,
+        context: Context,
+        client: KlingClient,
+        request: KlingRequest,
+        asked: Mapping[str, Any],
+        refused_attempt: int | None,
+    ) -> Submission:
+        from airflow_kling.submission.submitter import Submission
+
+        return Submission(
+            client=client,
+            request=request,
+            identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
+            records=RecordStore(context.get("task_state_store")),
+            fingerprint=fingerprint(asked),
+            route=self.route.name,
+            refused_attempt=refused_attempt,
+            on_unknown=self.on_unknown,
+            on_clear=self.on_clear,
+            on_input_change=self.on_input_change,
+        )
+
+    def _delay(self, error: KlingError, refusals: int, deadline: float) -> float:
+        """Return the seconds until Kling may take the submission; raise the error where waiting is no answer to it."""
+        from airflow_kling.api.retry import delay_after_refusal
+
+        delay = delay_after_refusal(
+            error, refusals, now=time.time(), deadline=deadline, random_fraction=random.random()
+        )
+        if delay is None:
+            raise error
+        self.log.info("%s Trying again in %.0f s.", error, delay)
+        return delay
+
+    def _pause(self, delay: float, **state: Any) -> None:
+        """Wait in the triggerer, from where :meth:`resume_submission` goes on, or here."""
+        if not self.deferrable:
+            time.sleep(delay)
+            return
+        from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
+
+        pause = timedelta(seconds=max(delay, schedule.FIRST_POLL_AFTER_DEFERRAL))
+        self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """References as they are given; nothing is read for it."""
+        from airflow_kling.api.request import media_value
+        from airflow_kling.reporting.openlineage import operator_lineage
+
+        given: list[Any] = []
+        for name in self.route.media:
+            value = media_value(self.route, name, getattr(self, name))
+            given += value if isinstance(value, list) else [value]
+        return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """References and what was asked; after a failure, OpenLineage asks here too."""
+        from airflow_kling.reporting.openlineage import operator_lineage
+
+        kling_task_id, asked = self._kling_task_id, self._request_record
+        if asked is None:  # another process has submitted, before the deferral
+            kling_task_id, asked = self._pull_request(task_instance)
+        return operator_lineage(
+            kling_task_id=kling_task_id,
+            asked=asked,
+            units=self._finished.billed_units if self._finished else None,
+            inputs=lineage.addresses(asked.get("references") or ()),
+        )
+
+    def _pull_request(self, ti: Any) -> tuple[str | None, dict[str, Any]]:
+        """Return what :meth:`_push_request` has left in XCom."""
+        own = {"task_ids": self.task_id, "map_indexes": ti.map_index}
+        kling_task_id = ti.xcom_pull(key="kling_task_id", **own)
+        asked = ti.xcom_pull(key=xcom.request_key(kling_task_id), **own) if kling_task_id else None
+        return kling_task_id, asked or {}
+
+    def _push_request(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
+        """Leave in XCom what the tasks after this one need: the id, and the request record for the manifest."""
+        self._kling_task_id = task.kling_task_id
+        if ti := context.get("ti"):
+            ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
+            ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
+        links.push_gallery_link(context, task.kling_task_id)
