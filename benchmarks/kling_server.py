@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_kling.emulator.config import Duration, EmulatorConfig
+from airflow_kling.emulator.endpoints import endpoints_by_path
 from airflow_kling.emulator.requests import validate
-from airflow_kling.emulator.routes import GATEWAYS
+from airflow_kling.emulator.routes import ROUTES
 from airflow_kling.emulator.server import Server, _listen, build_app
 from airflow_kling.emulator.services import World
 
@@ -62,17 +63,17 @@ class Jobs:
     async def create(self, request: Request) -> Response:
         """``{"count", "gateway", "median", "sigma", "seed"}`` -> ``{"jobs": [[id, end in Unix seconds], ...]}``."""
         asked = await request.json()
-        gateway = next(one for one in GATEWAYS if one.name == asked["gateway"])
+        endpoints = (endpoint for [endpoint, *_] in endpoints_by_path(ROUTES).values())
+        endpoint = next(one for one in endpoints if one.gateway.name == asked["gateway"])
         body = {
-            "model_name": gateway.models[0],
             "prompt": "A mug and a plant by the window",
             "subject_image_list": [{"subject_image": f"https://example.com/{name}.png"} for name in ("mug", "plant")],
         }
-        creation = validate(body, gateway, self._world.references)
+        creation = validate(body, endpoint, self._world.references)
         dice = random.Random(asked["seed"])
         jobs = []
         for _ in range(asked["count"]):
-            task = self._world.store.create("default", gateway, creation)
+            task = self._world.store.create("default", endpoint, creation)
             task.duration = asked["median"] * math.exp(asked["sigma"] * dice.gauss(0, 1))
             task.ends_at = task.created_at + task.duration
             jobs.append((task.task_id, task.ends_at))

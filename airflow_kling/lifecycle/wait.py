@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
-from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.fail_fast import failing_fast
@@ -35,9 +34,9 @@ class KlingWaitMixin:
     """A task that waits for a Kling task; polls on the worker first, and again when it resumes."""
 
     kling_conn_id: str
-    route: str | None = DEFAULT_ROUTE
     poke_interval: float
     timeout: float
+    _resumed_route: str = ""
     _waiting_for: str | None = None
     _finished: KlingTask | None = None
 
@@ -64,7 +63,7 @@ class KlingWaitMixin:
         self._waiting_for = kling_task_id
         metrics.polled(1, self._tags)
         try:
-            task = client.get(kling_task_id, route=self._known_route, deadline=time.time() + patience)
+            task = client.get(kling_task_id, route=self._route, deadline=time.time() + patience)
         except KlingError as error:
             if not error.retryable:
                 raise
@@ -77,13 +76,17 @@ class KlingWaitMixin:
         return task
 
     @property
-    def _known_route(self) -> str:
-        """A template may render to nothing: an id that was stored without a route."""
-        return self.route or DEFAULT_ROUTE
+    def route_name(self) -> str:
+        """Name of the route of the Kling task."""
+        raise NotImplementedError
+
+    @property
+    def _route(self) -> str:
+        return self._resumed_route or self.route_name
 
     @property
     def _tags(self) -> dict[str, str | None]:
-        return {"dag_id": self.dag_id, "gateway": self.hook.settings.gateway, "route": self._known_route}
+        return {"dag_id": self.dag_id, "gateway": self.hook.settings.gateway, "route": self._route}
 
     def finish(self, task: KlingTask, *, since: float | None = None) -> dict[str, Any]:
         """The one end of every wait that succeeds on a worker.
@@ -122,7 +125,7 @@ class KlingWaitMixin:
         self.defer(
             trigger=KlingTaskTrigger(
                 kling_task_id=kling_task_id,
-                route=self._known_route,
+                route=self._route,
                 kling_conn_id=self.kling_conn_id,
                 poke_interval=self.poke_interval,
                 deadline=deadline,
@@ -130,7 +133,7 @@ class KlingWaitMixin:
             method_name="execute_complete",
             kwargs={
                 "kling_task_id": kling_task_id,
-                "route": self._known_route,
+                "route": self._route,
                 "deadline": deadline,
                 "refusals": refusals,
             },
@@ -197,7 +200,7 @@ class KlingWaitMixin:
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
         event = event or {}
-        self.route = route or event.get("route") or self.route
+        self._resumed_route = route or event.get("route") or ""
         with failing_fast():
             return self.wait_deferred(
                 kling_task_id or event["kling_task_id"],

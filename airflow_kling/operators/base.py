@@ -92,7 +92,6 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.route = self.kling_route.name
         self.callback_url = callback_url
         self.external_task_id = external_task_id
         self.kling_conn_id = kling_conn_id
@@ -111,6 +110,11 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         :raises KlingInputError: a literal breaks a limit.
         """
         templates.check_literals(self.kling_route, self._fields())
+
+    @property
+    def route_name(self) -> str:
+        """Name of the route of the Kling task."""
+        return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.kling_route.fields}

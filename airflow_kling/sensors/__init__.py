@@ -1,1 +1,1 @@
-"""What a DAG author writes: wait for a generation."""
+"""Lets a DAG author wait for a generation."""

@@ -78,6 +78,11 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         if start_from_trigger:
             self._start_from_trigger()
 
+    @property
+    def route_name(self) -> str:
+        """Name of the route; a template may render to nothing, for an id that was stored without one."""
+        return self.route or DEFAULT_ROUTE
+
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
 

@@ -71,7 +71,7 @@ class Identity:
 def fingerprint(request_record: Mapping[str, Any]) -> str:
     """Of an input: references by content or by URL without its query, which is signed anew each time.
 
-    :param request_record: see :func:`airflow_kling.lifecycle.templates.describe`; the identity in it does not count.
+    :param request_record: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity in it does not count.
     """
     content = {name: value for name, value in request_record.items() if name != "external_task_id"}
     # Records written before there were routes have none: the same input must have the same fingerprint as then.

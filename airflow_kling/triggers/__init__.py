@@ -1,1 +1,1 @@
-"""Waiting in the triggerer."""
+"""Waits in the triggerer."""

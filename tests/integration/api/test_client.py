@@ -222,7 +222,7 @@ def test_a_refused_create_is_sent_again_when_somebody_listens(
             task = client.create(request_)
         [emulator] = started
         assert posts(emulator) == created(emulator) == 1
-        assert emulator.state.find("default", emulator.state.of_account("default")[0].gateway, task.kling_task_id)
+        assert emulator.state.find("default", emulator.state.of_account("default")[0].endpoint, task.kling_task_id)
 
 
 def test_a_create_that_stays_refused_ends(closed_port: int, request_: MultiImageToImageRequest) -> None:
