@@ -101,9 +101,7 @@ def stack(count: int) -> Iterator[tuple[Airflow, str, str]]:
 
 def run_dag(running: Airflow, kling: str, s3: str, dag_id: str, count: int) -> dict[str, Any]:
     progress(f"{dag_id}: {count} generations")
-    deadline = time.monotonic() + 120
-    while not running.api.has_dag(dag_id) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    running.api.wait_for_dag(dag_id)
     running.api.unpause(dag_id)
     began = time.monotonic()
     with Watcher(running.home, s3, dag_id) as watcher:

@@ -1,4 +1,4 @@
-"""The gallery in Chromium, in a real Airflow after real runs; each visitor's browser must have had no complaint."""
+"""Tests the gallery in Chromium, in a real Airflow after real runs; no browser may report an error or a warning."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_placeholder_turns_into_its_pictures_by_itself(visit: Visit, world: Worl
     for page in pages:
         expect(page.locator(".placeholder")).to_have_count(2)
         expect(page.locator(CARDS)).to_have_attribute("data-open", "")
-    world.let_go()
+    world.let_generation_end()
     for page in pages:
         card = page.locator(CARDS)
         expect(card).to_have_attribute("data-state", "archived", timeout=90_000)

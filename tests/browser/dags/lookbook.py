@@ -1,4 +1,4 @@
-"""DAGs that fill the gallery: a mapped one that everybody may see, and one that the guest may not."""
+"""Defines DAGs that fill the gallery: a mapped one that everybody may see, and one that the guest may not."""
 
 from __future__ import annotations
 

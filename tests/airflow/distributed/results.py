@@ -1,4 +1,4 @@
-"""What the judge is told: the emulator's ledger with the images as it serves them, and every object of the bucket."""
+"""Reads the results of a run: the emulator's ledger with its images, and every object of the bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import httpx
 
 from deploy.local.processes import free_ports, server, wait_until
 from tests.airflow.distributed.judge import Generation
-from tests.airflow.faults.kling import Kling
+from tests.airflow.harness.emulator import Emulator
 
 BUCKET = "kling"
 REGION = "us-east-1"
@@ -35,7 +35,7 @@ class Storage:
         self._client.create_bucket(Bucket=BUCKET)
 
     def connection(self) -> dict[str, Any]:
-        """The Airflow connection to it."""
+        """Return the Airflow connection to it."""
         extra = {"endpoint_url": self.url, "region_name": REGION}
         return {"conn_type": "aws", "login": KEY_ID, "password": SECRET, "extra": extra}
 
@@ -62,7 +62,7 @@ def storage(log: Path) -> Iterator[Storage]:
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with server(command, log=log, env=os.environ, cwd=log.parent) as process:
-        wait_until(lambda: _answers(url), process=process, log=log, timeout=60, what="The S3 server")
+        wait_until(lambda: _answers(url), process=process, log=log, what="The S3 server")
         yield Storage(url)
 
 
@@ -73,7 +73,7 @@ def _answers(url: str) -> bool | None:
         return None
 
 
-def billed(kling: Kling) -> list[Generation]:
+def billed(kling: Emulator) -> list[Generation]:
     """Return what the emulator's ledger bills, each generation with its images as they are served now."""
     return [
         Generation(
