@@ -1,4 +1,4 @@
-"""Whole Airflow runs of mapped generations: this package's operators beside HttpOperator, HttpSensor, HttpToS3Operator.
+"""Measures runs of mapped generations: this package beside HttpOperator, HttpSensor and HttpToS3Operator.
 
 The same Airflow, emulator and S3 server for all, one run after the other. Tells the seconds from a generation's end at
 Kling to its last object in S3 (ours: the manifest), and the seconds that its task instances were running on a worker.

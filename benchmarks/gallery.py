@@ -1,4 +1,4 @@
-"""What a page of the gallery costs with 10,000 archived generations, over HTTP, from a real API server.
+"""Measures pages of the gallery with 10,000 archived generations, over HTTP, from a real API server.
 
 The same 10,000 once as mapped tasks of a single run, and once in a run each; on SQLite, and on PostgreSQL where its
 server programs are installed. Each figure is of requests one after the other, with a user's cookie; CPU is the API

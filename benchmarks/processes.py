@@ -1,4 +1,4 @@
-"""Servers on one core, contestants on the other, each in a process of its own."""
+"""Runs servers on one core and contestants on the other, each in a process of its own."""
 
 from __future__ import annotations
 

@@ -25,8 +25,9 @@ from deploy.local.terminal import raise_on_signals, say
 from tests.airflow.distributed.judge import Verdict, judge
 from tests.airflow.distributed.kills import Kill, hold_generations, kill_all
 from tests.airflow.distributed.progress import Progress
-from tests.airflow.distributed.results import BUCKET, Storage, billed, storage
+from tests.airflow.distributed.results import billed
 from tests.airflow.harness.emulator import running_emulator
+from tests.airflow.harness.storage import BUCKET, Storage, storage
 
 DAG_ID = "kling_distributed"
 PREFIX = "archive"

@@ -32,7 +32,7 @@ def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]
 
 
 def answer(running: Airflow3, question: dict[str, Any], *options: str) -> None:
-    """Answer as a person, once the scheduler knows that the worker is done: Airflow 3.3.2 fails the task before that."""
+    """Answer as a person, once the scheduler knows that the worker is done: else Airflow 3.3.2 fails the task."""
     ti = question["task_instance"]
     running.wait_until_worker_is_done(ti)
     path = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
