@@ -58,7 +58,7 @@ def _log_in(browser: Browser, world: World) -> Callable[[str], Any]:
 
 @pytest.fixture
 def visit(browser: Browser, world: World, _log_in: Callable[[str], Any]) -> Iterator[Callable[..., Visitor]]:
-    """Return visitors, as in ``visit("guest", color_scheme="dark")``; fails when a browser reported an error."""
+    """Return visitors, as in ``visit("viewer", color_scheme="dark")``; fails when a browser reported an error."""
     from tests.browser.session import Visitor
 
     visitors: list[Visitor] = []

@@ -15,7 +15,7 @@ from deploy.local.stack import USER
 from tests.airflow.harness.airflow import Airflow3, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
 from tests.airflow.harness.runs import finish, start
-from tests.browser.auth import GUEST, SECRET_DAG
+from tests.integration.plugins.gallery.auth import DENIED_DAG, DENIED_USER
 
 LOOKBOOK = "lookbook"
 MAIN = "kling_multi_image_to_image"
@@ -72,8 +72,8 @@ def empty_world(folder: Path) -> Iterator[World]:
     archive = folder / "archive"
     env = {"KLING_ARCHIVE": archive.as_uri(), "KLING_SAMPLES": str(folder / "samples")}
     options = {
-        "core__auth_manager": "tests.browser.auth.OneDagDenied",
-        "core__simple_auth_manager_users": f"{USER}:admin,{GUEST}:viewer",
+        "core__auth_manager": "tests.integration.plugins.gallery.auth.OneDagDenied",
+        "core__simple_auth_manager_users": f"{USER}:admin,{DENIED_USER}:viewer",
         "kling__gallery_cache_directory": folder / "thumbnails",
     }
     dags = [CHECKOUT / "dags", CHECKOUT / "tests" / "browser" / "dags"]
@@ -98,7 +98,7 @@ def fill(world: World, folder: Path) -> None:
     world.kling.fault(on="create", match={"prompt": REFUSED_PROMPT}, action="fail_task", message="risk control")
     seed(world, folder)
     api = world.airflow.api
-    for dag_id in (LOOKBOOK, SECRET_DAG):
+    for dag_id in (LOOKBOOK, DENIED_DAG):
         api.wait_for_dag(dag_id)
         api.unpause(dag_id)
         world.runs[dag_id] = api.trigger(dag_id, {})

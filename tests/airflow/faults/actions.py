@@ -143,7 +143,7 @@ def have_the_core_fail_it(case: Case) -> None:
     try:
         case.lift()
         case.wait_for_state("generate", "scheduled")
-        case.wait_for("the end of the worker's task", lambda: worker.cmdline()[-1].endswith("<idle>"))
+        case.wait_for("the end of the worker's task", lambda: "<idle>" in " ".join(worker.cmdline()))
         held = case.kling.fault(on="query", action="hold", point="before", match={"prompt": case.token})
     finally:
         scheduler.send_signal(signal.SIGCONT)
