@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,15 +24,32 @@ class ServerDied(RuntimeError):
     """A server ended, or did not get ready in time."""
 
 
+_PORTS = range(20_000, 32_768)  # below those that systems give to clients
+_reserved: list[socket.socket] = []
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different TCP ports of 127.0.0.1 that nobody listens on."""
-    with ExitStack() as sockets:
-        ports = []
-        for _ in range(count):
-            probe = sockets.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports
+    """Return ``count`` different TCP ports of 127.0.0.1 that nobody listens on, and that no other caller gets.
+
+    A server may take a minute until it listens. Until this process ends, it holds the UDP port of the same number, so
+    that another process that looks for a port meanwhile does not get this one.
+    """
+    return [_free_port() for _ in range(count)]
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(_PORTS)
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            reservation.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            reservation.close()
+        else:
+            _reserved.append(reservation)
+            return port
 
 
 @contextmanager
