@@ -52,10 +52,10 @@ test-docs: $(STAMP) chromium ## the documentation site, and every command in it
 docs: $(STAMP) ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-test-faults: $(STAMP) ## a few rows of the fault table, and what judges them
+test-faults: $(STAMP) services ## a few rows of the fault table, and what judges them
 	$(BIN)/python -m pytest tests/airflow/faults
 
-faults: $(STAMP) $(STAMP_2) ## the whole fault table on both lines of Airflow, and random process kills; FAULTS="--seed 7"
+faults: $(STAMP) $(STAMP_2) services ## the whole fault table on both lines of Airflow, and random process kills; FAULTS="--seed 7"
 	$(BIN)/python -m tests.airflow.faults $(FAULTS)
 
 distributed: $(STAMP) services ## 200 generations on Celery, PostgreSQL and Redis, killing processes; DISTRIBUTED="--generations 20"

@@ -1,1 +1,1 @@
-"""What waiting, archiving and parsing cost, beside what users have without this package; see docs/performance.md."""
+"""Measures waiting, archiving and parsing, beside what users have without this package; see docs/performance.md."""

@@ -1,4 +1,4 @@
-"""Run every benchmark, one after the other: `python -m benchmarks [--quick]`."""
+"""Runs every benchmark, one after the other: `python -m benchmarks [--quick]`."""
 
 from __future__ import annotations
 

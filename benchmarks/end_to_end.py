@@ -1,4 +1,4 @@
-"""Whole Airflow runs of mapped generations: this package's operators beside HttpOperator, HttpSensor, HttpToS3Operator.
+"""Measures runs of mapped generations: this package beside HttpOperator, HttpSensor and HttpToS3Operator.
 
 The same Airflow, emulator and S3 server for all, one run after the other. Tells the seconds from a generation's end at
 Kling to its last object in S3 (ours: the manifest), and the seconds that its task instances were running on a worker.
@@ -101,9 +101,7 @@ def stack(count: int) -> Iterator[tuple[Airflow, str, str]]:
 
 def run_dag(running: Airflow, kling: str, s3: str, dag_id: str, count: int) -> dict[str, Any]:
     progress(f"{dag_id}: {count} generations")
-    deadline = time.monotonic() + 120
-    while not running.api.has_dag(dag_id) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    running.api.wait_for_dag(dag_id)
     running.api.unpause(dag_id)
     began = time.monotonic()
     with Watcher(running.home, s3, dag_id) as watcher:

@@ -1,4 +1,4 @@
-"""What a page of the gallery costs with 10,000 archived generations, over HTTP, from a real API server.
+"""Measures pages of the gallery with 10,000 archived generations, over HTTP, from a real API server.
 
 The same 10,000 once as mapped tasks of a single run, and once in a run each; on SQLite, and on PostgreSQL where its
 server programs are installed. Each figure is of requests one after the other, with a user's cookie; CPU is the API
@@ -8,13 +8,10 @@ server's own.
 from __future__ import annotations
 
 import html
-import json
 import os
 import re
 import secrets
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,8 +27,12 @@ import psutil
 
 from benchmarks.processes import is_quick
 from benchmarks.report import percentile, progress, publish, table
-from deploy.local.processes import free_ports, server, wait_until
-from deploy.local.stack import CHECKOUT, USER, settings
+from deploy.celery.services import is_installed, postgres
+from deploy.local.components import Components
+from deploy.local.paths import CHECKOUT
+from deploy.local.processes import free_ports
+from deploy.local.stack import USER, settings, variables, write_password
+from deploy.local.waiting import wait_for
 
 PAGES = {
     "first page": {},
@@ -62,7 +63,8 @@ def main() -> None:
 
 
 def databases() -> dict[str, Callable[[Path], Any]]:
-    return {"SQLite": sqlite, **({"PostgreSQL": postgresql} if postgresql_programs() else {})}
+    """Return what starts each database: yields Airflow's connection to it."""
+    return {"SQLite": sqlite, **({"PostgreSQL": postgresql} if is_installed("initdb") else {})}
 
 
 @contextmanager
@@ -70,72 +72,50 @@ def sqlite(folder: Path) -> Iterator[str]:
     yield f"sqlite:///{folder}/airflow.db"
 
 
-def postgresql_programs() -> Path | None:
-    """Where Debian keeps ``initdb``, which is in nobody's PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found and shutil.which("runuser") else None
-
-
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """A server of its own, whose owner must not be root."""
-    programs = postgresql_programs()
-    [port] = free_ports(1)
-    data = folder / "postgresql"
-    folder.chmod(0o755)
-    data.mkdir()
-    shutil.chown(data, "postgres")
-    as_owner = ["runuser", "-u", "postgres", "--"]
-    quietly = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    folder.chmod(0o755)  # PostgreSQL runs as another user, when we are root
     # The collation of most installations, which sorts "_" elsewhere than ASCII does.
-    collation = ["--locale-provider=icu", "--icu-locale=en-US", "--encoding=UTF8"]
-    subprocess.run([*as_owner, f"{programs}/initdb", "-D", data, "--auth=trust", *collation], cwd="/", **quietly)
-    command = [*as_owner, f"{programs}/postgres", "-D", data, "-p", str(port), "-k", "", "-h", "127.0.0.1"]
-    log = folder / "postgresql.log"
-    with server([str(one) for one in command], log=log, env=os.environ, cwd=Path("/")) as process:
-
-        def is_ready() -> bool | None:
-            return "ready to accept connections" in log.read_text() or None
-
-        wait_until(is_ready, process=process, log=log, timeout=30, what="PostgreSQL")
-        address = ["-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
-        subprocess.run([f"{programs}/createdb", *address, "airflow"], **quietly)
-        yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/airflow"
+    with postgres(
+        folder / "postgresql", folder / "postgresql.log", ["--locale-provider=icu", "--icu-locale=en-US"]
+    ) as at:
+        yield f"postgresql+psycopg2://{at}"
 
 
 @contextmanager
 def api_server(folder: Path, connection: str, dag_id: str, count: int) -> Iterator[Visit]:
-    """An API server on a seeded database; yields a client that has logged in."""
+    """Run an API server on a seeded database; yields a client that has logged in."""
     [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    (folder / "passwords.json").write_text(json.dumps({USER: "benchmark"}))
-    env = os.environ | settings(folder, url, free_ports(2))
-    env |= {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": connection,
-        "AIRFLOW__KLING__GALLERY_CACHE_DIRECTORY": str(folder / "thumbnails"),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
-        "PYTHONPATH": str(CHECKOUT),
-    }
-    seed = [sys.executable, "-m", "benchmarks.gallery_seed", str(folder / "pictures"), dag_id, str(count), str(ON_DISK)]
-    airflow = str(Path(sys.executable).parent / "airflow")
-    for step in ([airflow, "db", "migrate"], seed):
-        subprocess.run(step, env=env, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    command = [airflow, "api-server", "--apps", "core"]
-    log = folder / "api-server.log"
-    with server(command, log=log, env=env, cwd=folder) as process:
-        wait_until(lambda: _is_up(url), process=process, log=log, timeout=120, what="The API server")
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-            answer = httpx.post(f"{url}/auth/token", json={"username": USER, "password": "benchmark"}, trust_env=False)
-            client.cookies.set("_token", answer.raise_for_status().json()["access_token"])
-            yield Visit(client, psutil.Process(process.pid))
+    login = {"username": USER, "password": write_password(folder)}
+    env = os.environ | settings(folder, url, free_ports(2)) | {"PYTHONPATH": str(CHECKOUT)}
+    env |= variables(
+        {
+            "database__sql_alchemy_conn": connection,
+            "kling__gallery_cache_directory": folder / "thumbnails",
+            "api_auth__jwt_secret": secrets.token_hex(32),
+            "api__secret_key": secrets.token_hex(32),
+        }
+    )
+    seed = [sys.executable, "-m", "tests.integration.plugins.gallery.seed", str(folder / "pictures"), dag_id]
+    with ExitStack() as ends:
+        airflow = Components(env=env, logs=folder)
+        ends.enter_context(airflow.stack)
+        airflow.run("airflow", "db", "migrate")
+        airflow.run(*seed, str(count), str(ON_DISK))
+        process = airflow.start("api-server", "airflow", "api-server", "--apps", "core")
+        wait_for("the API server", lambda: _is_up(url), check=airflow.check)
+        client = ends.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=60))
+        answer = httpx.post(f"{url}/auth/token", json=login, trust_env=False).raise_for_status()
+        client.cookies.set("_token", answer.json()["access_token"])
+        yield Visit(client, psutil.Process(process.pid))
 
 
-def _is_up(url: str) -> bool | None:
+def _is_up(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/api/v2/version", trust_env=False).is_success or None
+        return httpx.get(f"{url}/api/v2/version", trust_env=False).is_success
     except httpx.TransportError:
-        return None
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Servers on one core, contestants on the other, each in a process of its own."""
+"""Runs servers on one core and contestants on the other, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deploy.local.paths import CHECKOUT
 from deploy.local.processes import server, wait_until
-from deploy.local.stack import CHECKOUT, EMULATOR_KEY
+from deploy.local.stack import EMULATOR_KEY
 
 SCRATCH = Path(__file__).parent / "scratch"
 """Packages that only a benchmark needs; appended to the path, so that the project's own versions come first."""
@@ -45,7 +46,7 @@ def listening(module: str, *options: str, core: int | None = SERVER_CORE) -> Ite
                 found = re.search(r"listening on (http://\S+)", log.read_text(errors="replace"))
                 return found and found.group(1)
 
-            yield wait_until(ready, process=process, log=log, timeout=60, what=module)
+            yield wait_until(ready, process=process, log=log, what=module)
 
 
 class ContestantFailed(RuntimeError):

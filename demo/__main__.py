@@ -1,4 +1,4 @@
-"""`python -m demo run`: one run of the main DAG, shown as it goes. `python -m demo up`: Airflow with its UI.
+"""Runs the main DAG once and shows it (`python -m demo run`), or Airflow with its UI (`python -m demo up`).
 
 With ``KLING_API_KEY`` in the environment both use CometAPI, which costs money; without it, the emulator.
 """
@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from demo.contact_sheet import write_contact_sheet
 from deploy.local.airflow_api import AirflowApi, label
+from deploy.local.paths import CHECKOUT, local_path
 from deploy.local.processes import ServerDied
 from deploy.local.samples import draw_samples
 from deploy.local.stack import (
-    CHECKOUT,
     POOL,
     USER,
     Airflow,
@@ -34,12 +30,14 @@ from deploy.local.stack import (
     emulator,
     emulator_connection,
 )
+from deploy.local.terminal import raise_on_signals, say
 
 DAG_ID = "kling_multi_image_to_image"
 CATALOG_DAG_ID = "kling_catalog"
 REVIEW_DAG_ID = "kling_review_and_publish"
 PROMPT = "A quiet breakfast table: the mug and the plant in front, the lamp behind them, soft morning light"
 RUN_TIMEOUT = 900.0
+Connection = dict[str, object]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,14 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("command", choices=("run", "up"))
     parser.add_argument("--folder", type=Path, default=CHECKOUT, help="where to write .airflow and .demo")
+    parser.add_argument("--host", help="base URL of a proxy in front of CometAPI")
     options = parser.parse_args(arguments)
     command = {"run": run, "up": up}[options.command]
-    signal.signal(signal.SIGTERM, _exit_on_sigterm)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+    raise_on_signals()
     # Taken out of the environment, so that only Airflow's connection carries it to the servers.
-    api_key = os.environ.pop("KLING_API_KEY", None) or None
+    api_key = os.environ.pop("KLING_API_KEY", None)
+    connection = cometapi_connection(api_key, options.host) if api_key else None
     try:
-        return command(api_key, Folders.below(options.folder.resolve()))
+        return command(connection, Folders.below(options.folder.resolve()))
     except (ServerDied, AlreadyRunning, TimeoutError) as error:
         say(f"\n{error}")
         return 1
@@ -63,16 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(api_key: str | None, folders: Folders) -> int:
+def run(cometapi: Connection | None, folders: Folders) -> int:
     """Run the main DAG once on sample references and show what it archived."""
     samples = draw_samples(folders.output / "samples")
-    with stack(api_key, folders) as running:
+    with stack(cometapi, folders) as running:
         api = running.api
         say(f"Airflow {api.get('version')['version']} is up; running the DAG {DAG_ID}.")
-        wait_for_dag(api, DAG_ID)
+        api.wait_for_dag(DAG_ID)
         api.unpause(DAG_ID)
         # With a real account every image is paid for.
-        run_id = api.trigger(DAG_ID, run_parameters(samples, n=1 if api_key else 2))
+        run_id = api.trigger(DAG_ID, run_parameters(samples, n=1 if cometapi else 2))
         started = time.monotonic()
         state = api.wait_for_run(
             DAG_ID,
@@ -87,12 +86,12 @@ def run(api_key: str | None, folders: Folders) -> int:
     return 0
 
 
-def up(api_key: str | None, folders: Folders) -> int:
+def up(cometapi: Connection | None, folders: Folders) -> int:
     """Keep Airflow running for its UI until SIGINT or SIGTERM."""
     samples = draw_samples(folders.output / "samples")
     try:
-        with stack(api_key, folders) as running:
-            prepare_dags(running.api, is_free=api_key is None)
+        with stack(cometapi, folders) as running:
+            prepare_dags(running.api, is_free=cometapi is None)
             say(f"\nAirflow: {running.url}   user: {USER}   password: {running.password}")
             say("References to try in the form of the main DAG:")
             for path in samples.values():
@@ -128,17 +127,17 @@ class Folders:
 
 
 @contextmanager
-def stack(api_key: str | None, folders: Folders) -> Iterator[Airflow]:
-    """Run Airflow and, without an API key, the emulator."""
+def stack(cometapi: Connection | None, folders: Folders) -> Iterator[Airflow]:
+    """Run Airflow and, without a connection to CometAPI, the emulator."""
     env = {
         "KLING_ARCHIVE": (folders.output / "archive").as_uri(),
         "KLING_PUBLISHED": (folders.output / "published").as_uri(),
         "KLING_CATALOG": (folders.output / "samples" / "catalog.csv").as_uri(),
     }
-    if api_key:
+    if cometapi:
         say("Using CometAPI with KLING_API_KEY: generated images are paid for.")
         say("Starting Airflow (some 20 s) ...")
-        with airflow(folders.home, cometapi_connection(api_key), env) as running:
+        with airflow(folders.home, cometapi, env) as running:
             yield running
         return
     with emulator(folders.home / "emulator.log") as url:
@@ -163,23 +162,11 @@ def prepare_dags(api: AirflowApi, *, is_free: bool) -> None:
     """Make the pool and unpause the DAGs; the scheduled one stays paused where its runs would cost money."""
     api.ensure_pool(POOL, slots=4)
     for dag_id in (DAG_ID, REVIEW_DAG_ID, CATALOG_DAG_ID):
-        wait_for_dag(api, dag_id)
+        api.wait_for_dag(dag_id)
         if dag_id != CATALOG_DAG_ID or is_free:
             api.unpause(dag_id)
         else:
             say(f"{dag_id} stays paused: its scheduled runs would be paid for.")
-
-
-def wait_for_dag(api: AirflowApi, dag_id: str, timeout: float = 120.0) -> None:
-    """Wait until the DAG processor has read a DAG."""
-    deadline = time.monotonic() + timeout
-    while not api.has_dag(dag_id):
-        if time.monotonic() > deadline:
-            errors = [error["stack_trace"] for error in api.get("importErrors")["import_errors"]]
-            raise TimeoutError(
-                f"Airflow has not read {dag_id} after {timeout:.0f} s. Import errors: {errors or 'none'}"
-            )
-        time.sleep(0.5)
 
 
 def show_failures(api: AirflowApi, run_id: str) -> None:
@@ -199,20 +186,6 @@ def show_archive(summary: dict[str, Any], samples: dict[str, Path], sheet: Path)
         say(f"  {files[image['uri']]}  {image['width']}x{image['height']}, {image['bytes']:,} bytes")
     say(f"  {local_path(summary['manifest'])}")
     say(f"Inputs and outputs in one picture:\n  {sheet}")
-
-
-def local_path(uri: str) -> Path:
-    """Return the path of a ``file://`` URI."""
-    return Path(url2pathname(urlsplit(uri).path))
-
-
-def say(text: str) -> None:
-    """Print at once, also into a pipe."""
-    print(text, flush=True)
-
-
-def _exit_on_sigterm(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One picture of what went in and what came out."""
+"""Draws the references and the results of a run into one picture."""
 
 from __future__ import annotations
 

@@ -1,116 +1,68 @@
-"""The processes of the Procfile, in the environment of airflow.env, over a PostgreSQL and a Redis of their own."""
+"""Runs the processes of the Procfile in the environment of airflow.env, with a PostgreSQL and a Redis of their own."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import psutil
-import psycopg2
-import psycopg2.extras
 from cryptography.fernet import Fernet
 
 from deploy.celery.files import read_env, read_procfile
-from deploy.celery.services import postgres, redis_server
+from deploy.celery.services import postgres, redis_server, rows
 from deploy.local.airflow_api import AirflowApi
-from deploy.local.processes import ServerDied, free_ports, server, tail, wait_until
-from deploy.local.stack import CHECKOUT
+from deploy.local.components import Components
+from deploy.local.paths import CHECKOUT
+from deploy.local.processes import free_ports
+from deploy.local.stack import USER, variables, write_password
+from deploy.local.waiting import wait_for
 
 HERE = Path(__file__).parent
-LOGIN = "admin"
-START_TIMEOUT = 180.0
+NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
 
-@dataclass
-class Cluster:
+@dataclass(kw_only=True)
+class Cluster(Components):
     """A running Airflow on CeleryExecutor.
 
-    :param url: of its UI and API.
-    :param password: of the user ``admin``.
     :param api: a client of its REST API.
     :param database: ``user:password@host:port/name`` of its PostgreSQL.
-    :param logs: a file for each process.
+    :param commands: of the Procfile, by name.
     """
 
-    url: str
-    password: str
     api: AirflowApi
     database: str
-    logs: Path
-    env: dict[str, str]
     commands: dict[str, list[str]]
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    stack: ExitStack = field(default_factory=ExitStack)
 
-    def start(self, name: str) -> None:
-        """Start a process of the Procfile, or start it again."""
-        log = self.logs / f"{name}.log"
-        with suppress(FileNotFoundError):
-            log.rename(self.logs / f"{name}.killed.log")
-        running = server(self.commands[name], log=log, env=self.env, cwd=self.logs, grace=15)
-        self.processes[name] = self.stack.enter_context(running)
-
-    def check(self) -> None:
-        """Raise ``ServerDied`` when a process has ended by itself."""
-        for name, process in self.processes.items():
-            if process.poll() is not None:
-                raise ServerDied(
-                    f"{name} ended with exit code {process.returncode}:\n{tail(self.logs / f'{name}.log')}"
-                )
-
-    def interrupt(self) -> None:
-        """Ask every process to end, at once; each is waited for afterwards."""
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-
-    def kill(self, name: str) -> None:
-        """SIGKILL a process and all its descendants at once, as a lost machine would; they have no time to say so."""
-        process = self.processes.pop(name)
-        root = psutil.Process(process.pid)
-        frozen: list[psutil.Process] = []
-        # Frozen first, parents before children: whoever is killed while others run may have just forked.
-        while fresh := [one for one in (root, *root.children(recursive=True)) if one not in frozen]:
-            for one in fresh:
-                with suppress(psutil.NoSuchProcess):
-                    one.suspend()
-            frozen += fresh
-        for one in frozen:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
-        process.wait()
+    def restart(self, name: str) -> None:
+        """Start a process of the Procfile again, as a service manager would."""
+        self.start(name, *self.commands[name])
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Ask Airflow's database: what Airflow itself believes."""
-        with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-            cursor.execute(query, values)
-            return [dict(row) for row in cursor.fetchall()]
-
-    @cached_property
-    def _connection(self) -> Any:
-        connection = psycopg2.connect(f"postgresql://{self.database}")
-        connection.autocommit = True
-        self.stack.callback(connection.close)
-        return connection
+        """Return the answer of Airflow's database to a query."""
+        return rows(self.database, query, *values)
 
 
 @contextmanager
-def cluster(folder: Path, connections: Mapping[str, Mapping[str, Any]], *env_files: Path) -> Iterator[Cluster]:
-    """Bring everything up on free ports of 127.0.0.1; nothing of it is left afterwards but the folder.
+def cluster(
+    folder: Path,
+    connections: Mapping[str, Mapping[str, Any]],
+    *env_files: Path,
+    settings: Mapping[str, object] = NO_SETTINGS,
+) -> Iterator[Cluster]:
+    """Start everything on free ports of 127.0.0.1; nothing of it is left afterwards but the folder.
 
     :param folder: new or empty; logs are in ``logs`` below it.
     :param connections: Airflow connections by id; in production they are in a secrets backend.
     :param env_files: read after ``airflow.env``.
+    :param settings: of Airflow, by ``section__name``; override the files.
     """
     folder.chmod(0o711)  # PostgreSQL runs as another user, when we are root
     (logs := folder / "logs").mkdir(exist_ok=True)
@@ -135,12 +87,13 @@ def cluster(folder: Path, connections: Mapping[str, Mapping[str, Any]], *env_fil
         for file in (HERE / "airflow.env", *env_files):
             env |= read_env(file.read_text(), values)
         env |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
-        env |= _of_this_checkout() | _login(home, password := secrets.token_urlsafe(9))
+        env |= variables(settings) | _of_this_checkout() | _login(home)
         api = stack.enter_context(AirflowApi(url))
         commands = read_procfile((HERE / "Procfile").read_text())
-        made = Cluster(url, password, api, database, logs, env, commands, stack=stack.enter_context(ExitStack()))
+        made = Cluster(env=env, logs=logs, api=api, database=database, commands=commands)
+        stack.enter_context(made.stack)
         try:
-            _start(made)
+            _start(made, home)
             yield made
         finally:
             made.interrupt()
@@ -151,28 +104,20 @@ def _of_this_checkout() -> dict[str, str]:
     return {"PATH": path, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
 
-def _login(home: Path, password: str) -> dict[str, str]:
-    """The simple auth manager, with one user: for a run on one machine, production has its own."""
-    file = home / "passwords.json"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps({LOGIN: password}))
-    return {
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{LOGIN}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(file),
-    }
+def _login(home: Path) -> dict[str, str]:
+    """Return the settings of the simple auth manager, with one user; production has its own auth manager."""
+    write_password(home)
+    return variables(
+        {
+            "core__simple_auth_manager_users": f"{USER}:admin",
+            "core__simple_auth_manager_passwords_file": home / "passwords.json",
+        }
+    )
 
 
-def _start(made: Cluster) -> None:
-    migrated = subprocess.run(["airflow", "db", "migrate"], env=made.env, cwd=made.logs, capture_output=True, text=True)
-    if migrated.returncode:
-        raise ServerDied(f"airflow db migrate: {migrated.stderr[-2000:]}")
+def _start(made: Cluster, home: Path) -> None:
+    made.run("airflow", "db", "migrate")
     for name in made.commands:
-        made.start(name)
-    api_server, log = made.processes["api-server"], made.logs / "api-server.log"
-
-    def is_up() -> bool | None:
-        made.check()
-        return made.api.is_healthy()
-
-    wait_until(is_up, process=api_server, log=log, timeout=START_TIMEOUT, what="Airflow")
-    made.api.log_in(LOGIN, made.password)
+        made.restart(name)
+    wait_for("Airflow's health", made.api.is_healthy, check=made.check)
+    made.api.log_in(USER, write_password(home))

@@ -1,4 +1,4 @@
-"""What Airflow's processes share: a PostgreSQL cluster and a Redis of their own, in a scratch folder, on free ports."""
+"""Runs what Airflow's processes share: a PostgreSQL and a Redis of their own, in a scratch folder, on free ports."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import pwd
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
+import psycopg2.extras
 import redis
 
 from deploy.local.processes import free_ports, server, wait_until
@@ -19,6 +21,7 @@ from deploy.local.processes import free_ports, server, wait_until
 USER = DATABASE = "airflow"
 # Nothing here outlives the run, so nothing needs to survive a power cut.
 SCRATCH_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+PLAIN = ("--locale", "C.UTF-8")
 
 
 class NotInstalled(RuntimeError):
@@ -26,12 +29,13 @@ class NotInstalled(RuntimeError):
 
 
 @contextmanager
-def postgres(folder: Path, log: Path) -> Iterator[str]:
+def postgres(folder: Path, log: Path, locale: Sequence[str] = PLAIN) -> Iterator[str]:
     """Run a new PostgreSQL cluster on a free port of 127.0.0.1; yields ``user:password@host:port/database``.
 
     As root it runs as the user ``postgres``, since PostgreSQL refuses root.
 
     :param folder: new; its parents must be open to that user.
+    :param locale: options of ``initdb``.
     """
     folder.mkdir()
     secret = folder / "password"
@@ -39,9 +43,9 @@ def postgres(folder: Path, log: Path) -> Iterator[str]:
     secret.write_text(password := secrets.token_urlsafe(16))
     unprivileged = _as_postgres(folder, secret)
     data = str(folder / "data")
-    initdb = ["--username", USER, "--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8"]
+    initdb = ["--username", USER, "--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8", *locale]
     subprocess.run(
-        [*unprivileged, _program("initdb"), "--pgdata", data, *initdb, "--locale", "C.UTF-8", "--no-sync"],
+        [*unprivileged, _program("initdb"), "--pgdata", data, *initdb, "--no-sync"],
         check=True,
         capture_output=True,
         cwd=folder,
@@ -52,8 +56,21 @@ def postgres(folder: Path, log: Path) -> Iterator[str]:
     command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     address = f"{USER}:{password}@127.0.0.1:{port}"
     with server(command, log=log, env=os.environ, cwd=folder) as process:
-        wait_until(lambda: _create_database(address), process=process, log=log, timeout=60, what="PostgreSQL")
+        wait_until(lambda: _create_database(address), process=process, log=log, what="PostgreSQL")
         yield f"{address}/{DATABASE}"
+
+
+def rows(address: str, query: str, *values: Any) -> list[dict[str, Any]]:
+    """Return the answer of a database to a query.
+
+    :param address: ``user:password@host:port/database``.
+    """
+    with (
+        closing(psycopg2.connect(f"postgresql://{address}")) as connection,
+        connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor,
+    ):
+        cursor.execute(query, values)
+        return [dict(row) for row in cursor.fetchall()]
 
 
 def _as_postgres(*files: Path) -> list[str]:
@@ -92,7 +109,7 @@ def redis_server(folder: Path, log: Path) -> Iterator[str]:
     config.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir {folder}\n')
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     with server([_program("redis-server"), str(config)], log=log, env=os.environ, cwd=folder) as process:
-        wait_until(lambda: _pong(url), process=process, log=log, timeout=30, what="Redis")
+        wait_until(lambda: _pong(url), process=process, log=log, what="Redis")
         yield url
 
 
@@ -104,11 +121,19 @@ def _pong(url: str) -> bool | None:
         return None
 
 
+def is_installed(name: str) -> bool:
+    """Tell whether a program of the servers is installed."""
+    return _path_of(name) is not None
+
+
 def _program(name: str) -> str:
-    """The path of a program; Debian keeps PostgreSQL's apart, one folder for each version."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
-    folders = [*map(str, reversed(versions)), os.environ.get("PATH", ""), "/usr/sbin"]
-    found = shutil.which(name, path=os.pathsep.join(folders))
-    if found is None:
+    if (found := _path_of(name)) is None:
         raise NotInstalled(f"{name} is not installed; deploy/celery/install.sh installs it (Debian, Ubuntu).")
     return found
+
+
+def _path_of(name: str) -> str | None:
+    """Return the path of a program; Debian keeps PostgreSQL's apart, one folder for each version."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    folders = [*map(str, reversed(versions)), os.environ.get("PATH", ""), "/usr/sbin"]
+    return shutil.which(name, path=os.pathsep.join(folders))

@@ -1,12 +1,13 @@
-"""The few calls of Airflow's REST API that the demonstration and the system tests make."""
+"""Calls Airflow's REST API: starts DAG runs, waits for them, reads what became of them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+
+from deploy.local.waiting import HUNG, wait_for
 
 FINISHED = frozenset({"success", "failed"})
 
@@ -18,7 +19,7 @@ class AirflowApi:
     """
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
 
     def __enter__(self) -> AirflowApi:
         return self
@@ -45,7 +46,7 @@ class AirflowApi:
         """Return the answer to GET ``/api/v2/<path>``."""
         return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
 
-    def send(self, method: str, path: str, body: dict[str, Any]) -> Any:
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         """Return the answer to another method on ``/api/v2/<path>``."""
         return self._http.request(method, f"/api/v2/{path}", json=body).raise_for_status().json()
 
@@ -60,17 +61,47 @@ class AirflowApi:
         """Tell whether the DAG processor has read this DAG."""
         return self._http.get(f"/api/v2/dags/{dag_id}").is_success
 
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until the DAG processor has read this DAG.
+
+        :raises TimeoutError: it has not; has the import errors.
+        """
+        wait_for(f"the DAG {dag_id}", lambda: self.has_dag(dag_id), describe=self._import_errors)
+
+    def _import_errors(self) -> str:
+        errors = [error["stack_trace"] for error in self.get("importErrors")["import_errors"]]
+        return f"import errors: {errors or 'none'}"
+
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run this DAG."""
         self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
 
-    def trigger(self, dag_id: str, params: dict[str, Any]) -> str:
-        """Start a run; returns its id."""
-        body = {"logical_date": None, "conf": params}
+    def trigger(self, dag_id: str, params: Mapping[str, Any], run_id: str | None = None) -> str:
+        """Start a run; returns its id.
+
+        :param run_id: of the new run; Airflow makes one when it is None.
+        """
+        body = {"logical_date": None, "conf": params} | ({"dag_run_id": run_id} if run_id else {})
         answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         if answer.is_client_error:
             raise ValueError(f"Airflow refused the run: {answer.text}")
         return str(answer.raise_for_status().json()["dag_run_id"])
+
+    def clear(self, dag_id: str, run_id: str, task_id: str, *, downstream: bool = True) -> None:
+        """Clear a task of a run, and what comes after it."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "only_failed": False,
+            "include_downstream": downstream,
+            "reset_dag_runs": True,
+        }
+        self.send("POST", f"dags/{dag_id}/clearTaskInstances", body)
+
+    def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Mark a task of a run as failed."""
+        self.send("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": "failed"})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run, mapped ones each on its own."""
@@ -93,23 +124,32 @@ class AirflowApi:
         return answer.text
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, *, timeout: float, on_change: Callable[[str, str], None] | None = None
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float = HUNG,
+        pause: float = 0.5,
+        on_change: Callable[[str, str], None] = lambda name, state: None,
     ) -> str:
-        """Wait until a run has ended; returns its state, and tells ``on_change`` each new state of a task."""
+        """Wait until a run has ended; returns its state.
+
+        :param pause: seconds between two requests.
+        :param on_change: is told each new state of a task instance.
+        """
         known: dict[str, str] = {}
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+
+        def ended() -> str | None:
             state = str(self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
             for instance in self.task_instances(dag_id, run_id):
                 name = label(instance)
                 if instance["state"] and known.get(name) != instance["state"]:
                     known[name] = instance["state"]
-                    if on_change:
-                        on_change(name, instance["state"])
-            if state in FINISHED:
-                return state
-            time.sleep(0.5)
-        raise TimeoutError(f"{dag_id} has not ended after {timeout:.0f} s; its tasks: {known}")
+                    on_change(name, instance["state"])
+            return state if state in FINISHED else None
+
+        what = f"the end of {dag_id}"
+        return wait_for(what, ended, timeout=timeout, pause=pause, describe=lambda: f"its tasks are {known}")
 
 
 def label(instance: dict[str, Any]) -> str:

@@ -1,18 +1,21 @@
-"""Start a server as a child process, wait until it says that it is ready, and leave nothing of it behind."""
+"""Starts a server as a child process, waits until it is ready, and leaves nothing of it behind."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
+
+from deploy.local.waiting import HUNG, wait_for
 
 T = TypeVar("T")
 
@@ -21,15 +24,32 @@ class ServerDied(RuntimeError):
     """A server ended, or did not get ready in time."""
 
 
+_PORTS = range(20_000, 32_768)  # below those that systems give to clients
+_reserved: list[socket.socket] = []
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different TCP ports of 127.0.0.1 that nobody listens on."""
-    with ExitStack() as sockets:
-        ports = []
-        for _ in range(count):
-            probe = sockets.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports
+    """Return ``count`` different TCP ports of 127.0.0.1 that nobody listens on, and that no other caller gets.
+
+    A server may take a minute until it listens. Until this process ends, it holds the UDP port of the same number, so
+    that another process that looks for a port meanwhile does not get this one.
+    """
+    return [_free_port() for _ in range(count)]
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(_PORTS)
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            reservation.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            reservation.close()
+        else:
+            _reserved.append(reservation)
+            return port
 
 
 @contextmanager
@@ -52,22 +72,22 @@ def server(
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_heed_sigint,
+            preexec_fn=_restore_sigint,
         )
     try:
         yield process
     finally:
-        with ended_by_nothing():
+        with signals_ignored():
             stop(process, ends_first, grace)
 
 
-def _heed_sigint() -> None:
-    """Undo what a shell does to its background jobs: a process that inherits "ignore SIGINT" goes on ignoring it."""
+def _restore_sigint() -> None:
+    """Let SIGINT end the process: a background job of a shell ignores it, and so do the processes that it starts."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
-def ended_by_nothing() -> Iterator[None]:
+def signals_ignored() -> Iterator[None]:
     """Ignore SIGINT and SIGTERM: an impatient second Ctrl-C must not leave servers running."""
     previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -128,6 +148,27 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def tree(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return a process that we started and all its descendants, parents first."""
+    root = psutil.Process(process.pid)
+    return [root, *root.children(recursive=True)]
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a process that we started and all its descendants; they have no time to tell anybody."""
+    stopped: list[psutil.Process] = []
+    # Stopped first, parents before children: a process that is killed while its parent runs may be replaced by a fork.
+    while fresh := [one for one in tree(process) if one not in stopped]:
+        for one in fresh:
+            with suppress(psutil.NoSuchProcess):
+                one.suspend()
+        stopped += fresh
+    for one in stopped:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+
+
 def _end(processes: set[psutil.Process], grace: float) -> None:
     for send in (psutil.Process.terminate, psutil.Process.kill):
         alive = [p for p in processes if p.is_running()]
@@ -138,17 +179,22 @@ def _end(processes: set[psutil.Process], grace: float) -> None:
 
 
 def wait_until(
-    ready: Callable[[], T | None], *, process: subprocess.Popen[bytes], log: Path, timeout: float, what: str
+    ready: Callable[[], T | None], *, process: subprocess.Popen[bytes], log: Path, what: str, timeout: float = HUNG
 ) -> T:
-    """Call ``ready`` until it answers something; fail with the end of the log when the server dies or hangs."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
+    """Call ``ready`` until it answers something.
+
+    :param what: names the server in the error.
+    :raises ServerDied: the server has ended, or is not ready after ``timeout`` seconds; has the end of its log.
+    """
+
+    def check() -> None:
         if process.poll() is not None:
             raise ServerDied(f"{what} ended with exit code {process.returncode}:\n{tail(log)}")
-        if (answer := ready()) is not None:
-            return answer
-        time.sleep(0.25)
-    raise ServerDied(f"{what} was not ready after {timeout:.0f} s:\n{tail(log)}")
+
+    try:
+        return wait_for(what, ready, timeout=timeout, check=check)
+    except TimeoutError:
+        raise ServerDied(f"{what} was not ready after {timeout:.0f} s:\n{tail(log)}") from None
 
 
 def tail(log: Path, lines: int = 30) -> str:

@@ -1,4 +1,4 @@
-"""Reference images that the project draws itself: three products on white, and a room for them to stand in."""
+"""Draws sample reference images: three products on white, and a room for them to stand in."""
 
 from __future__ import annotations
 

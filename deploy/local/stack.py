@@ -1,4 +1,4 @@
-"""The servers of a demonstration: the Kling emulator and a whole Airflow 3, on SQLite unless told otherwise."""
+"""Runs the Kling emulator, and a whole Airflow 3 as ``airflow standalone`` does, on SQLite."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.airflow_api import AirflowApi
+from deploy.local.paths import CHECKOUT
 from deploy.local.processes import free_ports, server, wait_until
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 EMULATOR_KEY = "kling-emulator-key"
 USER = "admin"
 POOL = "kling"
@@ -51,9 +51,13 @@ def emulator_connection(url: str) -> dict[str, object]:
     return {"conn_type": "kling", "host": url, "password": EMULATOR_KEY, "extra": {"allow_private_hosts": True}}
 
 
-def cometapi_connection(api_key: str) -> dict[str, object]:
-    """Return the Airflow connection to CometAPI."""
-    return {"conn_type": "kling", "password": api_key}
+def cometapi_connection(api_key: str, host: str | None) -> dict[str, object]:
+    """Return the Airflow connection to CometAPI.
+
+    :param host: base URL of a proxy in front of it, which may be on a private address.
+    """
+    proxy: dict[str, object] = {"host": host, "extra": {"allow_private_hosts": True}} if host else {}
+    return {"conn_type": "kling", "password": api_key, **proxy}
 
 
 @contextmanager
@@ -66,7 +70,7 @@ def emulator(log: Path, *options: str) -> Iterator[str]:
             found = _LISTENING.search(log.read_text(errors="replace"))
             return found and found.group(1)
 
-        yield wait_until(listening, process=process, log=log, timeout=30, what="The emulator")
+        yield wait_until(listening, process=process, log=log, what="The emulator")
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def _only_one(home: Path) -> Iterator[None]:
 def _airflow(home: Path, connection: Mapping[str, object], env: Mapping[str, str]) -> Iterator[Airflow]:
     api_port, *log_ports = free_ports(3)
     url = f"http://127.0.0.1:{api_port}"
-    password = _write_password(home / "passwords.json")
+    password = write_password(home)
     environment = (
         {**os.environ, **env} | settings(home, url, log_ports) | {"AIRFLOW_CONN_KLING_DEFAULT": json.dumps(connection)}
     )
@@ -104,7 +108,7 @@ def _airflow(home: Path, connection: Mapping[str, object], env: Mapping[str, str
         server(command, log=log, env=environment, cwd=home, ends_first="scheduler") as process,
         AirflowApi(url) as api,
     ):
-        wait_until(api.is_healthy, process=process, log=log, timeout=180, what="Airflow")
+        wait_until(api.is_healthy, process=process, log=log, what="Airflow")
         api.log_in(USER, password)
         yield Airflow(home, url, password, api, process)
 
@@ -135,12 +139,21 @@ def settings(home: Path, url: str, log_ports: list[int]) -> dict[str, str]:
         # `airflow standalone` starts its components by name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
-        **{f"AIRFLOW__{name.upper()}": str(value) for name, value in values.items()},
+        **variables(values),
     }
 
 
-def _write_password(file: Path) -> str:
-    """Return the login's password, made once for each ``AIRFLOW_HOME``."""
+def variables(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return settings of Airflow as environment variables.
+
+    :param settings: values by ``section__name``.
+    """
+    return {f"AIRFLOW__{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def write_password(home: Path) -> str:
+    """Return the password of the user ``admin``, made once for each ``AIRFLOW_HOME`` and kept in it."""
+    file = home / "passwords.json"
     if file.exists():
         return str(json.loads(file.read_text())[USER])
     password = secrets.token_urlsafe(9)

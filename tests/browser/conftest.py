@@ -1,4 +1,4 @@
-"""A Chromium, logged in to a real Airflow through its own login page."""
+"""Gives browser tests a Chromium, logged in to a real Airflow through its login page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def _log_in(browser: Browser, world: World) -> Callable[[str], Any]:
-    """Cookies of a user who has logged in, once for all tests."""
+    """Log each user in once for all tests; returns their cookies."""
     from tests.browser.session import log_in
 
     states: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def _log_in(browser: Browser, world: World) -> Callable[[str], Any]:
 
 @pytest.fixture
 def visit(browser: Browser, world: World, _log_in: Callable[[str], Any]) -> Iterator[Callable[..., Visitor]]:
-    """``visit("guest", color_scheme="dark")``: a visitor, whose browser must have had nothing to complain about."""
+    """Return visitors, as in ``visit("viewer", color_scheme="dark")``; fails when a browser reported an error."""
     from tests.browser.session import Visitor
 
     visitors: list[Visitor] = []

@@ -1,4 +1,4 @@
-"""`python -m tests.browser.screenshots`: the gallery into docs/images, after the runs that the tests have too."""
+"""Saves screenshots of the gallery to docs/images: `python -m tests.browser.screenshots`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, expect
 
-from deploy.local.stack import CHECKOUT, USER
+from deploy.local.paths import CHECKOUT
+from deploy.local.stack import USER
 from tests.browser.session import Visitor, assert_decoded, chromium, frame_of, log_in
 from tests.browser.world import LOOKBOOK, World, empty_world, fill
 
@@ -49,7 +50,7 @@ def open_in(browser: Browser, world: World, state: Any, path: str, theme: str, v
 
 
 def with_pictures(page: Page) -> Page:
-    """Wait for what is to be seen without scrolling."""
+    """Wait for the pictures that are seen without scrolling."""
     frame = frame_of(page)
     frame.locator(CARDS).nth(3).wait_for()
     page.wait_for_load_state("networkidle")

@@ -1,4 +1,4 @@
-"""Somebody with a browser."""
+"""Drives a browser: logs in, opens pages, notes errors and warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AIRFLOWS = "can escape its sandboxing"
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Run Debian's Chromium."""
     with sync_playwright() as driver:
         path = shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])  # CI runs as root
@@ -42,7 +42,7 @@ def log_in(browser: Browser, url: str, user: str, password: str) -> Any:
 
 @dataclass
 class Visitor:
-    """Somebody who looks.
+    """A user with a browser.
 
     :param context: their browser's profile, logged in
     :param complaints: errors and warnings of the browser: scripts that failed, loads that were refused, the CSP
@@ -53,7 +53,7 @@ class Visitor:
     complaints: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> Page:
-        """A tab at an address."""
+        """Open a tab at an address."""
         page = self.context.new_page()
         page.set_default_timeout(TIMEOUT)
         page.on("console", lambda message: self._note(message.type, message.text))
@@ -67,7 +67,7 @@ class Visitor:
 
 
 def frame_of(page: Page) -> FrameLocator:
-    """The gallery inside of Airflow's UI."""
+    """Return the gallery inside of Airflow's UI."""
     return page.frame_locator("iframe[title=Kling]")
 
 

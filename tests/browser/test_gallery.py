@@ -1,4 +1,4 @@
-"""The gallery in Chromium, in a real Airflow after real runs; each visitor's browser must have had no complaint."""
+"""Tests the gallery in Chromium, in a real Airflow after real runs; no browser may report an error or a warning."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ pytest.importorskip("playwright", reason="needs Playwright (extra dev)")
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.auth import GUEST, SECRET_DAG
 from tests.browser.session import Visitor, assert_decoded, frame_of
 from tests.browser.world import LOOKBOOK, SEEDED, SEEDED_GENERATIONS, SLOW_PROMPT, World
+from tests.integration.plugins.gallery.auth import DENIED_DAG, DENIED_USER
 
 if TYPE_CHECKING:
     Visit = Callable[..., Visitor]
@@ -238,22 +238,22 @@ def test_failed_generation(visit: Visit) -> None:
 
 
 def test_guest_sees_no_trace_of_the_dag_that_is_not_for_them(visit: Visit) -> None:
-    guest = visit(GUEST)
+    guest = visit(DENIED_USER)
     page = guest.open("/plugin/kling")
     frame = frame_of(page)
     expect(frame.locator(CARDS)).to_have_count(50)
-    assert SECRET_DAG not in frame.locator("html").inner_html()
+    assert DENIED_DAG not in frame.locator("html").inner_html()
 
 
 def test_guest_gets_403_for_its_page_manifest_and_images(visit: Visit, world: World) -> None:
-    admin = visit().open(gallery(dag_id=SECRET_DAG))
+    admin = visit().open(gallery(dag_id=DENIED_DAG))
     picture = admin.locator(f"{RESULTS}").first.get_attribute("src") or ""
     manifest = admin.get_by_role("link", name="Manifest").get_attribute("href") or ""
-    guest = visit(GUEST)
+    guest = visit(DENIED_USER)
     for address in (picture, picture.replace("thumb", "original"), manifest):
         assert visit().context.request.get(f"{world.url}/kling/{address}").status == 200
         assert guest.context.request.get(f"{world.url}/kling/{address}").status == 403
-    page = guest.open(gallery(dag_id=SECRET_DAG))
+    page = guest.open(gallery(dag_id=DENIED_DAG))
     expect(page.get_by_role("heading", name="403")).to_be_visible()
     # Chromium notes the status of the page itself.
     assert [one for one in guest.complaints if "403" not in one] == []
@@ -274,7 +274,7 @@ def test_placeholder_turns_into_its_pictures_by_itself(visit: Visit, world: Worl
     for page in pages:
         expect(page.locator(".placeholder")).to_have_count(2)
         expect(page.locator(CARDS)).to_have_attribute("data-open", "")
-    world.let_go()
+    world.let_generation_end()
     for page in pages:
         card = page.locator(CARDS)
         expect(card).to_have_attribute("data-state", "archived", timeout=90_000)

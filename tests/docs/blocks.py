@@ -1,4 +1,4 @@
-"""The code blocks of the project's documentation, and who executes which."""
+"""Reads the code blocks of the project's documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation is written for the newest Airflow."""
+"""Skips tests of the documentation on older lines of Airflow: it is written for the newest."""
 
 from __future__ import annotations
 

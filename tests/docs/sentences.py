@@ -1,4 +1,4 @@
-"""What the provider says, read from its source: every text with `…` for each value in it."""
+"""Reads the texts of errors and logs from the provider's source, with `…` for each value in them."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""A terminal in which a reader types what a page says."""
+"""Types the commands of a page into a shell, as a reader does."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
+
+from deploy.local.waiting import wait_for
 
 _DONE = "--- typed, exit code"
 
@@ -76,11 +77,14 @@ class Terminal:
         self._shell.stdin.flush()
 
     def _wait_for(self, what: str, timeout: float, before: int) -> str:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            printed = self.output()[before:]
-            if what in printed or self._shell.poll() is not None:
-                break
-            time.sleep(0.2)
-        assert what in printed, f"{what!r} did not come within {timeout:.0f} s:\n{printed[-5000:]}"
-        return printed
+        def printed() -> str:
+            return self.output()[before:]
+
+        wait_for(
+            repr(what),
+            lambda: what in printed() or self._shell.poll() is not None,
+            timeout=timeout,
+            describe=lambda: printed()[-5000:],
+        )
+        assert what in printed(), f"the shell has ended before {what!r}:\n{printed()[-5000:]}"
+        return printed()

@@ -1,4 +1,4 @@
-"""Every command in README and docs is executed as it stands there, or is named below with what executes it."""
+"""Executes every command in README and docs as it stands there; names what executes those that it does not."""
 
 from __future__ import annotations
 

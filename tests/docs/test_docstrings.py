@@ -1,4 +1,4 @@
-"""The reference is made of docstrings: each parameter of a public class is in one, and no other is."""
+"""Tests that the docstring of each public class documents its parameters, and no others."""
 
 from __future__ import annotations
 

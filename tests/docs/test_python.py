@@ -1,4 +1,4 @@
-"""Every block of Python in README and docs: DAGs load, tests pass, and the rest is executed against the emulator."""
+"""Executes every block of Python in README and docs: DAGs load, tests pass, the rest runs against the emulator."""
 
 from __future__ import annotations
 

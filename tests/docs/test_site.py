@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, loads nothing from elsewhere, and its search works without a network."""
+"""Tests that the site builds without a warning, loads nothing from other hosts, and can be searched offline."""
 
 from __future__ import annotations
 

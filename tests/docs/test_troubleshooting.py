@@ -1,4 +1,4 @@
-"""The page of error messages against the source: what it quotes is said, and what is raised stands there."""
+"""Compares the page of error messages with the source: it quotes what the source raises, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial, followed word for word in a new home: what it says is typed, and in the end there are pictures."""
+"""Follows the tutorial word for word in a new home directory, until the pictures are there."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Many generations at once, each on its own: submit, wait deferred, archive.
+"""Makes many generations at once, each on its own: submit, wait deferred, archive.
 
-Some wait as usual: a worker looks first, defers, and resumes to return the result. The others start in the triggerer
+Some wait as usual: a worker polls once, defers, and resumes to return the result. The others start in the triggerer
 and end there, so that their wait never takes a worker slot.
 
 Tasks that are further on go first (``weight_rule="upstream"``): a finished generation is archived before another one is

@@ -1,4 +1,4 @@
-"""The verdict on a run: what the emulator billed and what is in the storage, against one of each for every row."""
+"""Judges a run: every row must be billed once, and archived once and whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The templates in ``deploy/`` are whole, and say the same."""
+"""Tests that the templates in ``deploy/`` are complete and agree with each other."""
 
 from __future__ import annotations
 

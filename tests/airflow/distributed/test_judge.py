@@ -1,4 +1,4 @@
-"""The judge passes one of each, and nothing else."""
+"""Tests that the judge passes a run with each row billed once and archived once, and no other."""
 
 from __future__ import annotations
 

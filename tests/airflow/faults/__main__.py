@@ -1,17 +1,16 @@
-"""`python -m tests.airflow.faults`: run the whole table, print it, and exit 1 if a row does not end as documented."""
+"""Runs the whole table (`python -m tests.airflow.faults`), prints it, exits 1 if a row does not end as documented."""
 
 from __future__ import annotations
 
 import argparse
 import random
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
+from deploy.local.terminal import raise_on_signals, say
 from tests.airflow.faults import chaos, downloads, report
 from tests.airflow.faults.model import AIRFLOW_2, AIRFLOW_3, Outcome, Row
 from tests.airflow.faults.runner import run_rows
@@ -24,8 +23,7 @@ ENOUGH_KILLS = 60
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; returns the exit code."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, _exit)  # so that no server outlives it
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+    raise_on_signals()  # so that no server outlives it
     started = time.monotonic()
     say(f"Random crash schedules: --seed {options.seed}")
     wanted = [row for row in ROWS if all(word in row.name for word in options.only)]
@@ -52,17 +50,10 @@ def run_line(line: str, rows: list[Row], home: Path) -> tuple[str, list[Outcome]
     say(f"\nAirflow {line}: {len(rows)} rows ({sum(row.chance for row in rows)} of them random crash schedules)")
     started = time.monotonic()
     with world(line, home) as here:
-        say(f"Airflow {here.line.version} is up after {time.monotonic() - started:.0f} s")
-        outcomes = run_rows(
-            rows, here.line, here.emulators, here.picture, tell=lambda outcome: say(report.line_of(outcome))
-        )
+        say(f"Airflow {here.airflow.version} is up after {time.monotonic() - started:.0f} s")
+        outcomes = run_rows(rows, here, tell=lambda outcome: say(report.line_of(outcome)))
         say(f"Airflow {line}: done in {time.monotonic() - started:.0f} s")
-        return here.line.version, outcomes
-
-
-def say(text: str) -> None:
-    """Print at once, also into a pipe."""
-    print(text, flush=True)
+        return here.airflow.version, outcomes
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -106,10 +97,6 @@ def _problems(outcomes: list[Outcome], below: list[downloads.DownloadOutcome], *
     if complete and kills < ENOUGH_KILLS:
         found.append(f"{kills} random kills, fewer than {ENOUGH_KILLS}")
     return found
-
-
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""What users and operators of the cluster do to a run while it is under way."""
+"""Breaks a run while it is under way, as users and operators of an Airflow do."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import psutil
+
+from deploy.local.processes import tree
+from deploy.local.waiting import wait_for
 from tests.airflow.faults.case import Case
-from tests.airflow.faults.lines import signal_tree, tree
 
-UNHEARD = 8.0  # seconds after which a silent triggerer counts as dead: more than triggerer_health_check_threshold
-LONG_SILENCE = 25.0  # seconds by which a wait would be longer if a new triggerer granted a new one
-RUNNERS_LEAD = 3.0
+LONG_SILENCE = 40.0  # seconds by which a wait would be longer if a new triggerer granted a new deadline
 WAITER = {"together": "generate", "apart": "wait"}
+SLEEPING = "230 "  # clock_nanosleep on x86-64
 
 
 def kill_while_held(case: Case) -> None:
@@ -23,45 +26,56 @@ def kill_while_held(case: Case) -> None:
     case.lift()
 
 
-def watch_it_free_its_worker(case: Case) -> None:
-    """See the task deferred while Kling refuses it: no worker waits for a slot."""
+def wait_until_worker_is_free(case: Case) -> None:
+    """Wait until the task is deferred while Kling refuses it: no worker waits for a slot."""
     case.wait_for_state("generate", "deferred")
     if case.kling.tasks(case.token):
         raise AssertionError("there is a generation already")
 
 
 def restart_triggerer(case: Case) -> None:
-    """SIGKILL the triggerer in which the task waits, and start another one later."""
-    _move_to_another_triggerer(case, signal.SIGKILL)
+    """SIGKILL the triggerer in which the task waits, and start another one."""
+    _move_to_another_triggerer(case, case.airflow.kill)
     case.lift()
 
 
 def restart_triggerer_of_an_endless_wait(case: Case) -> None:
-    """The same, for a generation that does not end."""
-    _move_to_another_triggerer(case, signal.SIGKILL, silence=LONG_SILENCE)
+    """The same for a generation that does not end, with a long time between the two triggerers."""
+    _move_to_another_triggerer(case, case.airflow.kill, silence=LONG_SILENCE)
 
 
 def run_trigger_twice(case: Case) -> None:
     """Stop the triggerer until another one has taken over, and let both of them see the end and fire."""
-    first = _move_to_another_triggerer(case, signal.SIGSTOP)
+
+    def stop(name: str) -> None:
+        for one in tree(case.airflow.processes[name]):
+            one.suspend()
+
+    supervisor, *runners = tree(case.airflow.processes[_move_to_another_triggerer(case, stop)])
+    polls = case.kling.fault(on="query", action="delay", seconds=0, match={"prompt": case.token})
     case.lift()
-    *runners, supervisor = tree(first)
+    case.faults.append(polls)
     for runner in runners:
-        runner.send_signal(signal.SIGCONT)
-    time.sleep(RUNNERS_LEAD)  # else the supervisor might take the trigger away before it has looked
-    supervisor.send_signal(signal.SIGCONT)
+        runner.resume()
+    # Otherwise the supervisor, which finds that the trigger is another triggerer's, cancels it before it has polled.
+    case.wait_for("a poll by each triggerer", lambda: case.hits()[polls] >= 2)
+    time.sleep(1)  # for the runner to read the answer: no process shows when it has
+    supervisor.resume()
 
 
-def _move_to_another_triggerer(
-    case: Case, number: signal.Signals, *, silence: float = UNHEARD
-) -> subprocess.Popen[bytes]:
-    waiter = WAITER[case.row.dag]
-    first = case.line.triggerer(f"{case.token}-1", case.token)
+def _move_to_another_triggerer(case: Case, end: Callable[[str], None], *, silence: float = 0.0) -> str:
+    """Wait until one triggerer runs the trigger, end it, and wait until another one runs it.
+
+    :param end: kills or stops a triggerer by its name.
+    :param silence: seconds in which there is no triggerer.
+    """
+    waiter, first = WAITER[case.row.dag], f"{case.token}-1"
+    case.airflow.triggerer(first, case.token)
     before = case.wait_for_trigger(waiter)
-    _wait_until_the_trigger_has_looked(case)
-    signal_tree(first, number)
+    _wait_until_the_trigger_has_polled(case)
+    end(first)
     time.sleep(silence)
-    case.line.triggerer(f"{case.token}-2", case.token)
+    case.airflow.triggerer(f"{case.token}-2", case.token)
     after = case.wait_for_trigger(waiter, not_by=before["triggerer_id"])
     if after["kwargs"] != before["kwargs"]:
         raise AssertionError("the trigger has other arguments, so another deadline")
@@ -72,7 +86,7 @@ def clear_while_deferred(case: Case) -> None:
     """Clear the waiting task, and let both generations end once it waits again."""
     waiter = _wait_until_it_waits(case)
     before = case.task(waiter)["try_number"]
-    case.line.user.clear(case.dag_id, case.runs[0], waiter)
+    case.user.clear(case.dag_id, case.runs[0], waiter)
 
     def waits_again() -> bool:
         task = case.task(waiter)
@@ -80,35 +94,35 @@ def clear_while_deferred(case: Case) -> None:
 
     case.wait_for("the cleared task to wait again", waits_again)
     if any("No longer waiting" in said for said in case.row.end.says):
-        # Airflow tells the old trigger at its leisure; a generation that ends before that would have it fire instead.
-        case.wait_for("the old trigger to be told", lambda: "No longer waiting" in case.log())
+        # Airflow cancels the old trigger some time later; were the generation to end before that, it would fire.
+        case.wait_for("the end of the old trigger", lambda: "No longer waiting" in case.log())
     case.lift()
 
 
 def mark_failed_while_deferred(case: Case) -> None:
     """Mark the waiting task as failed."""
     waiter = _wait_until_it_waits(case)
-    case.line.user.mark_failed(case.dag_id, case.runs[0], waiter)
+    case.user.mark_failed(case.dag_id, case.runs[0], waiter)
     case.lift()
 
 
 def mark_failed_while_waiting_on_a_worker(case: Case) -> None:
-    """Mark the task as failed while its process looks again and again."""
-    case.wait_for("the first look", lambda: case.hits().get(case.faults[0]))
-    case.line.user.mark_failed(case.dag_id, case.runs[0], "generate")
+    """Mark the task as failed while its process polls again and again."""
+    case.wait_for("the first poll", lambda: case.hits().get(case.faults[0]))
+    case.user.mark_failed(case.dag_id, case.runs[0], "generate")
 
 
 def clear_after_the_end(case: Case) -> None:
-    """Clear the archiving task when it has failed and Kling is well again."""
+    """Clear the archiving task when it has failed, and the fault is removed."""
     case.wait_for_state("archive", "failed")
     case.wait_for("the end of the run", case.ended)
     case.lift()
-    case.line.user.clear(case.dag_id, case.runs[0], "archive")
+    case.user.clear(case.dag_id, case.runs[0], "archive")
     case.wait_for("the run to go on", lambda: not case.ended())
 
 
 def archive_twice_at_once(case: Case) -> None:
-    """Start a second archiving run, and let both go on only when both hold the same image in their hands."""
+    """Start a second archiving run, and let both go on only when both download the same image."""
     case.start_run()
     case.kling.wait_until_held(case.faults[0], count=2)
     case.lift()
@@ -117,40 +131,54 @@ def archive_twice_at_once(case: Case) -> None:
 def have_the_core_fail_it(case: Case) -> None:
     """Make Airflow's scheduler fail a deferred task for a "state mismatch" (apache/airflow#67287).
 
-    The scheduler must not hear that the process has ended, in deferral, before it has queued the task for its
-    resumption. So it stands still from before the deferral until the trigger has fired, and it is stopped while it
-    sleeps between two rounds: the next round queues first, and listens to the executor after that.
+    The scheduler fails it when it queues the task for its resumption before it has read the executor's event about the
+    process that has deferred. So it stands still from before the deferral until the trigger has fired and the executor
+    has the event, and it is stopped while it sleeps between two rounds: the next round queues the task, and reads
+    events after that. The resumed process cannot end before: its poll is held until the scheduler has failed the task.
     """
-    scheduler = case.line.scheduler
+    scheduler = case.airflow.scheduler
     case.kling.wait_until_held(case.faults[0])
+    worker = psutil.Process(case.processes("generate")[-1]["worker"])
     stop_asleep(scheduler.pid)
     try:
         case.lift()
         case.wait_for_state("generate", "scheduled")
+        case.wait_for("the end of the worker's task", lambda: "<idle>" in " ".join(worker.cmdline()))
+        held = case.kling.fault(on="query", action="hold", point="before", match={"prompt": case.token})
     finally:
         scheduler.send_signal(signal.SIGCONT)
+    try:
+        case.wait_for("the state mismatch in Airflow's audit log", lambda: case.has_event("state mismatch"))
+    finally:
+        case.kling.remove(held)
 
 
 def stop_asleep(pid: int) -> None:
     """SIGSTOP a process while it is in ``time.sleep``."""
-    asleep = "230 "  # clock_nanosleep on x86-64
-    deadline = time.monotonic() + 60
-    while True:
-        with open(f"/proc/{pid}/syscall") as call:
-            if call.read().startswith(asleep):
-                break
-        if time.monotonic() > deadline:
-            raise TimeoutError("the scheduler never sleeps")
-    os.kill(pid, signal.SIGSTOP)
+
+    def sleeps() -> bool:
+        return Path(f"/proc/{pid}/syscall").read_text().startswith(SLEEPING)
+
+    def stopped_asleep() -> bool:
+        if not sleeps():
+            return False
+        os.kill(pid, signal.SIGSTOP)
+        wait_for("the process to stand still", lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        if sleeps():
+            return True
+        os.kill(pid, signal.SIGCONT)  # it woke up in between
+        return False
+
+    wait_for("the scheduler to sleep", stopped_asleep, pause=0.01)
 
 
 def _wait_until_it_waits(case: Case) -> str:
     waiter = WAITER[case.row.dag]
     case.wait_for_state(waiter, "deferred")
-    _wait_until_the_trigger_has_looked(case)
+    _wait_until_the_trigger_has_polled(case)
     return waiter
 
 
-def _wait_until_the_trigger_has_looked(case: Case) -> None:
-    """It runs, that is to say; the worker has looked once, before it deferred."""
-    case.wait_for("the trigger's first look", lambda: case.hits().get(case.faults[0], 0) > 1)
+def _wait_until_the_trigger_has_polled(case: Case) -> None:
+    """Wait until the trigger runs; the first poll is the worker's, before it defers."""
+    case.wait_for("the trigger's first poll", lambda: case.hits().get(case.faults[0], 0) > 1)

@@ -1,22 +1,24 @@
-"""One row while it runs: the handles that its action and its judge need."""
+"""Holds a row while it runs, for the action that breaks it and for the judge."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.airflow.faults.kling import Kling
-from tests.airflow.faults.lines import Line
+from deploy.local.waiting import wait_for
 from tests.airflow.faults.model import Row
+from tests.airflow.harness.airflow import Airflow
+from tests.airflow.harness.emulator import Emulator
+from tests.airflow.harness.users import User
 
 T = TypeVar("T")
-PATIENCE = 240.0  # seconds until a row that has not ended counts as hung
 ENDED = ("success", "failed")
 
 
@@ -32,23 +34,25 @@ class Case:
 
     row: Row
     token: str
-    line: Line
-    kling: Kling
+    airflow: Airflow
+    user: User
+    kling: Emulator
     connection: str
     archive: Path
     kling_task_id: str | None = None
     faults: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    given_up: threading.Event = field(default_factory=threading.Event)
 
     @property
     def dag_id(self) -> str:
-        """The row's DAG."""
+        """Return the id of the row's DAG."""
         return f"faults_{self.row.dag}"
 
     @property
     def marks(self) -> Path:
-        """Where the row's task processes leave their marks."""
-        return self.line.marks / self.token
+        """Return the folder of the marks that the row's task processes write."""
+        return self.airflow.home / "marks" / self.token
 
     def add_faults(self) -> None:
         """Put the row's faults in force, for its own prompt only."""
@@ -64,8 +68,8 @@ class Case:
         self.kling.remove(fault_id)
 
     def hits(self) -> dict[str, int]:
-        """How often each fault of the emulator has struck."""
-        return {fault["id"]: fault["hits"] for fault in self.kling.control("GET", "faults")["faults"]}
+        """Return how often each fault of the emulator has struck."""
+        return {fault_id: fault["hits"] for fault_id, fault in self.kling.faults().items()}
 
     def start_run(self) -> None:
         """Start a run of the row's DAG; another one if there is one already."""
@@ -83,35 +87,39 @@ class Case:
             "edits": {task: dict(options) for task, options in self.row.edits.items()},
             "own_triggerer": self.row.own_triggerer,
         }
-        self.line.user.start_run(self.dag_id, run_id, conf)
+        self.user.trigger(self.dag_id, conf, run_id)
 
     def instances(self) -> list[dict[str, Any]]:
-        """The task instances of all runs, as Airflow's database has them."""
-        marks = ", ".join("?" * len(self.runs))
-        query = f"select * from task_instance where dag_id = ? and run_id in ({marks}) order by run_id, task_id"
-        return [dict(row) for row in self.line.rows(query, self.dag_id, *self.runs)]
+        """Return the task instances of all runs, as Airflow's database has them."""
+        query = "select * from task_instance where dag_id = %s and run_id = any(%s) order by run_id, task_id"
+        return self.airflow.database.rows(query, self.dag_id, self.runs)
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """A task instance of the first run."""
+        """Return a task instance of the first run."""
         return next(one for one in self.instances() if one["task_id"] == task_id and one["run_id"] == self.runs[0])
 
     def ended(self) -> bool:
-        """Whether all runs have."""
-        marks = ", ".join("?" * len(self.runs))
-        query = f"select state from dag_run where dag_id = ? and run_id in ({marks})"
-        states = [row["state"] for row in self.line.rows(query, self.dag_id, *self.runs)]
+        """Tell whether all runs have ended."""
+        query = "select state from dag_run where dag_id = %s and run_id = any(%s)"
+        states = [row["state"] for row in self.airflow.database.rows(query, self.dag_id, self.runs)]
         return len(states) == len(self.runs) and all(state in ENDED for state in states)
 
-    def wait_for(self, what: str, ready: Callable[[], T | None], timeout: float = PATIENCE) -> T:
-        """Call ``ready`` until it answers something true."""
-        deadline = time.monotonic() + timeout
-        while not (answer := ready()):
-            if time.monotonic() > deadline:
-                states = {one["task_id"]: one["state"] for one in self.instances()}
-                raise TimeoutError(f"waited {timeout:.0f} s for: {what}; the tasks are {states}")
-            if self.line.given_up.wait(0.4):
-                raise InterruptedError(what)
-        return answer
+    def wait_for(self, what: str, poll: Callable[[], T | None]) -> T:
+        """Call ``poll`` until it answers something true."""
+        return wait_for(what, poll, check=self._check, describe=self._describe)
+
+    def _check(self) -> None:
+        if self.given_up.is_set():
+            raise InterruptedError("the table was given up")
+
+    def _describe(self) -> str:
+        states = {one["task_id"]: one["state"] for one in self.instances()} if self.runs else "not started"
+        return f"the tasks are {states}"
+
+    def has_event(self, event: str) -> bool:
+        """Tell whether Airflow's audit log has an event of the first run."""
+        query = "select 1 from log where event = %s and dag_id = %s and run_id = %s"
+        return bool(self.airflow.database.rows(query, event, self.dag_id, self.runs[0]))
 
     def wait_for_state(self, task_id: str, state: str) -> dict[str, Any]:
         """Wait until a task is in a state."""
@@ -130,27 +138,27 @@ class Case:
 
         def assigned() -> dict[str, Any] | None:
             query = """select trigger.id, triggerer_id, kwargs from trigger join task_instance ti
-                       on ti.trigger_id = trigger.id where ti.dag_id = ? and ti.run_id = ? and ti.task_id = ?"""
-            found = self.line.rows(query, self.dag_id, self.runs[0], task_id)
-            trigger = dict(found[0]) if found else {"triggerer_id": None}
+                       on ti.trigger_id = trigger.id where ti.dag_id = %s and ti.run_id = %s and ti.task_id = %s"""
+            found = self.airflow.database.rows(query, self.dag_id, self.runs[0], task_id)
+            trigger = found[0] if found else {"triggerer_id": None}
             return trigger if trigger["triggerer_id"] not in (None, not_by) else None
 
         return self.wait_for(f"a trigger of {task_id} in a triggerer", assigned)
 
     def processes(self, task_id: str) -> list[dict[str, Any]]:
-        """The processes in which a task ran so far, in order."""
+        """Return the processes in which a task ran so far, in order."""
         return [json.loads(note.read_text()) for note in sorted(self.marks.glob(f"{task_id}.*.process"))]
 
     def kill_task(self, task_id: str) -> None:
-        """SIGKILL the process in which a task runs, and leave the mark of a kill."""
+        """SIGKILL the process in which a task runs, and write the mark of a kill."""
         pid = self.processes(task_id)[-1]["pid"]
         os.kill(pid, signal.SIGKILL)
         (self.marks / f"{len(self.row.kills)}.kill").write_text(json.dumps({"pid": pid, "time": time.time()}))
 
     def kills(self) -> list[dict[str, Any]]:
-        """The kills that happened."""
+        """Return the kills that happened."""
         return [json.loads(mark.read_text()) for mark in self.marks.glob("*.kill")]
 
     def log(self) -> str:
-        """All that was logged in all runs."""
-        return "\n".join(self.line.log(self.dag_id, run_id) for run_id in self.runs)
+        """Return all that was logged in all runs."""
+        return "\n".join(self.airflow.log(self.dag_id, run_id) for run_id in self.runs)

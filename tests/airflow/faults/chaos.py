@@ -1,4 +1,4 @@
-"""Random crash schedules: runs whose processes are SIGKILLed at random places and after random times."""
+"""Draws random crash schedules: runs whose processes are SIGKILLed at random points and after random times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ GENERATING = (
     ("timer", ""),
     ("create", "before"),
     ("create", "after"),
-    ("note intent", "after"),
-    ("note id", "after"),
+    ("record intent", "after"),
+    ("record id", "after"),
     ("xcom", "before"),
     ("xcom", "after"),
     ("returned", ""),
 )
-WAITING = (("timer", ""), ("look", "before"), ("look", "after"), ("resume", "before"), ("resume", "after"))
+WAITING = (("timer", ""), ("poll", "before"), ("poll", "after"), ("resume", "before"), ("resume", "after"))
 ARCHIVING = (
     ("timer", ""),
     ("download", "before"),
@@ -35,14 +35,14 @@ ARCHIVING = (
 POINTS = {"submit": GENERATING, "generate": (*GENERATING, *WAITING[1:]), "wait": WAITING, "archive": ARCHIVING}
 TIMES = {"xcom": 2, "download": N, "write": N + 1, "publish": N + 1}
 KILLS_OF_A_TASK = (1, 1, 2)
-MISHAPS = (
+FAULTS = (
     {"action": "error_after", "code": 5000},
     {"action": "drop_after"},
     {"action": "drop"},
     {"action": "html"},
     {"action": "error", "code": 5001},
 )
-SOMETIMES = 0.25  # one of these befalls the POST as well
+SOMETIMES = 0.25  # one of these strikes the POST as well
 RARELY = 0.08  # the worker dies with its task, and Airflow takes its time to notice
 
 
@@ -52,12 +52,12 @@ def schedules(seed: int, runs: int = RUNS) -> Iterator[Row]:
     Where the gateway can be asked there is one end: one generation, all of its images. Where it cannot, a generation
     whose answer was lost may end in a loud failure instead.
     """
-    dice = random.Random(seed)
+    draw = random.Random(seed)
     for number in range(1, runs + 1):
         gateway = GATEWAYS[number % len(GATEWAYS)]
-        dag = dice.choice(sorted(TASKS))
-        kills = [_kill(dice, task) for task in TASKS[dag] for _ in range(dice.choice(KILLS_OF_A_TASK))]
-        mishap = {"on": "create", "times": 1, **dice.choice(MISHAPS)}
+        dag = draw.choice(sorted(TASKS))
+        kills = [_kill(draw, task) for task in TASKS[dag] for _ in range(draw.choice(KILLS_OF_A_TASK))]
+        fault = {"on": "create", "times": 1, **draw.choice(FAULTS)}
         waiter = TASKS[dag][-2]
         yield Row(
             f"chance {seed}-{number}",
@@ -66,21 +66,21 @@ def schedules(seed: int, runs: int = RUNS) -> Iterator[Row]:
             dag=dag,
             n=N,
             kills=tuple(kills),
-            faults=(mishap,) if dice.random() < SOMETIMES else (),
-            options={waiter: {"deferrable": dice.random() < 0.5, "poke_interval": 1.0}},
-            otherwise=_said_aloud(dag) if gateway == "cometapi" else None,
+            faults=(fault,) if draw.random() < SOMETIMES else (),
+            options={waiter: {"deferrable": draw.random() < 0.5, "poke_interval": 1.0}},
+            otherwise=_loud_failure(dag) if gateway == "cometapi" else None,
             chance=True,
         )
 
 
-def _kill(dice: random.Random, task: str) -> Mapping[str, Any]:
-    point, when = dice.choice(POINTS[task])
-    kill = {"task": task, "point": point, "whom": "worker" if dice.random() < RARELY else "task"}
+def _kill(draw: random.Random, task: str) -> Mapping[str, Any]:
+    point, when = draw.choice(POINTS[task])
+    kill = {"task": task, "point": point, "whom": "worker" if draw.random() < RARELY else "task"}
     if point == "timer":
-        return {**kill, "seconds": round(dice.uniform(0.0, 1.5), 3)}
-    return {**kill, "when": when, "nth": dice.randint(1, TIMES.get(point, 1))}
+        return {**kill, "seconds": round(draw.uniform(0.0, 1.5), 3)}
+    return {**kill, "when": when, "nth": draw.randint(1, TIMES.get(point, 1))}
 
 
-def _said_aloud(dag: str) -> End:
+def _loud_failure(dag: str) -> End:
     first, *others = TASKS[dag]
     return End(1, 0, {first: "failed", **dict.fromkeys(others, "upstream_failed")}, says=MONEY)

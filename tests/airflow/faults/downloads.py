@@ -1,4 +1,4 @@
-"""Rows below Airflow, since they need a DNS that lies: the guarded download against real servers on this host.
+"""Runs the rows about downloads that need a DNS with wrong answers: below Airflow, against real servers on this host.
 
 The servers stand in for public ones: 127.0.0.1 counts as public here, every other address as what it is.
 """

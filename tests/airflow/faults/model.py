@@ -1,4 +1,4 @@
-"""What a row of the table is, and what came of it."""
+"""Defines a row of the table, and its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table as text, the same for the terminal and for docs/reliability.md."""
+"""Prints the table, in the form in which docs/reliability.md has it."""
 
 from __future__ import annotations
 

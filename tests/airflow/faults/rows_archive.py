@@ -1,4 +1,4 @@
-"""Where an archive can break: before, inside of and after every write, two at once, and what downloads may bring."""
+"""Lists rows about archiving: kills before, inside of and after every write, two archivers at once, bad downloads."""
 
 from __future__ import annotations
 

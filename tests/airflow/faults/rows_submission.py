@@ -1,4 +1,4 @@
-"""Where a submission can break: between the intent and the XCom, and at the API's end."""
+"""Lists rows about submission: kills from the intent to the XCom, lost and bad answers of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOST = {"generate": "failed", "archive": "upstream_failed"}
 ADOPTED = r"Adopted Kling task {id}"
 MONEY = (r"KlingSubmissionError", r"A paid generation may exist under external_task_id")
 HOLD: Fields = {"on": "create", "action": "hold", "point": "after", "times": 1}
-# The first look finds the generation unfinished, however late it comes: so there is a wait.
+# The first poll finds the generation unfinished, however late it comes: so there is a wait.
 UNFINISHED: Fields = {"on": "query", "action": "unknown_status", "task_status": "processing"}
 NOT_YET: Fields = {**UNFINISHED, "times": 1}
 ON_WORKER = {"generate": {"deferrable": False, "poke_interval": 1.0}}
@@ -20,12 +20,12 @@ ON_WORKER = {"generate": {"deferrable": False, "poke_interval": 1.0}}
 PAID_ONCE = End(1, 2)
 TAKEN_OVER = End(1, 2, says=(ADOPTED,))
 # CometAPI cannot be asked by external_task_id: what was paid for is named, and nothing is paid again.
-SAID_ALOUD = End(1, 0, LOST, says=MONEY)
+LOUD_FAILURE = End(1, 0, LOST, says=MONEY)
 
 
 def answer_lost(gateway: str) -> End:
     """How it ends where a generation was paid for and its id is not known."""
-    return TAKEN_OVER if gateway == "official" else SAID_ALOUD
+    return TAKEN_OVER if gateway == "official" else LOUD_FAILURE
 
 
 def on_airflow_3() -> Iterator[Row]:
@@ -37,7 +37,11 @@ def on_airflow_3() -> Iterator[Row]:
 
 def _killed(gateway: str) -> Iterator[Fields]:
     lost = answer_lost(gateway)
-    yield {"name": "killed before the intent is noted", "end": PAID_ONCE, "kills": [_kill("note intent", "before")]}
+    yield {
+        "name": "killed before the intent is recorded",
+        "end": PAID_ONCE,
+        "kills": [_kill("record intent", "before")],
+    }
     yield {
         "name": "killed before the POST",
         "end": PAID_ONCE,
@@ -51,26 +55,26 @@ def _killed(gateway: str) -> Iterator[Fields]:
         "action": actions.kill_while_held,
         "short": True,
     }
-    yield {"name": "killed with the answer read, not noted", "end": lost, "kills": [_kill("create", "after")]}
+    yield {"name": "killed with the answer read, not recorded", "end": lost, "kills": [_kill("create", "after")]}
     yield {
-        "name": "killed with the id noted, XCom not",
+        "name": "killed with the id recorded, XCom not",
         "end": TAKEN_OVER,
-        "kills": [_kill("note id", "after")],
+        "kills": [_kill("record id", "after")],
         "short": gateway == "cometapi",
     }
     yield {"name": "killed between two XComs", "end": TAKEN_OVER, "kills": [_kill("xcom", "after")]}
     yield {
-        "name": "worker lost with all its processes, id noted",
+        "name": "worker lost with all its processes, id recorded",
         "end": TAKEN_OVER,
-        "kills": [{**_kill("note id", "after"), "whom": "worker"}],
+        "kills": [{**_kill("record id", "after"), "whom": "worker"}],
     }
     yield {
         "name": "killed four times: intent, POST, id, XCom",
         "end": TAKEN_OVER,
         "kills": [
-            _kill("note intent", "after"),
+            _kill("record intent", "after"),
             _kill("create", "before"),
-            _kill("note id", "after"),
+            _kill("record id", "after"),
             _kill("xcom", "before"),
         ],
     }
@@ -94,7 +98,7 @@ def _answers(gateway: str) -> Iterator[Fields]:
         "name": "no free slot (1303) five times, no worker held",
         "end": PAID_ONCE,
         "faults": [{**once, "action": "error", "code": 1303, "times": 5}],
-        "action": actions.watch_it_free_its_worker,
+        "action": actions.wait_until_worker_is_free,
     }
     yield {
         "name": "generation failed at Kling",
@@ -114,7 +118,7 @@ def _options() -> Iterator[Row]:
     yield Row("no answer, account takes an id twice", TAKEN_OVER, gateway="official", account="lenient", **held)
     # Not guaranteed: see docs/reliability.md.
     yield Row("no answer, account takes an id twice", End(2, 2), account="lenient", **held)
-    edited: Fields = {"kills": (_kill("note id", "after"),), "edits": {"generate": {"prompt": "another prompt"}}}
+    edited: Fields = {"kills": (_kill("record id", "after"),), "edits": {"generate": {"prompt": "another prompt"}}}
     yield Row(
         "input edited between two tries",
         End(1, 0, LOST, says=(r"The input has changed since an earlier try", r"as Kling task {id}, will be billed")),
@@ -145,7 +149,7 @@ def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
         "name": "killed while it waits on the worker",
         "end": lost,
         "faults": [{**NOT_YET, "times": 2}],
-        "kills": [{**_kill("look", "after"), "nth": 2}],
+        "kills": [{**_kill("poll", "after"), "nth": 2}],
     }
     yield {"name": "500 after it was created", "end": lost, "faults": [{**once, "action": "error_after", "code": 5000}]}
     yield {
@@ -160,7 +164,7 @@ def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
         "end": PAID_ONCE,
         "faults": [{**once, "action": "error", "code": 1303, "times": 2}],
         "options": {},
-        "action": actions.watch_it_free_its_worker,
+        "action": actions.wait_until_worker_is_free,
     }
     yield {
         "name": "user clears the waiting task",

@@ -1,4 +1,4 @@
-"""Where a wait can break: the worker, the triggerer, Airflow's core, and its users."""
+"""Lists rows about waiting: broken by the worker, the triggerer, Airflow's core, and its users."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _workers() -> Iterator[Row]:
     killed: Fields = {"task": "generate", "point": "resume"}
     once: Fields = {"faults": (NOT_YET,)}
     yield Row("event sent, killed when it resumes", TAKEN_OVER, kills=(killed,), short=True, **once)
-    yield Row("resumed and looked, killed with no XCom", TAKEN_OVER, kills=({**killed, "when": "after"},), **once)
+    yield Row("resumed and polled, killed with no XCom", TAKEN_OVER, kills=({**killed, "when": "after"},), **once)
     yield Row("killed with its result in hand", TAKEN_OVER, kills=({**killed, "point": "returned"},), **once)
     yield Row(
         "sensor killed when it resumes", End(1, 2, APART), dag="apart", kills=({**killed, "task": "wait"},), **once
@@ -43,7 +43,7 @@ def _workers() -> Iterator[Row]:
         "killed while it waits on the worker",
         TAKEN_OVER,
         faults=({**NOT_YET, "times": 2},),
-        kills=({**killed, "point": "look", "nth": 2, "when": "after"},),
+        kills=({**killed, "point": "poll", "nth": 2, "when": "after"},),
         options=ON_WORKER,
     )
     yield Row(

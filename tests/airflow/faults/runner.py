@@ -1,18 +1,16 @@
-"""Runs rows on one Airflow: many at once, those that break what all share alone and last."""
+"""Runs rows in one Airflow: many at once; those that break what all share run last, one after the other."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tests.airflow.faults.case import Case
 from tests.airflow.faults.judge import judge
-from tests.airflow.faults.kling import DURATION, Kling
-from tests.airflow.faults.lines import Line
 from tests.airflow.faults.model import Outcome, Row
+from tests.airflow.faults.world import World
 
 AT_ONCE = 10
 
@@ -24,21 +22,17 @@ def connection_id(row: Row) -> str:
 
 def run_rows(
     rows: Iterable[Row],
-    line: Line,
-    emulators: Mapping[str, Kling],
-    picture: str,
+    world: World,
     *,
     tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Run every row, and judge it.
 
-    :param emulators: by account.
-    :param picture: a reference image in base64, for generations that are paid for beforehand.
-    :param tell: told each outcome as soon as it is known.
+    :param tell: is told each outcome as soon as it is known.
     """
 
     def run(row: Row) -> Outcome:
-        outcome = run_row(row, line, emulators[row.account], picture)
+        outcome = run_row(row, world)
         tell(outcome)
         return outcome
 
@@ -47,21 +41,22 @@ def run_rows(
         try:
             outcomes = list(threads.map(run, [row for row in rows if not row.exclusive]))
         except BaseException:  # Ctrl-C
-            line.given_up.set()
+            world.given_up.set()
             threads.shutdown(cancel_futures=True)
             raise
     return outcomes + [run(row) for row in rows if row.exclusive]
 
 
-def run_row(row: Row, line: Line, kling: Kling, picture: str) -> Outcome:
+def run_row(row: Row, world: World) -> Outcome:
     """Run one row to its end."""
     token = f"row-{uuid.uuid4().hex[:10]}"
-    case = Case(row, token, line, kling, connection_id(row), Path(line.home / "archive" / token))
+    kling, archive = world.emulators[row.account], world.airflow.home / "archive" / token
+    case = Case(row, token, world.airflow, world.user, kling, connection_id(row), archive, given_up=world.given_up)
     started, broke = time.monotonic(), None
     try:
         if row.dag == "archive":
-            case.kling_task_id = kling.create(row.gateway, f"{token} {row.name}", row.n, picture)
-            time.sleep(DURATION + 1)
+            case.kling_task_id = kling.create(row.gateway, f"{token} {row.name}", row.n, world.picture)
+            case.wait_for("the end of the generation", lambda: kling.tasks(token)[0]["status"] == "succeed")
         case.add_faults()
         case.start_run()
         if row.action is not None:

@@ -1,4 +1,4 @@
-"""The table: every row that `make faults` runs in a real Airflow."""
+"""Lists every row that `make faults` runs in a real Airflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge must see what is wrong: a table that cannot fail proves nothing."""
+"""Tests that the judge sees each deviation: a table that cannot fail proves nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATES = {"generate": "success", "archive": "success"}
 class Emulator:
     def __init__(self) -> None:
         self.ledger = [{"task_id": "42", "status": "succeed"}]
-        self.faults = [{"id": "fault-1", "hits": 1}]
+        self.struck: dict[str, dict[str, Any]] = {"fault-1": {"hits": 1}}
 
     def tasks(self, token: str) -> list[dict[str, Any]]:
         return self.ledger
@@ -33,8 +33,8 @@ class Emulator:
     def images(self, task: dict[str, Any]) -> list[bytes]:
         return IMAGES
 
-    def control(self, method: str, path: str) -> Any:
-        return {"faults": self.faults}
+    def faults(self) -> dict[str, dict[str, Any]]:
+        return self.struck
 
     def remove(self, fault_id: str) -> None:
         pass
@@ -42,13 +42,13 @@ class Emulator:
 
 class Airflow:
     def __init__(self, home: Path) -> None:
-        self.marks = home
+        self.home, self.database = home, self
         self.states = dict(STATES)
         self.text = "Adopted Kling task 42, which is succeed"
         self.events: list[str] = []
 
     def rows(self, query: str, *values: str) -> list[dict[str, Any]]:
-        if "task_instance" in query:
+        if "from task_instance" in query:
             return [{"run_id": "run", "task_id": task, "state": state} for task, state in self.states.items()]
         return [{"1": 1}] if values[0] in self.events else []
 
@@ -59,10 +59,11 @@ class Airflow:
 @pytest.fixture
 def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(judge_module, "LATE", 0.0)
+    airflow: Any = Airflow(tmp_path)
     row = Row("a row", End(1, 2, STATES, says=(r"Adopted Kling task {id}",)), kills=({"task": "generate"},))
-    made = Case(row, "token", Airflow(tmp_path), Emulator(), "kling", tmp_path / "archive")  # type: ignore[arg-type]
+    made = Case(row, "token", airflow, airflow, Emulator(), "kling", tmp_path / "archive")
     made.runs, made.faults = ["run"], ["fault-1"]
-    made.marks.mkdir()
+    made.marks.mkdir(parents=True)
     (made.marks / "0.kill").write_text(json.dumps({"pid": 2**22 + 1, "time": time.time()}))
     folder = made.archive / "42"
     folder.mkdir(parents=True)
@@ -107,15 +108,15 @@ def archived_something_else(case: Any) -> None:
 
 
 def ended_otherwise(case: Any) -> None:
-    case.line.states["archive"] = "failed"
+    case.airflow.states["archive"] = "failed"
 
 
 def said_nothing(case: Any) -> None:
-    case.line.text = "Adopted Kling task 41"
+    case.airflow.text = "Adopted Kling task 41"
 
 
 def struck_nobody(case: Any) -> None:
-    case.kling.faults = [{"id": "fault-1", "hits": 0}]
+    case.kling.struck = {"fault-1": {"hits": 0}}
 
 
 def killed_nobody(case: Any) -> None:

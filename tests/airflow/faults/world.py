@@ -1,36 +1,62 @@
-"""Everything that rows need: two emulators, the reference images, and an Airflow of each line."""
+"""Starts what the rows need: an Airflow of one release line, two emulators, and the reference images."""
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from tests.airflow.faults.airflows import airflow_2, airflow_3
-from tests.airflow.faults.kling import Kling, kling
-from tests.airflow.faults.lines import Line
-from tests.airflow.faults.model import AIRFLOW_2, AIRFLOW_3
+from deploy.local.waiting import wait_for
+from tests.airflow.faults.model import AIRFLOW_3
+from tests.airflow.harness.airflow import Airflow, airflow_2, airflow_3
+from tests.airflow.harness.emulator import Emulator, running_emulator
+from tests.airflow.harness.users import User
 
+DAGS = Path(__file__).parent / "dags"
+DAG_IDS = ("faults_apart", "faults_together", "faults_archive")
+MARKS, SAMPLES = "KLING_FAULTS_MARKS", "KLING_FAULTS_SAMPLES"
 OPTIONS = {"strict": (), "lenient": ("--allow-duplicate-external-ids",)}
-AIRFLOWS = {AIRFLOW_3: airflow_3, AIRFLOW_2: airflow_2}
+
+# Airflow notices a dead worker after some 20 s, and a stopped triggerer after 6 s, not after minutes.
+IMPATIENT = {
+    "core__parallelism": 6,
+    "core__max_active_tasks_per_dag": 100,
+    "dag_processor__min_file_process_interval": 3600,
+    "scheduler__min_file_process_interval": 3600,
+    "scheduler__task_instance_heartbeat_timeout": 20,
+    "scheduler__task_instance_heartbeat_timeout_detection_interval": 3,
+    "scheduler__scheduler_idle_sleep_time": 0.5,
+    "scheduler__scheduler_heartbeat_sec": 2,
+    "scheduler__max_dagruns_per_loop_to_schedule": 100,
+    "scheduler__trigger_timeout_check_interval": 5,
+    "triggerer__job_heartbeat_sec": 1,
+    "triggerer__triggerer_health_check_threshold": 6,
+    "workers__min_heartbeat_interval": 2,
+}
 
 
 @dataclass(frozen=True)
 class World:
-    """A running line of Airflow and the emulators it talks to.
+    """A running Airflow, and the emulators it talks to.
 
+    :param user: starts runs and interferes with them.
     :param emulators: by account.
-    :param picture: a reference image in base64.
+    :param picture: a reference image in base64, for generations that are paid for beforehand.
+    :param given_up: is set when nobody waits for rows any more.
     """
 
-    line: Line
-    emulators: dict[str, Kling]
+    airflow: Airflow
+    user: User
+    emulators: dict[str, Emulator]
     picture: str
+    given_up: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -38,19 +64,45 @@ def world(line: str, home: Path) -> Iterator[World]:
     """Start everything on free ports; nothing of it is left afterwards."""
     home.mkdir(parents=True, exist_ok=True)
     samples = [_sample(home / f"{colour}.png", colour) for colour in ("tomato", "steelblue")]
-    with ExitStack() as stack:
+    env = {MARKS: str(home / "airflow" / "marks"), SAMPLES: os.pathsep.join(map(str, samples))}
+    picture = base64.b64encode(samples[0].read_bytes()).decode()
+    with ExitStack() as ends:
         emulators = {
-            account: stack.enter_context(kling(home / f"emulator-{account}.log", *options))
+            account: ends.enter_context(running_emulator(home / f"emulator-{account}.log", *options))
             for account, options in OPTIONS.items()
         }
         connections = {
-            f"AIRFLOW_CONN_KLING_{gateway}_{account}".upper(): emulator.connection(gateway)
+            f"kling_{gateway}_{account}": emulator.connection(gateway)
             for account, emulator in emulators.items()
             for gateway in ("cometapi", "official")
         }
-        airflow = AIRFLOWS[line](home / "airflow", connections, os.pathsep.join(map(str, samples)))
-        picture = base64.b64encode(samples[0].read_bytes()).decode()
-        yield World(stack.enter_context(airflow), emulators, picture)
+        start = _airflow_3 if line == AIRFLOW_3 else _airflow_2
+        airflow, user = ends.enter_context(start(home / "airflow", connections, env))
+        yield World(airflow, user, emulators, picture)
+
+
+@contextmanager
+def _airflow_3(
+    home: Path, connections: Mapping[str, Mapping[str, Any]], env: Mapping[str, str]
+) -> Iterator[tuple[Airflow, User]]:
+    with airflow_3(home, connections, dags=[DAGS], options=IMPATIENT, env=env) as airflow:
+        for dag_id in DAG_IDS:
+            airflow.api.wait_for_dag(dag_id)
+            airflow.api.unpause(dag_id)
+        yield airflow, airflow.api
+
+
+@contextmanager
+def _airflow_2(
+    home: Path, connections: Mapping[str, Mapping[str, Any]], env: Mapping[str, str]
+) -> Iterator[tuple[Airflow, User]]:
+    with airflow_2(home, connections, dags=DAGS, options=IMPATIENT, env=env) as (airflow, user):
+
+        def has_dags() -> bool:
+            return len(airflow.database.rows("select dag_id from serialized_dag")) == len(DAG_IDS)
+
+        wait_for("the DAGs", has_dags, check=airflow.check)
+        yield airflow, user
 
 
 def _sample(file: Path, colour: str) -> Path:

@@ -1,19 +1,18 @@
-"""The catalogue DAG, started by a real scheduler: rows are independent, the pool keeps the account's concurrency."""
+"""Tests the catalogue DAG as a real scheduler runs it: rows fail alone, the pool keeps to the account's concurrency."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
 from deploy.local.samples import draw_samples
-from tests.airflow.system.archives import check_archive
-from tests.airflow.system.conftest import Run
+from tests.airflow.harness.archives import check_archive
+from tests.airflow.harness.emulator import Emulator
+from tests.airflow.harness.runs import Run
 
 REFUSED = "a prompt that moderation refuses"
 MODERATION = "Failure to pass the risk control system"
@@ -43,21 +42,20 @@ def destination(catalog_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def creations(ledger: Callable[[], dict[str, Any]]) -> Callable[[], int]:
+def creations(kling: Emulator) -> Callable[[], int]:
     """Requests to create a task since the module began, refused ones as well."""
-    before = ledger()["requests"]["create"]
-    return lambda: ledger()["requests"]["create"] - before
+    before = kling.ledger()["requests"]["create"]
+    return lambda: int(kling.ledger()["requests"]["create"] - before)
 
 
 @pytest.fixture(scope="module")
 def run(
     run_dag: Callable[..., Run],
     creations: Callable[[], int],
-    emulator_url: str,
+    kling: Emulator,
     catalog_folder: Path,
 ) -> Run:
-    fault = {"on": "create", "match": {"prompt": REFUSED}, "action": "fail_task", "message": MODERATION}
-    httpx.post(f"{emulator_url}/_emulator/faults", json=fault, trust_env=False).raise_for_status()
+    kling.fault(on="create", match={"prompt": REFUSED}, action="fail_task", message=MODERATION)
     write_catalog(catalog_folder)
     return run_dag("kling_catalog")
 

@@ -1,4 +1,4 @@
-"""`make demo` and `make up` as processes: what they print, how they end, and that nothing of them is left."""
+"""Tests `make demo` and `make up` as processes: what they print, how they end, that they leave no process behind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -16,23 +16,37 @@ import psutil
 import pytest
 from PIL import Image
 
-import demo.__main__
-from deploy.local.stack import CHECKOUT, EMULATOR_KEY, emulator_connection
-from tests.airflow.system.conftest import files_with
+from deploy.local.paths import CHECKOUT
+from deploy.local.stack import EMULATOR_KEY
+from deploy.local.waiting import HUNG, wait_for
+from tests.airflow.harness.emulator import Emulator
+from tests.airflow.harness.runs import files_with
 
 LOGIN = re.compile(r"^Airflow: (?P<url>http://\S+) +user: (?P<user>\S+) +password: (?P<password>\S+)$", re.MULTILINE)
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def demo(command: str, folder: Path, *options: str, **env: str) -> subprocess.Popen[str]:
+    """Start a command of the demonstration, with its output in ``folder``."""
+    words = [sys.executable, "-m", "demo", command, "--folder", str(folder), *options]
     # SPT_NOENV: process titles must not overwrite the environment, by which the test finds the processes.
-    env = os.environ | {"SPT_NOENV": "1", "KLING_SYSTEM_TEST": str(tmp_path)}
-    command = [sys.executable, "-m", "demo", "up", "--folder", str(tmp_path)]
-    with (tmp_path / "output").open("w") as output:
-        process = subprocess.Popen(command, cwd=CHECKOUT, env=env, stdout=output, stderr=subprocess.STDOUT, text=True)
-    yield process
-    if process.poll() is None:
-        process.kill()
+    env = os.environ | {"SPT_NOENV": "1", "KLING_SYSTEM_TEST": str(folder), **env}
+    with (folder / "output").open("w") as output:
+        return subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=output, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture
+def run_demo(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started = []
+
+    def run_demo(command: str, *options: str, **env: str) -> subprocess.Popen[str]:
+        started.append(demo(command, tmp_path, *options, **env))
+        return started[-1]
+
+    yield run_demo
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
     for left in marked(str(tmp_path)):
         left.kill()
 
@@ -49,19 +63,16 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def wait_for_login(output: Path, timeout: float = 180.0) -> dict[str, str]:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if found := LOGIN.search(output.read_text()):
-            return found.groupdict()
-        time.sleep(0.5)
-    raise AssertionError(f"no login after {timeout:.0f} s:\n{output.read_text()}")
+def wait_for_login(output: Path) -> dict[str, str]:
+    found = wait_for("the login", lambda: LOGIN.search(output.read_text()), describe=output.read_text)
+    return found.groupdict()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_up_shows_its_ui_and_leaves_nothing_behind(
-    up: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+    run_demo: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
 ) -> None:
+    up = run_demo("up")
     login = wait_for_login(tmp_path / "output")
     assert "<html" in httpx.get(login["url"], trust_env=False, follow_redirects=True).raise_for_status().text
     credentials = {"username": login["user"], "password": login["password"]}
@@ -70,45 +81,33 @@ def test_up_shows_its_ui_and_leaves_nothing_behind(
     assert len(started) > 5
 
     up.send_signal(number)
-    assert up.wait(timeout=90) == 0
+    assert up.wait(timeout=HUNG) == 0
     assert marked(str(tmp_path)) == []
     assert [process for process in started if process.is_running()] == []
 
 
-def test_demo_with_a_key_gives_it_to_airflow_through_the_environment_alone(
-    emulator_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_demo_with_a_key_gives_it_to_airflow_through_the_connection_alone(
+    kling: Emulator, run_demo: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    given: list[str] = []
-    command_lines: list[str] = []
+    process = run_demo("run", "--host", kling.url, KLING_API_KEY=EMULATOR_KEY)
+    command_lines: set[str] = set()
+    given: set[str] = set()
 
-    def connection(api_key: str) -> dict[str, object]:
-        given.append(api_key)
-        return emulator_connection(emulator_url)
+    def ended() -> bool:
+        for one in marked(str(tmp_path)):
+            with suppress(psutil.Error):
+                command_lines.add(" ".join(one.cmdline()))
+                if one.pid != process.pid:
+                    given.update(name for name, value in one.environ().items() if EMULATOR_KEY in value)
+        return process.poll() is not None
 
-    def record(*arguments: object, **options: object) -> None:
-        command_lines.extend(" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
-        return show_archive(*arguments, **options)
-
-    show_archive: Callable[..., None] = demo.__main__.show_archive
-    monkeypatch.setattr(demo.__main__, "cometapi_connection", connection)
-    monkeypatch.setattr(demo.__main__, "show_archive", record)
-    monkeypatch.setenv("KLING_API_KEY", EMULATOR_KEY)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        assert demo.__main__.main(["run", "--folder", str(tmp_path)]) == 0
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    printed = capsys.readouterr().out
-    assert given == [EMULATOR_KEY]
-    assert "KLING_API_KEY" not in os.environ
+    wait_for("the end of the demonstration", ended, describe=(tmp_path / "output").read_text)
+    printed = (tmp_path / "output").read_text()
+    assert process.returncode == 0, printed
     assert EMULATOR_KEY not in printed
-    assert command_lines
+    assert len(command_lines) > 5
     assert not [line for line in command_lines if EMULATOR_KEY in line]
+    assert given == {"AIRFLOW_CONN_KLING_DEFAULT"}
     assert files_with(EMULATOR_KEY, tmp_path) == []
     assert re.search(r"wait +deferred", printed)
     [image] = (tmp_path / ".demo" / "archive").glob("*/0.png")

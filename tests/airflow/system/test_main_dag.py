@@ -1,17 +1,17 @@
-"""The main DAG in a real Airflow: submitted once, waited for without a worker, archived to the byte."""
+"""Tests the main DAG in a real Airflow: submitted once, waited for without a worker, archived to the byte."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy.local.samples import draw_samples
-from tests.airflow.system.archives import check_archive
-from tests.airflow.system.conftest import Run
+from tests.airflow.harness.archives import check_archive
+from tests.airflow.harness.emulator import Emulator
+from tests.airflow.harness.runs import Run
 
 PROMPT = "A mug and a plant by the window"
 
@@ -44,8 +44,8 @@ def test_waiting_is_deferred(run: Run) -> None:
     assert "deferred" in run.history["wait"]
 
 
-def test_one_generation_is_submitted_and_billed(run: Run, ledger: Callable[[], dict[str, Any]]) -> None:
-    tasks = ledger()["accounts"]["default"]["tasks"]
+def test_one_generation_is_submitted_and_billed(run: Run, kling: Emulator) -> None:
+    tasks = kling.ledger()["accounts"]["default"]["tasks"]
     [ours] = [task for task in tasks if task["request"]["prompt"] == PROMPT]
     assert ours["task_id"] == run.xcom("submit")
     assert ours["n"] == 2

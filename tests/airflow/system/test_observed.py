@@ -1,4 +1,4 @@
-"""What an outsider sees of real runs: links by Airflow's REST API, OpenLineage's events, packets of StatsD."""
+"""Tests what a real run shows outside of Airflow: links by the REST API, OpenLineage's events, packets of StatsD."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,11 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from demo.__main__ import wait_for_dag
-from deploy.local.airflow_api import AirflowApi, label
+from deploy.local.airflow_api import FINISHED, AirflowApi, label
 from deploy.local.samples import draw_samples
-from deploy.local.stack import airflow, emulator, emulator_connection
-from tests.airflow.database import database
+from deploy.local.waiting import wait_for
+from tests.airflow.harness.airflow import airflow_3
+from tests.airflow.harness.emulator import running_emulator
+from tests.airflow.harness.runs import start
 
 DAG_ID = "observed"
 PROMPT = "A mug, as nobody else may know it"
@@ -98,28 +98,19 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     folder = tmp_path_factory.mktemp("observed")
-    bundle = {
-        "name": "observed",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(Path(__file__).parent / "observed_dags")},
-    }
     events = folder / "events.jsonl"
-    settings = {
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
-        "AIRFLOW__METRICS__STATSD_ON": "True",
-        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
-        "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
-        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+    options = {
+        "openlineage__transport": json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
+        "metrics__statsd_on": True,
+        "metrics__statsd_host": "127.0.0.1",
+        "metrics__statsd_port": statsd.port,
+        "metrics__statsd_influxdb_enabled": True,
     }
+    dags = [Path(__file__).parent / "observed_dags"]
     with (
-        emulator(folder / "emulator.log", "--duration", str(SECONDS), "--image-size", "480") as url,
-        database() as airflow_database,
-        airflow(folder / "airflow", emulator_connection(url), airflow_database.env | settings) as running,
+        running_emulator(folder / "emulator.log", duration=SECONDS, image_size=480) as kling,
+        airflow_3(folder / "airflow", {"kling_default": kling.connection()}, dags=dags, options=options) as running,
     ):
-        api = running.api
-        wait_for_dag(api, DAG_ID)
-        api.unpause(DAG_ID)
         references = draw_samples(folder / "samples")
         destination = folder / "archive"
         params = {
@@ -128,26 +119,25 @@ def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "destination": destination.as_uri(),
             "prompt": PROMPT,
         }
-        observed = Observed(api, api.trigger(DAG_ID, params), destination, references)
-        _look_on(observed)
+        observed = Observed(running.api, start(running.api, DAG_ID, **params), destination, references)
+        _follow(observed)
         observed.events = [json.loads(line) for line in events.read_text().splitlines()]
         yield observed
 
 
-def _look_on(observed: Observed, timeout: float = 240.0) -> None:
+def _follow(observed: Observed) -> None:
     """Read the links of each task while it is deferred, until it has one, and of all when the run has ended."""
-    deadline = time.monotonic() + timeout
-    while True:
-        assert time.monotonic() < deadline, observed.states
+
+    def ended() -> list[dict[str, Any]] | None:
         state = observed.api.get(f"dags/{DAG_ID}/dagRuns/{observed.run_id}")["state"]
         instances = observed.api.task_instances(DAG_ID, observed.run_id)
         for instance in instances:
             seen = observed.links_on_the_way.setdefault(label(instance), {})
             if instance["state"] == "deferred" and not seen.get(GALLERY):
                 seen |= observed.read_links(instance)
-        if state in ("success", "failed"):
-            break
-        time.sleep(0.5)
+        return instances if state in FINISHED else None
+
+    instances = wait_for("the end of the run", ended, pause=0.5)
     observed.states = {label(instance): instance["state"] for instance in instances}
     observed.links = {label(instance): observed.read_links(instance) for instance in instances}
 

@@ -1,4 +1,4 @@
-"""A real scheduler keeps to what the retry policy decides: Kling's ``Retry-After`` is when the next try comes."""
+"""Tests that a real scheduler does what the retry policy decides: the next try comes after Kling's ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import httpx
 import pytest
 
 from deploy.local.samples import draw_samples
-from tests.airflow.database import Database
-from tests.airflow.system.conftest import Run
+from tests.airflow.harness.airflow import Airflow3
+from tests.airflow.harness.emulator import Emulator
+from tests.airflow.harness.runs import Run
 
 ASKED = 7  # seconds
 
 
 @pytest.fixture(scope="module")
-def run(run_dag: Callable[..., Run], emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(run_dag: Callable[..., Run], kling: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Run:
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
     for fault in (
         {"match": {"prompt": "refused"}, "status": 429, "code": 1303, "retry_after": ASKED, "times": 1},
         {"match": {"prompt": "in_arrears"}, "status": 429, "code": 1101},
     ):
-        httpx.post(
-            f"{emulator_url}/_emulator/faults", json={"on": "create", "action": "error", **fault}, trust_env=False
-        ).raise_for_status()
+        kling.fault(**{"on": "create", "action": "error", **fault})
     return run_dag("kling_retry_policy", references=[str(samples["mug"]), str(samples["plant"])])
 
 
@@ -45,14 +43,14 @@ def test_the_next_try_comes_when_kling_asked_for_it(tries: Callable[[str], list[
     assert ASKED <= waited.total_seconds() < 60
 
 
-def test_airflow_keeps_delay_and_reason(run: Run, airflow_database: Database) -> None:
-    [(delay, reason)] = airflow_database.rows(
+def test_airflow_keeps_delay_and_reason(run: Run, running: Airflow3) -> None:
+    [history] = running.database.rows(
         "select retry_delay_override, retry_reason from task_instance_history where run_id = %s and task_id = %s",
         run.run_id,
         "refused",
     )
-    assert ASKED <= delay <= 1.1 * ASKED
-    assert reason == f"Kling asked to wait {ASKED} s."
+    assert ASKED <= history["retry_delay_override"] <= 1.1 * ASKED
+    assert history["retry_reason"] == f"Kling asked to wait {ASKED} s."
 
 
 def test_what_no_retry_can_mend_is_tried_once(run: Run, tries: Callable[[str], list[dict[str, Any]]]) -> None:

@@ -1,38 +1,28 @@
-"""From an archive to a person to published images in a real Airflow: nothing is called but its REST API."""
+"""Tests the review in a real Airflow, from an archive to published images, through its REST API and its pages."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from demo.__main__ import local_path, wait_for_dag
 from deploy.local.airflow_api import AirflowApi
+from deploy.local.paths import local_path
 from deploy.local.samples import draw_samples
-from deploy.local.stack import USER, Airflow
-from tests.airflow.system.conftest import RUN_TIMEOUT, Run
+from deploy.local.stack import USER
+from deploy.local.waiting import wait_for
+from tests.airflow.harness.airflow import Airflow3
+from tests.airflow.harness.runs import Run, finish
 
 DAG_ID = "kling_review_and_publish"
 PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
 REVIEW, PUBLISH = "generation.review", "generation.publish"
-THINKING = 4.0  # seconds that a person takes to answer, at least
-
-
-def eventually(look: Callable[[], Any], what: str, timeout: float = 90.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"{what} has not come in {timeout:.0f} s")
 
 
 def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]:
@@ -41,18 +31,12 @@ def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]
     return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
 
 
-def answer(api: AirflowApi, question: dict[str, Any], *options: str) -> None:
-    """Not while Airflow 3.3.2 may not know that the worker is done (``min_heartbeat_interval``): it fails the task."""
-    asked = datetime.fromisoformat(question["created_at"]).timestamp()
-    time.sleep(max(0.0, asked + THINKING - time.time()))
+def answer(running: Airflow3, question: dict[str, Any], *options: str) -> None:
+    """Answer as a person, once the scheduler knows that the worker is done: else Airflow 3.3.2 fails the task."""
     ti = question["task_instance"]
+    running.wait_until_worker_is_done(ti)
     path = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
-    api.send("PATCH", path, {"chosen_options": list(options)})
-
-
-def end_of(api: AirflowApi, dag_id: str, run_id: str) -> Run:
-    state = api.wait_for_run(dag_id, run_id, timeout=RUN_TIMEOUT)
-    return Run(api, dag_id, run_id, state)
+    running.api.send("PATCH", path, {"chosen_options": list(options)})
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -71,11 +55,11 @@ def unheard(run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def archived(
-    running: Airflow, unheard: Run, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+    running: Airflow3, unheard: Run, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Run]:
     """A run of the main DAG, whose event is heard."""
     api = running.api
-    wait_for_dag(api, DAG_ID)
+    api.wait_for_dag(DAG_ID)
     api.unpause(DAG_ID)
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
     yield run_dag(
@@ -99,19 +83,19 @@ def published(catalog_folder: Path, archive: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def review_run_id(running: Airflow, archived: Run) -> str:
+def review_run_id(running: Airflow3, archived: Run) -> str:
     """The run that the Asset events have started, by nobody's hand."""
 
     def started() -> list[str]:
         runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
         return [run["dag_run_id"] for run in runs]
 
-    [run_id] = eventually(started, "a run of the review")
+    [run_id] = wait_for("a run of the review", started)
     return str(run_id)
 
 
 @pytest.fixture(scope="module")
-def asked(running: Airflow, review_run_id: str) -> list[dict[str, Any]]:
+def asked(running: Airflow3, review_run_id: str) -> list[dict[str, Any]]:
     """The questions of that run: one for each generation that was archived since its DAG is there."""
 
     def all_asked() -> list[dict[str, Any]]:
@@ -120,7 +104,7 @@ def asked(running: Airflow, review_run_id: str) -> list[dict[str, Any]]:
         reviews = [one for one in instances if one["task_id"] == REVIEW and one["map_index"] >= 0]
         return found if len(found) == len(reviews) else []
 
-    return list(eventually(all_asked, "the questions"))
+    return list(wait_for("the questions", all_asked))
 
 
 def about(asked: list[dict[str, Any]], kling_task_id: str) -> dict[str, Any]:
@@ -134,10 +118,10 @@ def question(asked: list[dict[str, Any]], archive: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def reviewed(running: Airflow, asked: list[dict[str, Any]], question: dict[str, Any], review_run_id: str) -> Run:
+def reviewed(running: Airflow3, asked: list[dict[str, Any]], question: dict[str, Any], review_run_id: str) -> Run:
     for one in asked:
-        answer(running.api, one, "Image 1" if one is question else "None of them")
-    return end_of(running.api, DAG_ID, review_run_id)
+        answer(running, one, "Image 1" if one is question else "None of them")
+    return finish(running.api, DAG_ID, review_run_id)
 
 
 def test_all_that_was_archived_is_reviewed_in_one_run(
@@ -160,7 +144,7 @@ def test_the_person_is_asked_with_prompt_and_pictures(question: dict[str, Any], 
     assert question["body"].count("[![Image ") == 2
 
 
-def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow) -> None:
+def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow3) -> None:
     """In a browser, on Airflow's own page: the gallery serves them to the reader's session."""
     ti = question["task_instance"]
     page_of_the_question = (
@@ -173,7 +157,7 @@ def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow
         page = browser.new_page()
         page.goto(f"{running.url}/auth/login")
         page.fill("input[name=username]", USER)
-        page.fill("input[name=password]", running.password)
+        page.fill("input[name=password]", running.passwords[USER])
         page.click("button[type=submit]")
         page.wait_for_url(f"{running.url}/")
         page.goto(f"{running.url}/{page_of_the_question}")
@@ -186,7 +170,7 @@ def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow
         assert page.locator("img[src*='example.com']").count() == 0, "a prompt is text and nothing else"
 
 
-def test_the_wait_takes_no_worker(question: dict[str, Any], running: Airflow) -> None:
+def test_the_wait_takes_no_worker(question: dict[str, Any], running: Airflow3) -> None:
     assert question["task_instance"]["state"] == "awaiting_input"
     slots = running.api.get("pools/default_pool")
     assert [slots[f"{state}_slots"] for state in ("occupied", "running", "queued", "deferred")] == [0, 0, 0, 0]
@@ -217,25 +201,24 @@ def test_publishing_again_changes_nothing(
     reviewed: Run, question: dict[str, Any], archive: Path, published: Path
 ) -> None:
     before = contents(archive), contents(published)
-    body = {"dry_run": False, "dag_run_id": reviewed.run_id, "task_ids": [PUBLISH], "only_failed": False}
-    reviewed.api.send("POST", f"dags/{DAG_ID}/clearTaskInstances", body)
-    again = end_of(reviewed.api, DAG_ID, reviewed.run_id)
+    reviewed.api.clear(DAG_ID, reviewed.run_id, PUBLISH, downstream=False)
+    again = finish(reviewed.api, DAG_ID, reviewed.run_id)
     assert again.state == "success"
     assert again.instances()[f"{PUBLISH}[{question['task_instance']['map_index']}]"]["try_number"] == 2
     assert (contents(archive), contents(published)) == before
 
 
 def test_several_are_reviewed_apart_and_a_second_verdict_takes_back(
-    reviewed: Run, running: Airflow, archive: Path, published: Path
+    reviewed: Run, running: Airflow3, archive: Path, published: Path
 ) -> None:
     """The same archive by hand, beside one that is not there: which fails alone."""
     missing = (archive.parent / "no-such-task" / "manifest.json").as_uri()
     api = running.api
     run_id = api.trigger(DAG_ID, {"manifests": [missing, (archive / "manifest.json").as_uri()]})
-    [one] = eventually(lambda: questions(api, DAG_ID, run_id), "the question")
+    [one] = wait_for("the question", lambda: questions(api, DAG_ID, run_id))
     assert one["task_instance"]["map_index"] == 1
-    answer(api, one, "None of them")
-    run = end_of(api, DAG_ID, run_id)
+    answer(running, one, "None of them")
+    run = finish(api, DAG_ID, run_id)
     assert {name: state for name, state in run.states().items() if name.startswith("generation.")} == {
         f"{REVIEW}[0]": "failed",
         f"{PUBLISH}[0]": "upstream_failed",
@@ -261,7 +244,7 @@ def test_where_nobody_answers_in_time_nothing_is_published(
 
 
 def test_rows_that_end_together_are_all_asked_about_at_once_and_each_only_once(
-    reviewed: Run, running: Airflow, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+    reviewed: Run, running: Airflow3, run_dag: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Airflow itself hands on only the first of them, the others with the next event."""
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
@@ -274,7 +257,7 @@ def test_rows_that_end_together_are_all_asked_about_at_once_and_each_only_once(
         lists = [asked_by(running.api, one["dag_run_id"]) for one in runs]
         return Counter(manifest for manifests in lists for manifest in manifests if manifest in archives)
 
-    eventually(lambda: archives == set(asked_about()), "a question about each row", timeout=30)
+    wait_for("a question about each row", lambda: archives == set(asked_about()), describe=asked_about)
     assert set(asked_about().values()) == {1}
 
 

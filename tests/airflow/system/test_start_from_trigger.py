@@ -1,24 +1,23 @@
-"""Sensors that go straight to the triggerer, in a real Airflow: no worker unless there is bad news."""
+"""Tests sensors that start in the triggerer of a real Airflow: they need a worker only when the generation fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from deploy.local.samples import draw_samples
-from tests.airflow.system.conftest import Run
+from tests.airflow.harness.emulator import Emulator
+from tests.airflow.harness.runs import Run
 
 ALONE, MAPPED, FAILING = "wait", "mapped.wait[0]", "mapped.wait[1]"
 
 
 @pytest.fixture(scope="module")
-def run(run_dag: Callable[..., Run], emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(run_dag: Callable[..., Run], kling: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Run:
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
-    refusal = {"action": "fail_task", "match": {"prompt": "dragon"}, "message": "the dragon is on strike"}
-    httpx.post(f"{emulator_url}/_emulator/faults", json=refusal, trust_env=False).raise_for_status()
+    kling.fault(action="fail_task", match={"prompt": "dragon"}, message="the dragon is on strike")
     return run_dag("kling_start_from_trigger", references=[str(samples["mug"]), str(samples["plant"])])
 
 

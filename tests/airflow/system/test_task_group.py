@@ -1,4 +1,4 @@
-"""``kling_image`` mapped over rows in a real Airflow; that its default outlet is heard is in the review's tests."""
+"""Tests ``kling_image``, mapped over rows, in a real Airflow; ``test_review_dag`` tests its default outlet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local.samples import draw_samples
-from tests.airflow.system.archives import check_archive
-from tests.airflow.system.conftest import Run
+from tests.airflow.harness.archives import check_archive
+from tests.airflow.harness.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""DAGs that fill the gallery: a mapped one that everybody may see, and one that the guest may not."""
+"""Defines DAGs that fill the gallery: a mapped one that everybody may see, and one that the user ``viewer`` may not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ with DAG("lookbook", schedule=None, default_args={"retries": 1, "retry_delay": t
 
     look.expand_kwargs(rows())
 
-with DAG("secret_project", schedule=None):
+with DAG("denied", schedule=None):
     KlingArchiveImagesOperator(
         task_id="archive",
         task=KlingMultiImageToImageOperator(

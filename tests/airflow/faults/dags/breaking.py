@@ -1,9 +1,9 @@
-"""Kill points: a task process that ends itself with SIGKILL at a named place, as its run's conf says.
+"""Kills task processes: one ends itself with SIGKILL at a named point, as its run's conf says.
 
 ``prepare`` runs in the task process just before the operator. A kill is ``{"task", "point", "when", "nth", "whom"}``:
 when a try is at ``point`` for the nth time, ``before`` or ``after`` it, ``whom`` dies: the ``task`` process, or the
 ``worker`` as well, so that nobody is left to report the death and Airflow has to miss its heartbeat. Each kill happens
-once: a file marks it, which is also how the harness counts them.
+once: a file marks it, which is also how the table counts them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARKS = "KLING_FAULTS_MARKS"
 
 
 def prepare(context: Mapping[str, Any]) -> None:
-    """Set the operator's options, leave a note of this process, and arm the kills of this task."""
+    """Set the operator's options, write down this process, and prepare the kills of this task."""
     task, ti = context["task"], context["ti"]
     conf = context["dag_run"].conf
     folder = Path(os.environ[MARKS]) / conf["token"]
@@ -31,11 +31,11 @@ def prepare(context: Mapping[str, Any]) -> None:
     note = {"pid": os.getpid(), "worker": os.getppid(), "time": time.time(), "try": ti.try_number}
     (folder / f"{task.task_id}.{time.time_ns()}.process").write_text(json.dumps(note))
     kills = [_Kill(number, kill, folder) for number, kill in enumerate(conf.get("kills", ()))]
-    _arm([kill for kill in kills if kill.task_id == task.task_id], task, ti)
+    _prepare_kills([kill for kill in kills if kill.task_id == task.task_id], task, ti)
 
 
 def _options(conf: Mapping[str, Any], task_id: str, *, first: bool) -> list[tuple[str, Any]]:
-    """What this process finds in its DAG file, which somebody may have edited since the first one read it."""
+    """Return what this process finds in its DAG file, which may have been edited since the first one read it."""
     options = dict(conf["options"].get(task_id, {}))
     if not first:
         options |= conf["edits"].get(task_id, {})
@@ -45,7 +45,7 @@ def _options(conf: Mapping[str, Any], task_id: str, *, first: bool) -> list[tupl
 
 
 class _Kill:
-    """One kill that is still to come, or has been.
+    """One kill of a run.
 
     :param number: its place in the run's list, the name of its mark.
     :param spec: see the module.
@@ -60,8 +60,8 @@ class _Kill:
         self._worker = spec.get("whom") == "worker"
         self._mark = folder / f"{number}.kill"
 
-    def strike(self) -> None:
-        """Die, if this is the nth time and it has not happened yet."""
+    def count(self) -> None:
+        """End this process, if this is the nth time and the kill has not happened yet."""
         self._left -= 1
         if self._left:
             return
@@ -76,16 +76,16 @@ class _Kill:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm(kills: list[_Kill], task: Any, ti: Any) -> None:
+def _prepare_kills(kills: list[_Kill], task: Any, ti: Any) -> None:
     for kill in kills:
         if kill.point == "start":
-            kill.strike()
+            kill.count()
         elif kill.point == "timer":
-            timer = threading.Timer(kill.seconds, kill.strike)
+            timer = threading.Timer(kill.seconds, kill.count)
             timer.daemon = True
             timer.start()
         elif kill.point == "returned":
-            task._post_execute_hook = lambda context, result, kill=kill: kill.strike()
+            task._post_execute_hook = lambda context, result, kill=kill: kill.count()
         else:
             owner, name, comes_by = _places(task, ti)[kill.point]
             _wrap(owner, name, kill, comes_by)
@@ -97,17 +97,17 @@ def _wrap(owner: Any, name: str, kill: _Kill, comes_by: Callable[..., bool]) -> 
     def call(*args: Any, **kwargs: Any) -> Any:
         counts = comes_by(*args, **kwargs)
         if counts and kill.when == "before":
-            kill.strike()
+            kill.count()
         result = wrapped(*args, **kwargs)
         if counts and kill.when == "after":
-            kill.strike()
+            kill.count()
         return result
 
     setattr(owner, name, call)
 
 
 def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]]]:
-    """Every point: the owner of a function, the function's name, and which of its calls count."""
+    """Return every point: the owner of a function, the function's name, and which of its calls count."""
     from airflow_kling.api.client import KlingClient
     from airflow_kling.archive import download
     from airflow_kling.storage.local import LocalStore
@@ -116,7 +116,7 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
     def always(*args: Any, **kwargs: Any) -> bool:
         return True
 
-    def noting(state: str) -> Callable[..., bool]:
+    def writing(state: str) -> Callable[..., bool]:
         return lambda _, record: record.state == state
 
     def publishing(source: Any, target: Any, **kwargs: Any) -> bool:
@@ -124,9 +124,9 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
 
     return {
         "create": (KlingClient, "create", always),
-        "look": (KlingClient, "get", always),
-        "note intent": (RecordStore, "write", noting("intended")),
-        "note id": (RecordStore, "write", noting("submitted")),
+        "poll": (KlingClient, "get", always),
+        "record intent": (RecordStore, "write", writing("intended")),
+        "record id": (RecordStore, "write", writing("submitted")),
         "xcom": (type(ti), "xcom_push", always),
         "resume": (type(task), "execute_complete", always),
         "download": (download, "download_image", always),

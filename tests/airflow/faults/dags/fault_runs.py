@@ -1,4 +1,4 @@
-"""The DAGs of the fault table. What a run does, and where it breaks, is in its conf; see ``breaking``."""
+"""Defines the DAGs of the fault table. The conf of a run says what it does and where it breaks; see ``breaking``."""
 
 from __future__ import annotations
 

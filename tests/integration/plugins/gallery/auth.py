@@ -1,4 +1,4 @@
-"""Airflow's own auth manager, with a DAG that one user may not read: SimpleAuthManager knows only roles."""
+"""Denies one user one DAG, in Airflow's auth manager: SimpleAuthManager knows only roles."""
 
 from __future__ import annotations
 

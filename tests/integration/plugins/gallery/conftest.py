@@ -11,7 +11,7 @@ import httpx
 import pytest
 from packaging.version import Version
 
-from benchmarks.gallery_seed import Generation, Pictures, many_runs, seed
+from tests.integration.plugins.gallery.seed import Generation, Pictures, many_runs, seed
 from tests.integration.plugins.gallery.server import serve_airflow
 from tests.integration.plugins.gallery.world import Gallery, Left
 

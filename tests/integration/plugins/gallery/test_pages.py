@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from benchmarks.gallery_seed import Generation, Pictures, many_runs, one_run, seed
+from tests.integration.plugins.gallery.seed import Generation, Pictures, many_runs, one_run, seed
 from tests.integration.plugins.gallery.world import Gallery, Left
 
 Leave = Callable[..., Left]

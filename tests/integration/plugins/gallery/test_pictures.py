@@ -17,8 +17,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from benchmarks.gallery_seed import Generation
 from tests.integration.conftest import picture
+from tests.integration.plugins.gallery.seed import Generation
 from tests.integration.plugins.gallery.world import Gallery, Left
 
 Leave = Callable[..., Left]

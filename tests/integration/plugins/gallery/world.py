@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from airflow_kling.lifecycle import templates
 from airflow_kling.reporting import xcom
-from benchmarks.gallery_seed import Generation, Pictures, asked, finished
+from tests.integration.plugins.gallery.seed import Generation, Pictures, asked, finished
 from tests.integration.plugins.gallery.server import ApiServer
 
 _NUMBERS = itertools.count(700_000)

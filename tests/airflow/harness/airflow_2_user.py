@@ -1,4 +1,4 @@
-"""What users do on Airflow 2.11, one job a line on standard input: start a run, clear a task.
+"""Starts runs and clears tasks in Airflow 2.11: reads a job from each line of standard input, and answers it.
 
 As ``airflow dags trigger`` and ``airflow tasks clear`` do, in one process instead of one for each, which take seconds
 to start. Runs in the environment of Airflow 2.11, as a script.
@@ -15,7 +15,7 @@ from airflow.models import DagBag, DagRun
 
 
 def main() -> None:
-    """Do each job, and say whether it is done."""
+    """Do each job, and answer whether it is done."""
     for line in sys.stdin:
         job = json.loads(line)
         try:
@@ -26,7 +26,7 @@ def main() -> None:
             print("done", flush=True)
 
 
-def start_run(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
     """Start a run."""
     trigger_dag(dag_id, run_id=run_id, conf=conf, replace_microseconds=False)
 
@@ -39,7 +39,7 @@ def clear(dag_id: str, run_id: str, task_id: str) -> None:
     some.clear(start_date=run.execution_date, end_date=run.execution_date)
 
 
-JOBS = {"start_run": start_run, "clear": clear}
+JOBS = {"trigger": trigger, "clear": clear}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""What an archive must be: the bytes that Kling serves, as the manifest says, and nothing else."""
+"""Checks an archive: it has the bytes that Kling serves, as the manifest lists them, and no other file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from demo.__main__ import local_path
+from deploy.local.paths import local_path
 
 
 def check_archive(summary: dict[str, Any], finished: dict[str, Any], destination: Path) -> dict[str, Any]:

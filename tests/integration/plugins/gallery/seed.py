@@ -1,4 +1,4 @@
-"""Generations in Airflow's metadata database, as runs of a DAG leave them there: for the gallery's benchmark and tests.
+"""Writes generations into Airflow's metadata database as runs of a DAG do: for the gallery's tests and benchmark.
 
 Images are hard links to a few real files, so that 10,000 generations take no room.
 """

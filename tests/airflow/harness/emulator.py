@@ -1,9 +1,7 @@
-"""The emulators of the table: faults go in, the ledger comes out."""
+"""Runs the Kling emulator for a real Airflow, and calls its control endpoints: faults and the ledger."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +10,16 @@ from typing import Any
 
 import httpx
 
-from deploy.local.stack import EMULATOR_KEY, emulator
+from deploy.local.stack import EMULATOR_KEY, emulator, emulator_connection
+from deploy.local.waiting import wait_for
 
 DURATION = 4.0  # seconds that a generation takes
 ROUTES = {"cometapi": "/kling/v1/images/generations", "official": "/v1/images/multi-image2image"}
 
 
 @dataclass(frozen=True)
-class Kling:
-    """One emulator, seen from behind: its ledger is the judge."""
+class Emulator:
+    """A running emulator, through its control endpoints."""
 
     url: str
 
@@ -31,34 +30,40 @@ class Kling:
         return answer.json() if answer.content else None
 
     def fault(self, **fault: Any) -> str:
-        """Put a fault in force; answers its id."""
+        """Put a fault in force; returns its id."""
         return str(self.control("POST", "faults", fault)["id"])
 
     def remove(self, fault_id: str) -> None:
-        """Take a fault away, and let go whom it holds."""
+        """Take a fault away, and let the requests go on that it holds."""
         self.control("POST", f"faults/{fault_id}/release")
         self.control("DELETE", f"faults/{fault_id}")
 
-    def wait_until_held(self, fault_id: str, *, count: int = 1, timeout: float = 120.0) -> None:
-        """Wait until as many requests stand still at this fault."""
-        deadline = time.monotonic() + timeout
-        while not any(
-            fault["id"] == fault_id and fault["held"] >= count for fault in self.control("GET", "faults")["faults"]
-        ):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no request was held by {fault_id}")
-            time.sleep(0.3)
+    def faults(self) -> dict[str, dict[str, Any]]:
+        """Return the faults in force by their ids: ``hits``, ``held`` and what they are."""
+        return {fault["id"]: fault for fault in self.control("GET", "faults")["faults"]}
+
+    def is_held(self, fault_id: str, *, count: int = 1) -> bool:
+        """Tell whether as many requests are held by this fault."""
+        return bool(self.faults()[fault_id]["held"] >= count)
+
+    def wait_until_held(self, fault_id: str, *, count: int = 1) -> None:
+        """Wait until as many requests are held by this fault."""
+        wait_for(f"a request that {fault_id} holds", lambda: self.is_held(fault_id, count=count), describe=self.faults)
+
+    def ledger(self) -> dict[str, Any]:
+        """Return what was created and billed."""
+        return dict(self.control("GET", "ledger"))
 
     def tasks(self, token: str) -> list[dict[str, Any]]:
-        """What was created with this token in its prompt, oldest first."""
-        accounts = self.control("GET", "ledger")["accounts"].values()
+        """Return the tasks of the ledger with this token in their prompt, oldest first."""
+        accounts = self.ledger()["accounts"].values()
         found = [
             task for account in accounts for task in account["tasks"] if token in str(task["request"].get("prompt"))
         ]
         return sorted(found, key=lambda task: task["created_at"])
 
     def images(self, task: dict[str, Any]) -> list[bytes]:
-        """The bytes of a finished task's images, as served now."""
+        """Return the bytes of a finished task's images, as served now."""
         headers = {"Authorization": f"Bearer {EMULATOR_KEY}"}
         route = f"{self.url}{ROUTES[task['gateway']]}/{task['task_id']}"
         data = httpx.get(route, headers=headers, trust_env=False).raise_for_status().json()["data"]
@@ -68,7 +73,7 @@ class Kling:
         return [httpx.get(url, trust_env=False).raise_for_status().content for url in urls]
 
     def create(self, gateway: str, prompt: str, n: int, picture: str) -> str:
-        """Pay for a generation outside of Airflow; answers its id."""
+        """Submit a generation outside of Airflow; returns its id."""
         body = {
             "model_name": "kling-v2",
             "prompt": prompt,
@@ -80,14 +85,21 @@ class Kling:
         data = answer.raise_for_status().json()["data"]
         return str(data["task_id"] if isinstance(data, dict) else data)
 
-    def connection(self, gateway: str) -> str:
-        """The Airflow connection to it."""
-        extra = {"gateway": gateway, "allow_private_hosts": True}
-        return json.dumps({"conn_type": "kling", "host": self.url, "password": EMULATOR_KEY, "extra": extra})
+    def connection(self, gateway: str = "cometapi") -> dict[str, Any]:
+        """Return the Airflow connection to it."""
+        connection = emulator_connection(self.url)
+        return {**connection, "extra": {"gateway": gateway, "allow_private_hosts": True}}
 
 
 @contextmanager
-def kling(log: Path, *options: str) -> Iterator[Kling]:
-    """Run an emulator."""
-    with emulator(log, "--duration", str(DURATION), "--image-size", "320", *options) as url:
-        yield Kling(url)
+def running_emulator(
+    log: Path, *options: str, duration: float | str = DURATION, image_size: int = 320
+) -> Iterator[Emulator]:
+    """Run an emulator on a free port.
+
+    :param options: more of its command line.
+    :param duration: seconds that a generation takes, or their distribution.
+    """
+    given = ("--duration", str(duration), "--image-size", str(image_size))
+    with emulator(log, *given, *options) as url:
+        yield Emulator(url)

@@ -1,8 +1,7 @@
-"""What the judge is told: the emulator's ledger with the images as it serves them, and every object of the bucket."""
+"""Runs an S3 server of one bucket, and reads and writes its objects."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import sys
@@ -16,8 +15,6 @@ import boto3
 import httpx
 
 from deploy.local.processes import free_ports, server, wait_until
-from tests.airflow.distributed.judge import Generation
-from tests.airflow.faults.kling import Kling
 
 BUCKET = "kling"
 REGION = "us-east-1"
@@ -35,7 +32,7 @@ class Storage:
         self._client.create_bucket(Bucket=BUCKET)
 
     def connection(self) -> dict[str, Any]:
-        """The Airflow connection to it."""
+        """Return the Airflow connection to it."""
         extra = {"endpoint_url": self.url, "region_name": REGION}
         return {"conn_type": "aws", "login": KEY_ID, "password": SECRET, "extra": extra}
 
@@ -62,7 +59,7 @@ def storage(log: Path) -> Iterator[Storage]:
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with server(command, log=log, env=os.environ, cwd=log.parent) as process:
-        wait_until(lambda: _answers(url), process=process, log=log, timeout=60, what="The S3 server")
+        wait_until(lambda: _answers(url), process=process, log=log, what="The S3 server")
         yield Storage(url)
 
 
@@ -71,16 +68,3 @@ def _answers(url: str) -> bool | None:
         return httpx.get(url, trust_env=False).is_success or None
     except httpx.TransportError:
         return None
-
-
-def billed(kling: Kling) -> list[Generation]:
-    """Return what the emulator's ledger bills, each generation with its images as they are served now."""
-    return [
-        Generation(
-            kling_task_id=task["task_id"],
-            row=task["request"]["prompt"],
-            images=tuple(hashlib.sha256(image).hexdigest() for image in kling.images(task)),
-        )
-        for task in kling.tasks("")
-        if task["status"] != "failed"
-    ]

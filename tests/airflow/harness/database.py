@@ -1,4 +1,4 @@
-"""PostgreSQL under the real Airflows of the tests.
+"""Runs a PostgreSQL for a real Airflow, and reads what Airflow has written into it.
 
 SQLite has one writer: Airflow's API server may hold its lock for an answer that its event loop, which waits for the
 same lock with another request, cannot send. One of both then ends as 500, "database is locked".
@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from deploy.celery.services import postgres
+from deploy.celery.services import postgres, rows
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,9 @@ class Database:
         """Airflow's settings for it."""
         return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{self.address}"}
 
-    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask Airflow's database."""
-        with closing(psycopg2.connect(f"postgresql://{self.address}")) as connection, connection.cursor() as cursor:
-            cursor.execute(query, values)
-            return cursor.fetchall()
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Return the answer of Airflow's database to a query."""
+        return rows(self.address, query, *values)
 
     def tables_with(self, secret: str) -> list[str]:
         """Return the tables in which ``secret`` occurs, as text or in bytes."""
@@ -46,7 +44,8 @@ class Database:
         return [name for name, content in self._tables().items() if any(trace in content for trace in traces)]
 
     def _tables(self) -> dict[str, bytes]:
-        names = [name for (name,) in self.rows("select tablename from pg_tables where schemaname = 'public'")]
+        found = self.rows("select tablename from pg_tables where schemaname = 'public'")
+        names = [row["tablename"] for row in found]
         assert "task_instance" in names
         contents = {name: io.BytesIO() for name in names}
         with closing(psycopg2.connect(f"postgresql://{self.address}")) as connection, connection.cursor() as cursor:
