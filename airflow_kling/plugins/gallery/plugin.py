@@ -6,6 +6,7 @@ and the app is built at the first request.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,9 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def gallery_app(scope: Scope, receive: Receive, send: Send) -> None:
     """Pass a request to the gallery's app."""
-    await load_app()(scope, receive, send)
+    # The imports take about a second. In a thread they do not hold up the API server's other requests.
+    app = load_app() if load_app.cache_info().currsize else await asyncio.to_thread(load_app)
+    await app(scope, receive, send)
 
 
 _APPS = [{"app": gallery_app, "url_prefix": gallery_urls.URL_PREFIX, "name": "Kling gallery"}]
