@@ -73,6 +73,10 @@ def test_the_route_is_shown_where_it_is_another(
     assert card_of({"asked": route} if archived else {"prompt": "x", **route}, archived=archived).facts == facts
 
 
+def test_an_archive_by_id_alone_names_its_route() -> None:
+    assert card_of({"asked": {}, "route": "text-to-video"}).facts == [("Route", "text-to-video")]
+
+
 def test_an_image_that_is_not_shown_has_a_reason_and_no_address() -> None:
     [image] = card_of({**ARCHIVE, "images": [{**IMAGE, "uri": "file:///etc/passwd"}]}).images
     assert (image.thumb, image.large, image.original) == ("", "", "")
