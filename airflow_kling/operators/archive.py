@@ -163,11 +163,12 @@ class KlingArchiveImagesOperator(BaseOperator):
         return str(found) if found else None
 
     def _push_links(self, context: Context) -> None:
+        from airflow_kling.storage.s3 import console_url
+
         if kling_task_id := self._kling_task_id:
             links.push_gallery_link(context, kling_task_id)
-            links.push_s3_console_link(
-                context, destination=self.destination, kling_task_id=kling_task_id, aws_conn_id=self.aws_conn_id
-            )
+            url = partial(console_url, self.destination, kling_task_id, aws_conn_id=self.aws_conn_id)
+            links.push_s3_console_link(context, url)
 
     def _tags(self, asked: Mapping[str, Any]) -> dict[str, str | None]:
         return {

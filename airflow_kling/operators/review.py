@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.reporting.links import gallery_url
+from airflow_kling.reporting import gallery_urls
 
 if not AIRFLOW_V_3_1_PLUS:
     raise ImportError("KlingReviewImagesOperator needs Airflow 3.1 or newer, which can ask a person.")
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NONE = "None of them"
 _LABEL = "Image {}"
+_SIZES: tuple[gallery_urls.Size, ...] = ("thumb", "large")
 
 
 class KlingReviewImagesOperator(HITLOperator):
@@ -135,22 +136,22 @@ def describe(archive: Archive, store: Store, *, ui: str) -> str:
     in_gallery = {"dag_id", "run_id", "task_id"} <= manifest.run.keys()
     if in_gallery:
         run = {name: str(manifest.run[name]) for name in ("dag_id", "run_id")}
-        parts.append(f"[In the gallery]({gallery_url(path, **run, kling_task_id=manifest.kling_task_id)})")
+        page = gallery_urls.page_url(**run, kling_task_id=manifest.kling_task_id)
+        parts.append(f"[In the gallery]({gallery_urls.absolute(path, page)})")
     for label, image in zip(_labels(manifest), manifest.images, strict=True):
         parts.append(f"**{label}**: {image.width} x {image.height}, {_code(store.uri(image.key))}")
         if in_gallery:
-            thumb, large = (_picture_url(path, manifest, image, size) for size in ("thumb", "large"))
+            thumb, large = (gallery_urls.absolute(path, _image_url(manifest, image, size)) for size in _SIZES)
             parts.append(f"[![{label}]({thumb})]({large})")
     return "\n\n".join(parts)
 
 
-def _picture_url(path: str, manifest: Manifest, image: ManifestImage, size: str) -> str:
-    """The gallery's picture of these bytes: it has none where its own record of the run has another hash."""
-    names: dict[str, Any] = {name: manifest.run.get(name, -1) for name in ("run_id", "task_id", "map_index")}
-    names |= {"kling_task_id": manifest.kling_task_id, "index": image.index}
-    names |= {"v": image.sha256[:12], "size": size}
-    query = urlencode(names, quote_via=quote)
-    return f"{path}/kling/dags/{quote(str(manifest.run['dag_id']), safe='')}/image?{query}"
+def _image_url(manifest: Manifest, image: ManifestImage, size: gallery_urls.Size) -> str:
+    # With the version of these bytes: where the gallery's own record of the run has others, it shows none.
+    version = gallery_urls.image_version(image.sha256)
+    generation = {name: manifest.run.get(name, -1) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    generation["kling_task_id"] = manifest.kling_task_id
+    return gallery_urls.image_url(index=image.index, version=version, size=size, **generation)
 
 
 def _fenced(text: str) -> str:

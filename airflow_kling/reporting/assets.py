@@ -1,4 +1,4 @@
-"""Asset events for those who schedule on what was archived."""
+"""Emits asset events, so that DAGs can be scheduled by what was archived or published."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
+# Characters that an address keeps; the others are encoded.
 _KEPT = " " + string.punctuation.translate(str.maketrans("", "", "?#"))
 
 
 def emit_asset_events(context: Context, outlets: Iterable[Any], extra: Mapping[str, Any], *, destination: str) -> None:
     """Give the event of each outlet this extra; an alias gets an asset for the destination.
 
-    :param extra: JSON: of an archive the whole manifest, so that who is triggered by the event need not read it.
+    :param outlets: of the task; Airflow emits their events once the task has succeeded.
+    :param extra: JSON; for an archive its whole manifest, so that the triggered DAG need not read the storage.
+    :param destination: address of the archive.
     """
     events = context.get("outlet_events")
-    if events is None:
+    if events is None:  # a task that a unit test runs without Airflow
         return
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
@@ -32,7 +35,8 @@ def emit_asset_events(context: Context, outlets: Iterable[Any], extra: Mapping[s
 
 
 def asset_uri(address: str) -> str:
-    """The address as every Airflow takes it: Airflow 2 refuses all but ASCII, both cut it at a ``#``."""
+    """Return an address as every Airflow accepts it."""
+    # Airflow 2 refuses all but ASCII; both 2 and 3 cut an address at a "#".
     return quote(address, safe=_KEPT)
 
 
@@ -47,7 +51,8 @@ class _HashableDict(dict[str, Any]):
 
 
 def _hashable(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, as Airflow 2.11 needs it: it puts the extra of an alias' event into a set, after the task's success."""
+    """Return the extra with lists and dicts that have a hash."""
+    # Airflow 2.11 puts the extra of an alias' event into a set, and fails there after the task has succeeded.
     return {name: _hashable_value(value) for name, value in extra.items()}
 
 

@@ -1,7 +1,7 @@
-"""Tells Airflow's hook lineage what was made of what, by address; :mod:`.openlineage` tells OpenLineage.
+"""Reports to Airflow's hook lineage from which reference images a task made which files.
 
-A reference image that was given as bytes or base64 has no address, so lineage does not know it; the manifest has its
-hash.
+:mod:`.openlineage` reports the same to OpenLineage. A reference image that was given as bytes or base64 has no address,
+so it is not reported; the manifest has its hash.
 """
 
 from __future__ import annotations
@@ -17,17 +17,23 @@ from airflow_kling.reporting.assets import asset_uri
 
 
 def addresses(references: Iterable[Mapping[str, Any]]) -> list[str]:
-    """URIs of reference images, from their descriptions; each once."""
+    """Return the URIs of reference images, each once.
+
+    :param references: their descriptions in a request record.
+    """
     return list(dict.fromkeys(_absolute(uri) for reference in references if (uri := reference.get("uri"))))
 
 
 def addresses_as_given(references: Iterable[Any]) -> list[str]:
-    """URIs of reference images as a DAG author gives them, before anything is read; none of a payload."""
+    """Return the URIs of reference images as a DAG author gives them, each once; nothing is read.
+
+    Bytes and base64 have none.
+    """
     return list(dict.fromkeys(uri for reference in references if (uri := _address(reference))))
 
 
 def archived(summary: Mapping[str, Any]) -> list[str]:
-    """URIs of the images and, last, of their manifest.
+    """Return the URIs of the archived images and, last, of their manifest.
 
     :param summary: what the archive task returns.
     """
@@ -35,7 +41,12 @@ def archived(summary: Mapping[str, Any]) -> list[str]:
 
 
 def report_hook_lineage(hook: Any, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
-    """Tell Airflow's collector, which is at work only where somebody reads it."""
+    """Report to Airflow's collector, which keeps nothing where no listener reads it.
+
+    :param hook: the hook that the task used.
+    :param inputs: URIs.
+    :param outputs: URIs.
+    """
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
     for uri in inputs:
         collector.add_input_asset(context=hook, uri=asset_uri(uri))
@@ -44,6 +55,7 @@ def report_hook_lineage(hook: Any, *, inputs: Iterable[str] = (), outputs: Itera
 
 
 def _absolute(uri: str) -> str:
+    # A file without a scheme is a path of the worker.
     return uri if "://" in uri else f"file://{uri}"
 
 
@@ -51,6 +63,7 @@ def _address(reference: Any) -> str | None:
     if not isinstance(reference, str | os.PathLike):
         return None
     text = str(reference)
+    # Not further: a base64 text can be megabytes long, and is no address.
     if "://" in text[:32]:
         from airflow_kling.api.redact import redact_url
 

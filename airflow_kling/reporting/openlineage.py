@@ -1,4 +1,6 @@
-"""What OpenLineage is told of a task; imported only when its provider asks, so it need not be installed.
+"""Describes a task to OpenLineage: its datasets, and the ``kling`` facet.
+
+It is imported only when the OpenLineage provider asks, so that provider need not be installed.
 
 A dataset is named as OpenLineage's naming specification says: ``s3://bucket`` + key, ``file`` + path, and for a
 reference on the web ``https://host`` + path. Signed queries and prompts are never in an event.
@@ -16,6 +18,8 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from openlineage.client.event_v2 import Dataset
 from openlineage.client.facet_v2 import RunFacet
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
+
 FACET = "kling"
 #: The schema lies beside this module, in ``KlingRunFacet.json``.
 SCHEMA_URL = "urn:airflow-provider-kling:KlingRunFacet:1-0-0#/$defs/KlingRunFacet"
@@ -25,7 +29,8 @@ SCHEMA_URL = "urn:airflow-provider-kling:KlingRunFacet:1-0-0#/$defs/KlingRunFace
 class KlingRunFacet(RunFacet):
     """The generation that a run submitted, waited for or archived; a field is None where the task does not know it.
 
-    :param klingTaskId: the Kling task.
+    :param klingTaskId: id of the Kling task.
+    :param route: of the Kling API, e.g. ``multi-image-to-image``.
     :param gateway: name of the gateway.
     :param model: ``model_name`` as it was sent.
     :param promptSha256: of the prompt in UTF-8, in hex.
@@ -35,6 +40,7 @@ class KlingRunFacet(RunFacet):
     """
 
     klingTaskId: str | None = None
+    route: str | None = None
     gateway: str | None = None
     model: str | None = None
     promptSha256: str | None = None
@@ -55,9 +61,10 @@ def operator_lineage(
     inputs: Iterable[str] = (),
     outputs: Iterable[str] = (),
 ) -> OperatorLineage[Dataset, RunFacet]:
-    """Inputs, outputs and the ``kling`` facet.
+    """Return inputs, outputs and the ``kling`` facet.
 
-    :param asked: as :func:`airflow_kling.reporting.xcom.describe_request` says; empty where it is not known.
+    :param asked: the request record, see :func:`airflow_kling.reporting.xcom.describe_request`; empty where it is not
+        known. One without a route is of :data:`airflow_kling.api.routes.DEFAULT_ROUTE`.
     :param units: billed, None where the generation is not known to have ended.
     :param inputs: URIs, see :mod:`airflow_kling.reporting.lineage`.
     :param outputs: likewise.
@@ -65,6 +72,7 @@ def operator_lineage(
     prompt = asked.get("prompt")
     facet = KlingRunFacet(
         klingTaskId=kling_task_id,
+        route=asked.get("route") or (DEFAULT_ROUTE if asked else None),
         gateway=asked.get("gateway"),
         model=asked.get("model_name"),
         promptSha256=hashlib.sha256(prompt.encode()).hexdigest() if prompt else None,
@@ -80,6 +88,7 @@ def operator_lineage(
 
 
 def _dataset(uri: str) -> Dataset:
+    # A query, which may sign the address, was removed where the reference was described.
     scheme, _, rest = uri.partition("://")
     authority, _, path = rest.partition("/")
     if scheme in ("file", "local"):

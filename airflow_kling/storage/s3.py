@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
 
 from airflow_kling.storage.keys import check_task_id
 from airflow_kling.storage.open import Stored
+
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # boto3 reads them where the connection names none
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}  # by the start of a region's name
 
 
 class S3Store:
@@ -107,3 +112,39 @@ class S3Store:
 
 def _is_missing(error: Any) -> bool:
     return error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound")
+
+
+def console_url(destination: str, kling_task_id: str, *, aws_conn_id: str | None) -> str | None:
+    """Return the address of an archived task's folder in the AWS console.
+
+    It looks the connection up, which names the region.
+
+    :param destination: of the archive task; a connection in it, ``s3://conn_id@bucket``, comes before ``aws_conn_id``.
+    :return: None for other storage, and for an endpoint that is not AWS's: there is no console for it.
+    """
+    if not destination.startswith("s3://"):
+        return None
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    authority, _, prefix = destination.removeprefix("s3://").partition("/")
+    conn_id, _, bucket = authority.rpartition("@")
+    connection = S3Hook(aws_conn_id=conn_id or aws_conn_id).conn_config
+    if connection.get_service_endpoint_url("s3") or any(map(os.environ.get, _ENDPOINT_VARIABLES)):
+        return None
+    folder = f"{prefix.strip('/')}/{kling_task_id}/".lstrip("/")
+    return console_folder_url(bucket, folder, region=connection.region_name)
+
+
+def console_folder_url(bucket: str, prefix: str, *, region: str | None) -> str:
+    """Return the address of the objects below a prefix, in the console of the region's partition.
+
+    :param prefix: as in the keys, with its slash at the end.
+    :param region: None where it is not known; the console finds the bucket's region then.
+    """
+    from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink
+
+    # China and the US government have consoles of their own, at other names.
+    partition = next((name for start, name in _PARTITIONS.items() if (region or "").startswith(start)), "aws")
+    console = BASE_AWS_CONSOLE_LINK.format(aws_domain=BaseAwsLink.get_aws_domain(partition))
+    query = urlencode({**({"region": region} if region else {}), "prefix": prefix}, safe="/", quote_via=quote)
+    return f"{console}/s3/buckets/{quote(bucket, safe='')}?{query}"

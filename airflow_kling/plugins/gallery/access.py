@@ -1,4 +1,7 @@
-"""Who may see what: Airflow's own answer. Nothing here decides; where these imports fail, there is no gallery."""
+"""Asks Airflow's auth manager who the user is and which DAGs the user may read.
+
+Nothing is decided here. Where these imports fail, the gallery answers 503: see :mod:`.plugin`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
 from fastapi import Depends
 
-#: Somebody who has logged in; else 401.
+#: Needs a user who has logged in; answers 401 otherwise.
 LoggedIn = Depends(get_user)
-#: May read the XComs of the DAG in the path or query (of any DAG, where none is named), as for Airflow's own XCom page.
+#: Needs a user who may read the XComs of the DAG in the path or query, or of any DAG where none is named; answers 403
+#: otherwise. Airflow's own page of XComs asks the same.
 MayReadDag = Depends(requires_access_dag("GET", DagAccessEntity.XCOM))
 
 

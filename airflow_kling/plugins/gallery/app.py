@@ -1,4 +1,7 @@
-"""The FastAPI app. Airflow does not authenticate the apps of plugins: each route here asks for a user itself."""
+"""Builds the gallery's FastAPI app.
+
+Airflow does not authenticate requests to the apps of plugins. So every route asks for a user itself.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from airflow_kling.plugins.gallery import media_routes, pages, static
 from airflow_kling.plugins.gallery.access import LoggedIn
 from airflow_kling.plugins.gallery.html import render
 
-_POLICY = (
+# Only the gallery's own files: a text that became HTML by a mistake could neither run a script nor load anything.
+_CONTENT_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
@@ -30,7 +34,7 @@ _HEADERS = {
 
 
 def create_app() -> FastAPI:
-    """The gallery's app, to be mounted by Airflow."""
+    """Return the app, which Airflow mounts."""
     app = FastAPI(
         title="Kling gallery",
         openapi_url=None,
@@ -42,35 +46,36 @@ def create_app() -> FastAPI:
     app.include_router(pages.router)
     app.include_router(media_routes.router)
     app.include_router(static.router)
-    # Last, and for every method (no list of them), so that what is not there asks for a user as well.
-    app.add_api_route("/{path:path}", _nothing_here, methods=[], operation_id="nothing_here")
+    # Without this route FastAPI itself would answer 404, before anybody has logged in. It comes last, and an empty list
+    # of methods stands for all of them.
+    app.add_api_route("/{path:path}", _not_found, methods=[], operation_id="not_found")
     app.add_exception_handler(StarletteHTTPException, _show_error)
-    app.add_middleware(_Headers)
+    app.add_middleware(_AddHeaders)
     return app
 
 
-async def _nothing_here(path: str) -> None:
+async def _not_found(path: str) -> None:
     raise HTTPException(404, "Not Found")
 
 
-_WORDS = {
-    401: "Your session has ended. Log in to Airflow again.",
-    403: "You may not see this. Ask for access to this DAG and its XComs.",
-    404: "There is nothing here.",
+_MESSAGES = {
+    401: "You are not logged in. Log in to Airflow.",
+    403: "You may not read this. Ask for access to this DAG and its XComs.",
+    404: "This page does not exist.",
 }
 
 
 async def _show_error(request: Request, error: Any) -> Response:
-    """A page for people, JSON for everybody else."""
+    """Answer an error with a page for browsers, and with JSON for programs."""
     if "text/html" not in request.headers.get("accept", ""):
         return await http_exception_handler(request, error)
-    words = _WORDS.get(error.status_code, "This did not work.")
-    page = render("error.html", status=error.status_code, words=words, root=request.scope.get("root_path", ""))
+    message = _MESSAGES.get(error.status_code, "The gallery could not answer this request.")
+    page = render("error.html", status=error.status_code, message=message, root=request.scope.get("root_path", ""))
     return HTMLResponse(page, error.status_code, headers=error.headers)
 
 
-class _Headers:
-    """Adds what every answer has."""
+class _AddHeaders:
+    """Adds the headers that every answer has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,7 +84,8 @@ class _Headers:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
+                headers.update(_SECURITY_HEADERS)
+                # An answer depends on who asks, so no proxy may keep it.
                 headers.setdefault("Cache-Control", "private, no-store")
                 headers.add_vary_header("Cookie, Authorization")
             await send(message)

@@ -1,4 +1,8 @@
-"""From a row to what its card shows; every value of an XCom is taken for what anybody may have written. Pure."""
+"""Turns a row into the card that the page shows. Pure.
+
+The author of a DAG can write anything into an XCom, so no value is trusted: one of another type than expected counts as
+missing.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.plugins.gallery import locations
 from airflow_kling.plugins.gallery.locations import NotShown
-from airflow_kling.plugins.gallery.queries import Identity, Row
-from airflow_kling.plugins.gallery.status import OPEN, State
+from airflow_kling.plugins.gallery.rows import Identity, Row
+from airflow_kling.plugins.gallery.status import UNFINISHED, State
+from airflow_kling.reporting import gallery_urls
 
+#: More than any route makes or takes; they bound what a hostile XCom makes a browser draw.
 MAX_IMAGES = 100
 MAX_REFERENCES = 6
-_MAX_TEXT = 4000
+_MAX_TEXT = 4000  # characters, longer than any prompt that Kling takes
+_SHOWN_SIZES: tuple[gallery_urls.Size, ...] = ("thumb", "large")
 
 
 @dataclass(frozen=True)
 class ImageView:
     """An archived image.
 
+    :param width: in pixels
+    :param height: in pixels
+    :param bytes: size of the archived file
+    :param uri: of the archived file
+    :param thumb: address of a small form of it; empty where it is not shown
+    :param large: address of a form for a whole screen; empty where it is not shown
+    :param original: address of the archived file; empty where it is not shown
     :param problem: why it is not shown; empty when it is
     """
 
@@ -40,11 +55,13 @@ class ImageView:
 
 @dataclass(frozen=True)
 class ReferenceView:
-    """A reference image: a picture of ours, a link to follow, or only words.
+    """A reference image: shown by the gallery, or a link to another site, or a text.
 
     :param role: subject, scene or style
-    :param thumb: address of our picture of it, or empty
-    :param href: an http(s) address of somebody else's, or empty
+    :param label: its URI, or in which form it was given
+    :param thumb: address of a small form of it; empty where the gallery does not show it
+    :param large: address of a form for a whole screen; empty where the gallery does not show it
+    :param href: its http(s) address on another site, or empty
     """
 
     role: str
@@ -56,13 +73,22 @@ class ReferenceView:
 
 @dataclass(frozen=True)
 class Card:
-    """One generation."""
+    """One generation.
+
+    :param element: id of the card's HTML element
+    :param at: when its task pushed the XCom
+    :param can_change: whether the browser asks again for the state
+    :param facts: names and values
+    :param expected: how many images were asked for
+    :param manifest: address of the gallery's view of it; empty where there is none
+    :param note: why the card shows so little; empty where it shows all
+    """
 
     identity: Identity
     element: str
     at: datetime
     state: State
-    is_open: bool
+    can_change: bool
     prompt: str
     negative_prompt: str
     facts: list[tuple[str, str]]
@@ -79,7 +105,7 @@ class Card:
 def make_card(row: Row, state: State) -> Card:
     """The card of a generation, with addresses relative to the gallery's page."""
     value = as_mapping(row.value)
-    asked = as_mapping(value.get("asked")) if row.archived else value
+    request = request_of(value, archived=row.archived)
     one = row.identity
     manifest_uri = _text(value.get("manifest")) if row.archived else ""
     return Card(
@@ -87,23 +113,24 @@ def make_card(row: Row, state: State) -> Card:
         element="g" + "-".join(quote(str(part), safe="") for part in one),
         at=row.at,
         state=state,
-        is_open=state in OPEN,
-        prompt=_text(asked.get("prompt")),
-        negative_prompt=_text(asked.get("negative_prompt")),
-        facts=_facts(value, asked),
+        can_change=state in UNFINISHED,
+        prompt=_text(request.get("prompt")),
+        negative_prompt=_text(request.get("negative_prompt")),
+        facts=_facts(value, request),
         images=_images(one, value) if row.archived else [],
-        references=_references(one, asked),
-        expected=_small(asked.get("n"), 1, 9),
-        manifest=_ours(one, "manifest") if manifest_uri else "",
+        references=_references(one, request),
+        expected=_whole_number(request.get("n"), 1, 9),
+        manifest=gallery_urls.manifest_url(**one._asdict()) if manifest_uri else "",
         manifest_uri=manifest_uri,
-        run_url=f"../dags/{_part(one.dag_id)}/runs/{_part(one.run_id)}",
-        task_url=_task_url(one),
-        note="" if value else "Its values are kept by a custom XCom backend, which the gallery does not ask.",
+        run_url=gallery_urls.run_url(one.dag_id, one.run_id),
+        task_url=gallery_urls.task_url(one.dag_id, one.run_id, one.task_id, one.map_index),
+        note="" if value else "A custom XCom backend keeps its values. The gallery does not read them.",
     )
 
 
 def as_mapping(value: Any) -> dict[str, Any]:
-    """The value of an XCom as a mapping, an empty one where it is none; one that was set by hand is JSON in a text."""
+    """Return the value of an XCom as a mapping, an empty one where it is something else."""
+    # Airflow keeps a value that a person typed into its UI as JSON in a text.
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = json.loads(value)
@@ -112,10 +139,23 @@ def as_mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _facts(value: Mapping[str, Any], asked: Mapping[str, Any]) -> list[tuple[str, str]]:
+def request_of(value: Mapping[str, Any], *, archived: bool) -> dict[str, Any]:
+    """Return the request record of a generation; empty where there is none.
+
+    :param value: of the XCom that the archive task pushed, which contains the record, or of the one that the submitting
+        task pushed, which is the record.
+    """
+    return as_mapping(value.get("asked") if archived else value)
+
+
+def _facts(value: Mapping[str, Any], request: Mapping[str, Any]) -> list[tuple[str, str]]:
+    # An archive names the route itself too: its request record can be missing.
+    route = _text(request.get("route") or value.get("route"))
     facts = [
-        ("Model", _text(asked.get("model_name"))),
-        ("Ratio", _text(asked.get("aspect_ratio"))),
+        # Most generations have the default route; naming it on each card would tell nothing.
+        ("Route", "" if route == DEFAULT_ROUTE else route),
+        ("Model", _text(request.get("model_name"))),
+        ("Ratio", _text(request.get("aspect_ratio"))),
         ("Units billed", _amount(value.get("units"))),
         ("Took", _duration(as_mapping(value.get("task")))),
     ]
@@ -133,45 +173,45 @@ def _images(one: Identity, value: Mapping[str, Any]) -> list[ImageView]:
 def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any]) -> ImageView:
     index, problem, version = image["index"], "", ""
     try:
-        version = locations.image_picture(value, one.kling_task_id, index).version
+        version = locations.archived_image(value, one.kling_task_id, index).version
     except NotShown as reason:
         problem = str(reason)
 
-    def address(size: str) -> str:
-        return "" if problem else _ours(one, "image", index=index, size=size, v=version)
+    def url(size: gallery_urls.Size) -> str:
+        return "" if problem else gallery_urls.image_url(**one._asdict(), index=index, version=version, size=size)
 
     return ImageView(
         index=index,
-        width=_small(image.get("width"), 1, 100_000),
-        height=_small(image.get("height"), 1, 100_000),
-        bytes=_small(image.get("bytes"), 0, 2**40),
+        width=_whole_number(image.get("width"), 1, 100_000),
+        height=_whole_number(image.get("height"), 1, 100_000),
+        bytes=_whole_number(image.get("bytes"), 0, 2**40),
         uri=_text(image.get("uri")),
-        thumb=address("thumb"),
-        large=address("large"),
-        original=address("original"),
+        thumb=url("thumb"),
+        large=url("large"),
+        original=url("original"),
         problem=problem,
     )
 
 
-def _references(one: Identity, asked: Mapping[str, Any]) -> list[ReferenceView]:
-    references = asked.get("references")
+def _references(one: Identity, request: Mapping[str, Any]) -> list[ReferenceView]:
+    references = request.get("references")
     if not isinstance(references, list):
         return []
     described = [reference for reference in references if isinstance(reference, dict)]
-    return [_reference(one, asked, position, item) for position, item in enumerate(described[:MAX_REFERENCES])]
+    return [_reference(one, request, index, item) for index, item in enumerate(described[:MAX_REFERENCES])]
 
 
-def _reference(one: Identity, asked: Mapping[str, Any], position: int, item: Mapping[str, Any]) -> ReferenceView:
+def _reference(one: Identity, request: Mapping[str, Any], index: int, item: Mapping[str, Any]) -> ReferenceView:
     uri = _text(item.get("uri"))
     thumb = large = ""
     try:
-        version = locations.reference_picture(asked, position).version
-        thumb, large = (_ours(one, "reference", index=position, size=size, v=version) for size in ("thumb", "large"))
+        version = locations.reference_image(request, index).version
+        names = {**one._asdict(), "index": index, "version": version}
+        thumb, large = (gallery_urls.reference_url(**names, size=size) for size in _SHOWN_SIZES)
     except NotShown:
-        pass
-    return ReferenceView(
-        _role(item.get("name")), uri or f"given as {_text(item.get('source')) or 'data'}", thumb, large, _link(uri)
-    )
+        pass  # the card has a link or a text instead
+    label = uri or f"given as {_text(item.get('source')) or 'data'}"
+    return ReferenceView(_role(item.get("name")), label, thumb, large, _link(uri))
 
 
 def _role(name: Any) -> str:
@@ -179,6 +219,7 @@ def _role(name: Any) -> str:
 
 
 def _link(uri: str) -> str:
+    """Return a URI that a browser may follow; never one that is a script."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -186,26 +227,12 @@ def _link(uri: str) -> str:
     return uri if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
-def _ours(one: Identity, what: str, **query: Any) -> str:
-    names = {"run_id": one.run_id, "task_id": one.task_id, "map_index": one.map_index}
-    return f"dags/{_part(one.dag_id)}/{what}?{urlencode({**names, 'kling_task_id': one.kling_task_id, **query})}"
-
-
-def _task_url(one: Identity) -> str:
-    url = f"../dags/{_part(one.dag_id)}/runs/{_part(one.run_id)}/tasks/{_part(one.task_id)}"
-    return url if one.map_index < 0 else f"{url}/mapped/{one.map_index}"
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _text(value: Any) -> str:
-    """What can be sent: JSON can hold half of a surrogate pair."""
+    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
     return value[:_MAX_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def _small(value: Any, least: int, most: int) -> int:
+def _whole_number(value: Any, least: int, most: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else least
 
 
@@ -220,7 +247,7 @@ def _amount(value: Any) -> str:
 
 
 def _duration(task: Mapping[str, Any]) -> str:
-    """From creation to the last change, as Kling tells them."""
+    """Return the time between creation and last change of a task, by Kling's clock; empty where it is not known."""
     try:
         began, ended = (datetime.fromisoformat(task[name]) for name in ("created_at", "updated_at"))
         seconds = (ended - began).total_seconds()

@@ -1,27 +1,28 @@
-"""What of the gallery is asked for: from a query string and back. Pure."""
+"""Reads the filters of the page from a query string, and writes the query string of changed filters. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
+
+from airflow_kling.reporting import gallery_urls
 
 PAGE_SIZE = 50
-#: Longer than any id of Airflow's, and than a prompt that somebody looks for.
+#: Characters; longer than any id of Airflow's, and than the words that somebody searches for.
 MAX_TEXT = 500
 MAX_PAGE = 100_000
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What is shown; empty text and None stand for everything.
+    """Which generations the page shows; empty text and None filter nothing.
 
-    :param task_id: of any task that had to do with the generation: submitted it, waited for it, archived it.
-    :param since: a date or time as it was typed, in UTC unless it says otherwise.
-    :param until: likewise; a date includes its whole day.
-    :param text: somewhere in the prompt.
-    :param page: from 1.
+    :param task_id: of a task that submitted, waited for or archived the generation.
+    :param since: a date or time as it was typed, in UTC where it names no zone.
+    :param until: likewise; a date includes the whole day.
+    :param text: part of the prompt.
+    :param page: its number, from 1.
     """
 
     dag_id: str = ""
@@ -36,7 +37,7 @@ class Filters:
 
     @property
     def run_ids(self) -> set[str]:
-        """What may be meant: Airflow 3.1's UI does not encode the ``+`` of a run id, which arrives as a space."""
+        """The run ids that match; Airflow 3.1's UI does not encode the ``+`` of a run id, so it arrives as a space."""
         return {self.run_id, self.run_id.replace(" ", "+")}
 
     @property
@@ -55,34 +56,34 @@ class Filters:
 
     @property
     def problems(self) -> list[str]:
-        """What was typed and cannot be understood; it filters nothing."""
+        """Messages about dates that cannot be read; they filter nothing."""
         dates = (("From", self.since), ("To", self.until))
         return [
-            f"{name}: “{typed}” is no date; write 2026-01-31." for name, typed in dates if typed and not _moment(typed)
+            f"{name}: “{typed}” is not a date. Write it as 2026-01-31."
+            for name, typed in dates
+            if typed and not _moment(typed)
         ]
 
     @property
     def is_narrow(self) -> bool:
-        """Whether anything is filtered at all."""
+        """Whether anything is filtered."""
         return replace(self, page=1) != Filters()
 
-    def query(self, **changes: str | int | None) -> str:
-        """The query string of these filters with some of them changed, the first page unless told."""
+    def url(self, **changes: str | int | None) -> str:
+        """Return the address of the page with some filters changed; of its first page where no ``page`` is given."""
         changed = replace(self, **{"page": 1, **changes})  # type: ignore[arg-type]
         names = {"text": "q"}
         values = {names.get(name, name): value for name, value in vars(changed).items()}
         if changed.page == 1:
             del values["page"]
-        return urlencode({name: value for name, value in values.items() if value not in ("", None)})
+        return gallery_urls.page_url(**values)
 
 
 def read_filters(query: Mapping[str, str]) -> Filters:
-    """Filters from a request; whatever makes no sense is as if it were not there.
-
-    Airflow's UI leaves ``{MAP_INDEX}`` as it is for a task instance that is not mapped. PostgreSQL takes no NUL.
-    """
+    """Return the filters that a request names; a value that cannot be read counts as missing."""
 
     def text(name: str) -> str:
+        # PostgreSQL's driver fails on a NUL.
         return query.get(name, "").replace("\0", "").strip()[:MAX_TEXT]
 
     return Filters(
@@ -99,6 +100,7 @@ def read_filters(query: Mapping[str, str]) -> Filters:
 
 
 def _number(text: str, least: int, most: int) -> int | None:
+    # Airflow's UI sends "{MAP_INDEX}" itself for a task instance that is not mapped.
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
         return None

@@ -1,8 +1,10 @@
-"""Which objects the gallery reads. Pure.
+"""Decides which objects the gallery reads. Pure.
 
-What an XCom says was written by a DAG's author, who must not get the API server to read what only the server can. So
-an image is read from where the archive task would have put it, and shown only when its bytes have the SHA-256 that the
-XCom names: who knows that has had the image already. The same holds for references. A URL is never asked.
+The author of a DAG can write any XCom, and must not get the API server to read what only the server may. So
+
+- an archived image is read only from where the archive task would have put it;
+- an image is shown only if its bytes have the SHA-256 that the XCom names: who knows that has had the image already;
+- the same holds for a reference image that was given as a file; one that was given as a URL is never fetched.
 """
 
 from __future__ import annotations
@@ -17,27 +19,28 @@ from urllib.request import url2pathname
 from airflow_kling.api.route import IMAGE
 from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.reporting import gallery_urls
 from airflow_kling.storage.keys import image_key, manifest_key
 
-#: Storage that an archive can be in and that is reached through one of Airflow's connections, and the server's disk.
+#: Storage that an archive can be in: the server's disk, and what an Airflow connection reaches.
 SCHEMES = frozenset({"file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasb", "wasbs"})
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONNECTION = re.compile(r"[\w.-]{1,250}", re.ASCII)
 
 
 class NotShown(Exception):
-    """Why the gallery does not read an object; the text is for people."""
+    """The gallery does not show an object; the message tells the user why, and names no address."""
 
 
 @dataclass(frozen=True)
-class Archived:
-    """An object of an archive.
+class ArchiveLocation:
+    """Where an object of an archive is.
 
-    :param destination: where the archive is, as the archive task's parameter
-    :param key: below it
-    :param conn_id: reaches it
+    :param destination: of the archive, as the archive task's parameter
+    :param key: of the object, below the destination
+    :param conn_id: of the Airflow connection that reaches it; None for the default one
     """
 
     destination: str
@@ -46,117 +49,119 @@ class Archived:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on the server's own disk."""
+        """Whether the object is on the API server's disk."""
         return self.destination.startswith("file://")
 
     @property
     def uri(self) -> str:
-        """Its full address."""
+        """Address of the object."""
         return f"{self.destination}/{self.key}"
 
 
 @dataclass(frozen=True)
-class Located:
-    """An object by its address alone."""
+class UriLocation:
+    """Where an object is that has an address alone."""
 
     uri: str
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on the server's own disk."""
+        """Whether the object is on the API server's disk."""
         return self.uri.startswith("file://")
 
     @property
     def path(self) -> str:
-        """Where on the disk."""
+        """Path of the object on the disk."""
         return url2pathname(urlsplit(self.uri).path)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image to be read, and what it must be.
+class ExpectedImage:
+    """Where to read an image, and which bytes it must have.
 
     :param sha256: of its bytes, in hex
     :param bytes: its size
     """
 
-    place: Archived | Located
+    location: ArchiveLocation | UriLocation
     sha256: str
     bytes: int
 
     @property
     def version(self) -> str:
         """Names these bytes in an address."""
-        return self.sha256[:12]
+        return gallery_urls.image_version(self.sha256)
 
 
-def manifest_place(value: Mapping[str, Any], kling_task_id: str) -> Archived:
-    """Where the manifest of a generation is.
+def manifest_location(value: Mapping[str, Any], kling_task_id: str) -> ArchiveLocation:
+    """Return where the manifest of a generation is.
 
-    :raises NotShown: the XCom names no place that an archive of this generation can be in.
+    :param value: the XCom of the archive task.
+    :raises NotShown: an archive of this generation cannot be where the XCom says.
     """
     try:
         key = manifest_key(kling_task_id)
     except KlingInputError:
-        raise NotShown("This is not the id of a Kling task.") from None
+        raise NotShown("This is not an id of a Kling task.") from None
     uri, conn_id = value.get("manifest"), value.get("conn_id")
     if not isinstance(uri, str) or not uri.endswith(f"/{key}") or any(ord(letter) < 32 for letter in uri):
-        raise NotShown("Its manifest is not where a manifest of this task would be.")
+        raise NotShown("The archive task would not have put the manifest where this record says.")
     _check_scheme(uri)
     if conn_id is not None and not (isinstance(conn_id, str) and _CONNECTION.fullmatch(conn_id)):
-        raise NotShown("Its connection has no valid id.")
-    return Archived(uri.removesuffix(f"/{key}"), key, conn_id)
+        raise NotShown("This record names no valid connection id.")
+    return ArchiveLocation(uri.removesuffix(f"/{key}"), key, conn_id)
 
 
-def image_picture(value: Mapping[str, Any], kling_task_id: str, index: int) -> Picture:
-    """The archived image of a generation with this index.
+def archived_image(value: Mapping[str, Any], kling_task_id: str, index: int) -> ExpectedImage:
+    """Return the archived image of a generation with this index.
 
+    :param value: the XCom of the archive task.
     :raises NotShown: there is none, or it is not beside its manifest.
     """
-    place = manifest_place(value, kling_task_id)
+    manifest = manifest_location(value, kling_task_id)
     for image in _dicts(value.get("images")):
         if image.get("index") == index:
-            return _beside(place, kling_task_id, index, image)
-    raise NotShown("There is no such image.")
+            return _beside(manifest, kling_task_id, index, image)
+    raise NotShown("This generation has no such image.")
 
 
-def reference_picture(value: Mapping[str, Any], position: int) -> Picture:
-    """The reference image at this position.
+def reference_image(request: Mapping[str, Any], index: int) -> ExpectedImage:
+    """Return the reference image with this index.
 
-    :param value: what was asked
+    :param request: the request record
     :raises NotShown: there is none, or it is no file in a storage.
     """
-    references = _dicts(value.get("references"))
-    if not 0 <= position < len(references):
-        raise NotShown("There is no such reference image.")
-    reference = references[position]
+    references = _dicts(request.get("references"))
+    if not 0 <= index < len(references):
+        raise NotShown("This generation has no such reference image.")
+    reference = references[index]
     uri = reference.get("uri")
     if not isinstance(uri, str) or reference.get("source") != "file":
-        raise NotShown("It was not given as a file.")
+        raise NotShown("This reference image was not given as a file.")
     _check_scheme(uri)
-    return _picture(Located(uri), reference, IMAGE.max_bytes)
+    return _expected(UriLocation(uri), reference, IMAGE.max_bytes)
 
 
-def _beside(manifest: Archived, kling_task_id: str, index: int, image: Mapping[str, Any]) -> Picture:
-    extension = EXTENSIONS.get(str(image.get("content_type")))
+def _beside(manifest: ArchiveLocation, kling_task_id: str, index: int, image: Mapping[str, Any]) -> ExpectedImage:
+    extension = _EXTENSIONS.get(str(image.get("content_type")))
     if extension is None:
-        raise NotShown("It is neither PNG nor JPEG nor WebP.")
+        raise NotShown("The image is neither PNG nor JPEG nor WebP.")
     try:
-        place = Archived(manifest.destination, image_key(kling_task_id, index, extension), manifest.conn_id)
+        location = ArchiveLocation(manifest.destination, image_key(kling_task_id, index, extension), manifest.conn_id)
     except KlingInputError:
-        raise NotShown("There is no such image.") from None
-    if image.get("uri") != place.uri:
-        raise NotShown("It is not beside its manifest.")
-    return _picture(place, image, DownloadLimits.max_bytes)
+        raise NotShown("This generation has no such image.") from None
+    if image.get("uri") != location.uri:
+        raise NotShown("The image is not beside its manifest.")
+    return _expected(location, image, DownloadLimits.max_bytes)
 
 
-def _picture(place: Archived | Located, described: Mapping[str, Any], most: int) -> Picture:
+def _expected(location: ArchiveLocation | UriLocation, described: Mapping[str, Any], max_bytes: int) -> ExpectedImage:
     sha256, size = described.get("sha256"), described.get("bytes")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise NotShown("Its SHA-256 is not known.")
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= most:
-        raise NotShown(f"Its size is not known, or over {most // 1024 // 1024} MiB.")
-    return Picture(place, sha256, size)
+        raise NotShown("The SHA-256 of the image is not known.")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= max_bytes:
+        raise NotShown(f"The size of the image is not known, or over {max_bytes // 1024 // 1024} MiB.")
+    return ExpectedImage(location, sha256, size)
 
 
 def _check_scheme(uri: str) -> None:

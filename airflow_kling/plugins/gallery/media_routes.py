@@ -1,20 +1,21 @@
-"""Images, references and manifests of one generation, whose DAG the user may read.
+"""Answers requests for an image, a reference image or a manifest of one generation.
 
-A request names a generation and an index. Where the object lies is looked up in Airflow's database; nothing of a
-request becomes part of a path.
+Every route checks first that the user may read the DAG. A request names a generation and an index; the gallery reads
+from Airflow's database where the object is, so no text of a request becomes part of a path.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.utils.session import create_session
@@ -27,21 +28,24 @@ from airflow_kling.archive.manifest import dump_manifest
 from airflow_kling.plugins.gallery import locations, thumbnails
 from airflow_kling.plugins.gallery.access import MayReadDag
 from airflow_kling.plugins.gallery.cache import DiskCache
-from airflow_kling.plugins.gallery.cards import as_mapping
-from airflow_kling.plugins.gallery.locations import EXTENSIONS, NotShown, Picture
-from airflow_kling.plugins.gallery.queries import Identity, find_value
-from airflow_kling.plugins.gallery.reading import Unreachable, opened, read_manifest
+from airflow_kling.plugins.gallery.cards import as_mapping, request_of
+from airflow_kling.plugins.gallery.locations import ExpectedImage, NotShown
+from airflow_kling.plugins.gallery.queries import find_value
+from airflow_kling.plugins.gallery.reading import Unreachable, open_verified, read_manifest
+from airflow_kling.plugins.gallery.rows import Identity
+from airflow_kling.reporting.gallery_urls import Size
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 router = APIRouter(prefix="/dags/{dag_id}", dependencies=[MayReadDag])
 
-#: Reading from a storage and decoding, at once in one process: the rest of the API server's threads are Airflow's.
+#: Threads of a process that read from a storage or decode an image; the others stay free for Airflow.
 WORKERS = 4
+# A limiter belongs to the event loop in which it is made, so it cannot be a global variable.
 _limiter: RunVar[CapacityLimiter] = RunVar("kling_gallery_limiter")
-_PIECE = 256 * 1024
-_CACHED_FOR = "private, max-age=3600"
+_PIECE = 256 * 1024  # bytes sent at once
+_MAY_BE_CACHED = "private, max-age=3600"
 
 
 def _identity(
@@ -62,47 +66,48 @@ async def image(
     request: Request,
     one: OneGeneration,
     index: int,
-    size: Literal["thumb", "large", "original"] = "large",
+    size: Size = "large",
     v: str | None = None,
 ) -> Response:
-    """An archived image: a smaller form of it, or the file as it was archived.
+    """Answer with an archived image: scaled down, or the file as it was archived.
 
-    :param v: the first 12 letters of its SHA-256, where whoever asks means these bytes and no others.
+    :param v: version, see :func:`airflow_kling.reporting.gallery_urls.image_version`; 404 where the image has another.
     """
-    picture = await _in_thread(partial(_archived_picture, one, index, v))
+    found = await _in_thread(partial(_find_image, one, index, v))
     if size != "original":
-        return await _rendition(request, picture, size)
-    return await _original(picture, f"{one.kling_task_id}-{index}")
+        return await _thumbnail(request, found, size)
+    return await _original(found, f"{one.kling_task_id}-{index}")
 
 
 @router.get("/reference")
 async def reference(request: Request, one: OneGeneration, index: int, size: thumbnails.Size = "large") -> Response:
-    """A smaller form of a reference image that was given as a file."""
-    return await _rendition(request, await _in_thread(partial(_reference_picture, one, index)), size)
+    """Answer with a scaled-down reference image that was given as a file."""
+    return await _thumbnail(request, await _in_thread(partial(_find_reference, one, index)), size)
 
 
 @router.get("/manifest")
 async def manifest(one: OneGeneration) -> Response:
-    """The manifest, as this version reads it."""
-    content = dump_manifest(await _in_thread(partial(_read_manifest, one), apart=True))
+    """Answer with the manifest, written again by this version, so that nothing else of the file is sent."""
+    content = dump_manifest(await _in_thread(partial(_read_manifest, one), limited=True))
     headers = {"Content-Disposition": f'inline; filename="manifest-{one.kling_task_id}.json"'}
     return Response(content, media_type="application/json", headers=headers)
 
 
-async def _in_thread(work: Callable[[], T], *, apart: bool = False) -> T:
-    """Run blocking work; ``apart`` from Airflow's own threads when a storage may be slow.
+async def _in_thread(work: Callable[[], T], *, limited: bool = False) -> T:
+    """Run blocking work.
 
-    :raises HTTPException: 404 or 502, with words that name no address.
+    :param limited: in one of :data:`WORKERS` threads, for work that a slow storage can hold up.
+    :raises HTTPException: 404 or 502.
     """
     try:
-        return await to_thread.run_sync(work, limiter=_our_limiter() if apart else None)
+        return await to_thread.run_sync(work, limiter=_storage_limiter() if limited else None)
     except NotShown as reason:
         raise HTTPException(404, str(reason)) from None
     except Unreachable as reason:
         raise HTTPException(502, str(reason)) from None
 
 
-def _our_limiter() -> CapacityLimiter:
+def _storage_limiter() -> CapacityLimiter:
     try:
         return _limiter.get()
     except LookupError:
@@ -112,59 +117,60 @@ def _our_limiter() -> CapacityLimiter:
 
 
 def _find(one: Identity) -> tuple[bool, dict[str, Any]]:
+    """Return whether a generation is archived, and the value of its XCom."""
     with create_session(scoped=False) as session:
         found = find_value(session, one)
     if found is None:
-        raise NotShown("There is no such generation.")
+        raise NotShown("This generation does not exist.")
     return found[0], as_mapping(found[1])
 
 
-def _archived_picture(one: Identity, index: int, version: str | None) -> Picture:
+def _find_image(one: Identity, index: int, version: str | None) -> ExpectedImage:
     archived, value = _find(one)
     if not archived:
         raise NotShown("This generation is not archived.")
-    picture = locations.image_picture(value, one.kling_task_id, index)
-    if version not in (None, picture.version):
-        raise NotShown("This image has been replaced by another.")
-    return picture
+    found = locations.archived_image(value, one.kling_task_id, index)
+    if version not in (None, found.version):
+        raise NotShown("Another image has replaced this one.")
+    return found
 
 
-def _reference_picture(one: Identity, index: int) -> Picture:
+def _find_reference(one: Identity, index: int) -> ExpectedImage:
     archived, value = _find(one)
-    return locations.reference_picture(as_mapping(value.get("asked")) if archived else value, index)
+    return locations.reference_image(request_of(value, archived=archived), index)
 
 
 def _read_manifest(one: Identity) -> Any:
-    return read_manifest(locations.manifest_place(_find(one)[1], one.kling_task_id), one.kling_task_id)
+    return read_manifest(locations.manifest_location(_find(one)[1], one.kling_task_id), one.kling_task_id)
 
 
-async def _rendition(request: Request, picture: Picture, size: thumbnails.Size) -> Response:
-    name = _name(picture, size)
-    headers = {"Cache-Control": _CACHED_FOR, "ETag": f'"{name}"'}
+async def _thumbnail(request: Request, found: ExpectedImage, size: thumbnails.Size) -> Response:
+    name = _cache_name(found, size)
+    headers = {"Cache-Control": _MAY_BE_CACHED, "ETag": f'"{name}"'}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     content = await _in_thread(partial(_cached, name))
     if content is None:
-        content = await _in_thread(partial(_render, picture, size, name), apart=True)
+        content = await _in_thread(partial(_render, found, size, name), limited=True)
     return Response(content, media_type="image/webp", headers=headers)
 
 
-def _name(picture: Picture, size: str) -> str:
-    """By place and content: a hit stands for this object having been read and checked before."""
-    described = f"{thumbnails.VERSION} {size} {picture.place!r} {picture.sha256}"
+def _cache_name(image: ExpectedImage, size: str) -> str:
+    # The location is part of it: a hit must mean that this very object was read and checked before.
+    described = f"{thumbnails.VERSION} {size} {image.location!r} {image.sha256}"
     return hashlib.sha256(described.encode()).hexdigest()
 
 
 def _cached(name: str) -> bytes | None:
-    kept = _cache()
-    return kept.get(name) if kept else None
+    cache = _disk_cache()
+    return cache.get(name) if cache else None
 
 
-def _render(picture: Picture, size: thumbnails.Size, name: str) -> bytes:
-    with opened(picture, max_pixels=thumbnails.MAX_PIXELS) as (file, _):
+def _render(image: ExpectedImage, size: thumbnails.Size, name: str) -> bytes:
+    with open_verified(image, max_pixels=thumbnails.MAX_PIXELS) as (file, _):
         content = _scale(file, size)
-    if kept := _cache():
-        kept.put(name, content)
+    if cache := _disk_cache():
+        cache.put(name, content)
     return content
 
 
@@ -173,28 +179,28 @@ def _scale(file: BinaryIO, size: thumbnails.Size) -> bytes:
         return thumbnails.render(file, size)
     except Exception as error:  # Pillow raises nearly anything on odd metadata, which a whole image may have
         log.warning("The Kling gallery cannot scale an image: %r", error)
-        raise NotShown("No smaller picture can be made of it.") from None
+        raise NotShown("The image cannot be scaled down; its original can be downloaded.") from None
 
 
-@cache
-def _cache() -> DiskCache | None:
+@functools.cache
+def _disk_cache() -> DiskCache | None:
     directory = conf.get("kling", "gallery_cache_directory", fallback="") or os.path.join(
         tempfile.gettempdir(), f"airflow-kling-gallery-{os.geteuid()}"
     )
     try:
         return DiskCache(Path(directory), conf.getint("kling", "gallery_cache_mb", fallback=512) * 1024 * 1024)
     except OSError as error:
-        log.error("The Kling gallery renders each thumbnail anew, it cannot keep them in %s: %s", directory, error)
+        log.error("The Kling gallery cannot keep thumbnails in %s and makes each one again: %s", directory, error)
         return None
 
 
-async def _original(picture: Picture, name: str) -> Response:
-    stack = ExitStack()
-    file, info = await _in_thread(lambda: stack.enter_context(opened(picture)), apart=True)
+async def _original(image: ExpectedImage, name: str) -> Response:
+    stack = ExitStack()  # the file stays open until it is sent
+    file, info = await _in_thread(lambda: stack.enter_context(open_verified(image)), limited=True)
     headers = {
-        "Content-Disposition": f'attachment; filename="{name}.{EXTENSIONS[info.content_type]}"',
-        "Content-Length": str(picture.bytes),
-        "Cache-Control": _CACHED_FOR,
+        "Content-Disposition": f'attachment; filename="{name}.{info.ext}"',
+        "Content-Length": str(image.bytes),
+        "Cache-Control": _MAY_BE_CACHED,
     }
     return StreamingResponse(_pieces(file, stack), media_type=info.content_type, headers=headers)
 

@@ -1,4 +1,4 @@
-"""The page, and the question how those that still run stand."""
+"""Answers requests for the gallery's page, and for the states of generations that can still change."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from airflow_kling.plugins.gallery.filters import PAGE_SIZE, read_filters
 from airflow_kling.plugins.gallery.html import render
 from airflow_kling.plugins.gallery.queries import (
     MAX_IDS,
-    Identity,
-    Row,
-    Spend,
-    TaskStates,
     find_page,
     find_rows,
     find_spend,
     find_states,
 )
+from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
 from airflow_kling.plugins.gallery.status import State, state_of
 
 router = APIRouter(dependencies=[MayReadDag])
@@ -32,14 +29,14 @@ router = APIRouter(dependencies=[MayReadDag])
 
 @router.get("/gallery")
 def gallery(request: Request, readable: ReadableDags) -> HTMLResponse:
-    """A page of generations, the newest first: those of readable DAGs that the query leaves."""
+    """Answer with a page of generations, the newest first: those of readable DAGs that match the filters."""
     filters = read_filters(request.query_params)
     with create_session(scoped=False) as session:
         rows = find_page(session, filters, readable)
         spend = find_spend(session, filters, readable)
         states = find_states(session, rows)
-    chosen = [one for one in spend if not filters.dag_id or one.dag_id == filters.dag_id]
-    total = _sum(chosen)
+    # The list of DAGs stays whole, so that another one can be chosen; the totals are those of the chosen one.
+    total = _sum([one for one in spend if not filters.dag_id or one.dag_id == filters.dag_id])
     page = render(
         "gallery.html",
         filters=filters,
@@ -54,7 +51,7 @@ def gallery(request: Request, readable: ReadableDags) -> HTMLResponse:
 
 @router.get("/states")
 def states(readable: ReadableDags, id: Annotated[list[str], Query(max_length=MAX_IDS)]) -> dict[str, State]:
-    """How generations stand, by Kling task id; those that are not there, or not to be seen, are left out."""
+    """Answer with the states of generations by Kling task id, without those that the user may not read."""
     with create_session(scoped=False) as session:
         rows = find_rows(session, id, readable)
         tasks = find_states(session, rows)

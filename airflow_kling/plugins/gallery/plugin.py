@@ -1,90 +1,74 @@
-"""What Airflow loads: each of its processes does, but only the API server looks at the app, which comes then."""
+"""Registers the gallery with Airflow 3.1 and later: a page in the navigation, and tabs on DAGs, runs and tasks.
+
+Every process of Airflow imports this module; only the API server gets requests. So it imports nothing of the gallery,
+and the app is built at the first request.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any, cast, overload
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+from airflow_kling.reporting import gallery_urls
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
-URL_PREFIX = "/kling"
+# Airflow's UI finds a view by its route alone, so each destination has a route of its own.
+_VIEWS = [
+    {"name": "Kling", "destination": destination, "url_route": route, "href": href, "icon": gallery_urls.icon_url()}
+    for destination, route, href in (
+        ("nav", "kling", gallery_urls.tab_url()),
+        ("dag", "kling-dag", gallery_urls.tab_url("dag_id")),
+        ("dag_run", "kling-run", gallery_urls.tab_url("dag_id", "run_id")),
+        ("task_instance", "kling-task", gallery_urls.tab_url("dag_id", "run_id", "task_id", "map_index")),
+    )
+]
 
 
-class _WhenLookedAt(Sequence[dict[str, Any]]):
-    """A list that is made at the first look at it.
+@cache
+def load_app() -> ASGIApp:
+    """Build the gallery's app, once in each process.
 
-    :param make: returns the items
+    :return: an app that answers 503 to everything where this Airflow lacks what the gallery is built on: a gallery
+        without Airflow's authorisation would show images to strangers.
     """
-
-    def __init__(self, make: Callable[[], Sequence[dict[str, Any]]]) -> None:
-        self._make = make
-
-    @cached_property
-    def _items(self) -> Sequence[dict[str, Any]]:
-        return self._make()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[dict[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | Sequence[dict[str, Any]]:
-        return self._items[index]
-
-
-def _airflow_has_views() -> bool:
-    """Airflow 3.1 and later show pages of plugins."""
-    from airflow import __version__
-    from packaging.version import Version
-
-    return Version(__version__).release >= (3, 1)
-
-
-def _apps() -> list[dict[str, Any]]:
-    """The app, or nothing: without Airflow's own authorisation there is no gallery."""
-    if not _airflow_has_views():
-        return []
     try:
         from airflow_kling.plugins.gallery.app import create_app
-    except ImportError:
-        log.exception("No Kling gallery: this Airflow does not have what the gallery's authorisation is made of")
-        return []
-    return [{"app": create_app(), "url_prefix": URL_PREFIX, "name": "Kling gallery"}]
+
+        return create_app()
+    except Exception:  # imports, and names that another version of Airflow or FastAPI has changed
+        log.exception("The Kling gallery is not available: this Airflow lacks something that it is built on.")
+        return _unavailable
 
 
-def _views() -> list[dict[str, Any]]:
-    return [_view(*one) for one in _DESTINATIONS] if APPS else []
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    from starlette.responses import PlainTextResponse
+
+    answer = PlainTextResponse("The Kling gallery is not available. The API server's log says why.", 503)
+    await answer(scope, receive, send)
 
 
-# The UI fills in the names in braces. Each route is looked up by its name alone, so each place has one of its own.
-_DESTINATIONS = (
-    ("nav", "kling", ""),
-    ("dag", "kling-dag", "?dag_id={DAG_ID}"),
-    ("dag_run", "kling-run", "?dag_id={DAG_ID}&run_id={RUN_ID}"),
-    ("task_instance", "kling-task", "?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"),
-)
+async def gallery_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass a request to the gallery's app."""
+    # The imports take about a second. In a thread they do not hold up the API server's other requests.
+    app = load_app() if load_app.cache_info().currsize else await asyncio.to_thread(load_app)
+    await app(scope, receive, send)
 
 
-def _view(destination: str, url_route: str, query: str) -> dict[str, Any]:
-    # Relative, so that they hold where Airflow is served below a path.
-    here = URL_PREFIX.removeprefix("/")
-    view = {"name": "Kling", "destination": destination, "url_route": url_route}
-    return {**view, "href": f"{here}/gallery{query}", "icon": f"{here}/static/icon.svg"}
-
-
-APPS = _WhenLookedAt(_apps)
-VIEWS = _WhenLookedAt(_views)
+_APPS = [{"app": gallery_app, "url_prefix": gallery_urls.URL_PREFIX, "name": "Kling gallery"}]
 
 
 class KlingGalleryPlugin(AirflowPlugin):
-    """A page in the navigation, and a tab on each DAG, DAG run and task instance."""
+    """The app, and the views that show it. Older versions of Airflow get neither."""
 
     name = "kling_gallery"
-    fastapi_apps = cast(list[Any], APPS)
-    external_views = cast(list[Any], VIEWS)
+    fastapi_apps: list[Any] = _APPS if AIRFLOW_V_3_1_PLUS else []
+    external_views: list[Any] = _VIEWS if AIRFLOW_V_3_1_PLUS else []

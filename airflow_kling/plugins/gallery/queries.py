@@ -1,16 +1,14 @@
-"""Which generations there are: Airflow's metadata database, through the index on the ``key`` of its XComs.
+"""Reads generations from Airflow's metadata database, by the index on the ``key`` of its XComs.
 
-A generation is the XCom that its archive task left, or, where there is none (yet), the one of the task that submitted
-it. Values that a custom XCom backend keeps elsewhere are not fetched: their rows have an id and nothing more.
+The row of a generation is the XCom that its archive task pushed; before that, the one that its submitting task pushed.
+A value that a custom XCom backend keeps elsewhere is not fetched: its row has an id and nothing more.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
@@ -21,80 +19,36 @@ from sqlalchemy.orm import Session, aliased
 
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
 from airflow_kling.plugins.gallery.json_columns import number_at, text_at
+from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
 from airflow_kling.reporting import xcom
 
 ARCHIVE, REQUEST = xcom.archive_key(""), xcom.request_key("")
 assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
-#: Enough for a page: ids of generations whose state is asked for again.
+#: Limit of ids in a question for states: the generations of a page.
 MAX_IDS = PAGE_SIZE
 
 
-class Identity(NamedTuple):
-    """Names one row: the task instance that left it, and the generation."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    kling_task_id: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A generation as the database has it.
-
-    :param archived: whether the archive task left it, or the submitting one
-    :param at: when the task left it
-    :param value: what it left, unchecked: the author of a DAG can write anything there
-    """
-
-    identity: Identity
-    archived: bool
-    at: datetime
-    value: Any
-
-
-@dataclass(frozen=True)
-class Spend:
-    """What the generations of a DAG came to."""
-
-    dag_id: str
-    generations: int
-    archived: int
-    images: int
-    units: float
-
-
-class TaskStates(NamedTuple):
-    """How far the tasks of a generation are.
-
-    :param own: state of the task instance that left the row
-    :param others: states of the Kling operators of the same run and map index, by task id
-    :param run: state of the DAG run
-    """
-
-    own: str | None
-    others: dict[str, str | None]
-    run: str | None
-
-
 def find_page(session: Session, filters: Filters, readable: Collection[str]) -> list[Row]:
-    """One page, the newest first."""
-    # First which, then their values: these are most of the table, and a database sorts what it reads.
-    places = select(XComModel.dag_run_id, XComModel.task_id, XComModel.map_index, XComModel.key)
-    newest = (XComModel.timestamp.desc(), *(column.desc() for column in places.selected_columns))
-    chosen = _filtered(places, filters, readable).order_by(*newest)
-    shown = session.execute(chosen.limit(PAGE_SIZE).offset((filters.page - 1) * PAGE_SIZE)).all()
-    if not shown:
+    """Return one page of generations, the newest first.
+
+    :param readable: ids of the DAGs that the user may read
+    """
+    # Sort the primary keys alone and read the values of one page after that: a database sorts all columns that it
+    # selects, and the values are most of the table.
+    primary_keys = select(XComModel.dag_run_id, XComModel.task_id, XComModel.map_index, XComModel.key)
+    newest_first = (XComModel.timestamp.desc(), *(column.desc() for column in primary_keys.selected_columns))
+    chosen = _filtered(primary_keys, filters, readable).order_by(*newest_first)
+    on_page = session.execute(chosen.limit(PAGE_SIZE).offset((filters.page - 1) * PAGE_SIZE)).all()
+    if not on_page:
         return []
-    places_shown = {tuple(one) for one in shown}
-    values = _rows().add_columns(XComModel.dag_run_id).where(XComModel.key.in_({one.key for one in shown}))
-    found = session.execute(values.order_by(*newest))
-    return [_row(one) for one in found if (one.dag_run_id, one.task_id, one.map_index, one.key) in places_shown]
+    wanted = {tuple(one) for one in on_page}
+    values = _rows().add_columns(XComModel.dag_run_id).where(XComModel.key.in_({one.key for one in on_page}))
+    found = session.execute(values.order_by(*newest_first))
+    return [_row(one) for one in found if (one.dag_run_id, one.task_id, one.map_index, one.key) in wanted]
 
 
 def find_spend(session: Session, filters: Filters, readable: Collection[str]) -> list[Spend]:
-    """What each DAG spent, whatever DAG the filters name; within a run it can be but one."""
+    """Return the sums of each DAG that matches the filters, whatever DAG these name: the page offers all of them."""
     archived = _has_prefix(XComModel.key, ARCHIVE)
     dialect = session.get_bind().dialect.name
     sums = select(
@@ -104,6 +58,7 @@ def find_spend(session: Session, filters: Filters, readable: Collection[str]) ->
         func.sum(number_at(XComModel.value, "image_count", dialect)),
         func.sum(number_at(XComModel.value, "units", dialect)),
     )
+    # Where a run is named too, only its own DAG is meant: other DAGs can have a run of the same id.
     found = session.execute(
         _filtered(sums, filters, readable, of_one_dag=bool(filters.run_id)).group_by(XComModel.dag_id)
     )
@@ -112,12 +67,13 @@ def find_spend(session: Session, filters: Filters, readable: Collection[str]) ->
 
 
 def _finite(total: Any) -> float:
+    # An XCom can hold an infinite number, or one that makes the sum infinite.
     number = float(total or 0)
     return number if math.isfinite(number) else 0.0
 
 
 def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
-    """Whether a generation is archived, and what its task left; None if there is no such generation."""
+    """Return whether a generation is archived, and the value of its XCom; None where it does not exist."""
     dag_id, run_id, task_id, map_index, kling_task_id = identity
     if not all(map(_is_storable, (dag_id, run_id, task_id, kling_task_id))):
         return None
@@ -132,34 +88,35 @@ def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
 
 
 def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collection[str]) -> list[Row]:
-    """Some generations; of those that are archived only the archive."""
+    """Return the rows of these generations, one for each that exists and that the user may read."""
     ids = list(dict.fromkeys(filter(_is_storable, kling_task_ids)))[:MAX_IDS]
     keys = [prefix + one for one in ids for prefix in (ARCHIVE, REQUEST)]
-    mine = _rows().where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
-    rows = [_row(one) for one in session.execute(mine)]
+    chosen = _rows().where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
+    rows = [_row(one) for one in session.execute(chosen)]
     archived = {row.identity.kling_task_id for row in rows if row.archived}
     return [row for row in rows if row.archived or row.identity.kling_task_id not in archived]
 
 
 def _is_storable(text: str) -> bool:
-    """PostgreSQL keeps no NUL, and its driver fails where one is asked for."""
+    # PostgreSQL stores no NUL, and its driver fails on one.
     return "\0" not in text
 
 
 def find_states(session: Session, rows: Sequence[Row]) -> dict[Identity, TaskStates]:
-    """How far the tasks of generations are that are not archived."""
+    """Return the states of the tasks of generations, for those that are not archived."""
     wanted = {(row.identity.dag_id, row.identity.run_id, row.identity.map_index) for row in rows if not row.archived}
     if not wanted:
         return {}
-    place = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.map_index)
-    ours = or_(
+    group = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.map_index)
+    # Only our operators tell about a generation. A subclass of ours can have any name; it pushed the row.
+    is_relevant = or_(
         TaskInstance.operator.startswith("Kling"),
         TaskInstance.task_id.in_({row.identity.task_id for row in rows}),
     )
     found = session.execute(
-        select(*place, TaskInstance.task_id, TaskInstance.state, DagRun.state)
+        select(*group, TaskInstance.task_id, TaskInstance.state, DagRun.state)
         .join(DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
-        .where(tuple_(*place).in_(wanted), ours)
+        .where(tuple_(*group).in_(wanted), is_relevant)
     ).all()
     tasks: dict[tuple[str, str, int], dict[str, str | None]] = {}
     runs: dict[tuple[str, str], str | None] = {}
@@ -177,8 +134,8 @@ def _states(
 
 
 def _rows() -> Select[Any]:
-    of_task = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
-    return select(*of_task, XComModel.key, XComModel.timestamp, XComModel.value)
+    task_instance = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
+    return select(*task_instance, XComModel.key, XComModel.timestamp, XComModel.value)
 
 
 def _row(one: Any) -> Row:
@@ -187,13 +144,14 @@ def _row(one: Any) -> Row:
 
 
 def _has_prefix(key: Any, prefix: str) -> Any:
-    """A range that an index serves whatever the collation: it begins and ends with letters. And the exact prefix."""
+    # LIKE does not use an index in every collation of PostgreSQL; a range does, and it needs bounds that end with a
+    # letter. The exact prefix then drops the rest.
     word = prefix.rstrip("_")
     return and_(key >= word, key < word[:-1] + chr(ord(word[-1]) + 1), key.startswith(prefix, autoescape=True))
 
 
 def _generations() -> Any:
-    """Rows of the gallery: archived generations, and submitted ones that no task has archived."""
+    """Return the condition for rows of the gallery: archives, and requests of generations that are not archived."""
     archive = aliased(XComModel)
     archived = select(archive.key).where(_has_prefix(archive.key, ARCHIVE))
     # Not a correlated NOT EXISTS: SQLite then reads all XComs of the DAG for each row.
@@ -202,7 +160,8 @@ def _generations() -> Any:
 
 
 def _unindexed(column: Any) -> Any:
-    """Keeps a database from starting at the index on DAGs, where all XComs of a DAG are, and not only the gallery's."""
+    # The index on DAGs finds all XComs of a DAG, and the one on keys only those of the gallery: hide the column from
+    # the database's planner, so that it does not choose the first.
     return func.coalesce(column, "")
 
 
@@ -233,8 +192,9 @@ def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of
 
 
 def _ids_of_task(filters: Filters) -> Any:
-    """Generations that a task instance submitted, waits or waited for, or archived."""
-    left, fields = aliased(XComModel), RenderedTaskInstanceFields
+    """Return the query for ids of generations that a task instance submitted, waited for, waits for or archived."""
+    # An alias: the outer query reads the same table.
+    pushed, fields = aliased(XComModel), RenderedTaskInstanceFields
     rendered = type_coerce(fields.rendered_fields, JSON)  # Airflow 3.1's own type of it knows no keys
 
     def of_task(model: Any) -> list[Any]:
@@ -247,15 +207,17 @@ def _ids_of_task(filters: Filters) -> Any:
             conditions.append(model.map_index == filters.map_index)
         return conditions
 
-    ours = or_(_has_prefix(left.key, ARCHIVE), _has_prefix(left.key, REQUEST))
+    is_generation = or_(_has_prefix(pushed.key, ARCHIVE), _has_prefix(pushed.key, REQUEST))
     return union(
-        select(_kling_task_id(left.key)).where(*of_task(left), ours),
-        select(text_at(left.value, "kling_task_id")).where(*of_task(left), left.key == XCOM_RETURN_KEY),
+        select(_kling_task_id(pushed.key)).where(*of_task(pushed), is_generation),
+        # A sensor that has ended returned the id; one that still waits has it in a template field.
+        select(text_at(pushed.value, "kling_task_id")).where(*of_task(pushed), pushed.key == XCOM_RETURN_KEY),
         select(text_at(rendered, "kling_task_id")).where(*of_task(fields)),
     )
 
 
 def _in_prompt(text: str) -> Any:
+    # In an archive the request record is a part of the value; in a request it is the value.
     prompt = func.coalesce(text_at(XComModel.value, ("asked", "prompt")), text_at(XComModel.value, "prompt"))
     # SQLite's lower() knows ASCII only: what was typed exactly is always found.
     return or_(func.lower(prompt).contains(text.lower(), autoescape=True), prompt.contains(text, autoescape=True))

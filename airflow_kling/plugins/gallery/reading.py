@@ -1,4 +1,7 @@
-"""Objects of the storage, read into memory no larger than they may be, and checked before anybody sees them."""
+"""Reads images and manifests from the storage, and checks them before anybody sees them.
+
+An object goes to a temporary file, so that no byte of it is sent before all of it is checked.
+"""
 
 from __future__ import annotations
 
@@ -15,103 +18,112 @@ from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
 from airflow_kling.exceptions import KlingImageError, KlingInputError
 from airflow_kling.media.image import ImageInfo, verify_image
-from airflow_kling.plugins.gallery.locations import Archived, Located, NotShown, Picture
+from airflow_kling.plugins.gallery.locations import ArchiveLocation, ExpectedImage, NotShown, UriLocation
 from airflow_kling.storage.objects import open_object
 from airflow_kling.storage.open import open_store
 
 log = logging.getLogger(__name__)
 
-_PIECE = 1024 * 1024
+_PIECE = 1024 * 1024  # bytes read at once
 
 
 class Unreachable(Exception):
-    """The storage did not give an object."""
+    """The storage failed; the message tells the user so, and names no address."""
 
 
 @contextmanager
-def opened(picture: Picture, *, max_pixels: int = DownloadLimits.max_pixels) -> Iterator[tuple[BinaryIO, ImageInfo]]:
-    """A verified image as a temporary file at its start, and what it is.
+def open_verified(
+    image: ExpectedImage, *, max_pixels: int = DownloadLimits.max_pixels
+) -> Iterator[tuple[BinaryIO, ImageInfo]]:
+    """Open an image as a temporary file at its start, and tell its type and size.
 
-    :raises NotShown: there is none, or it is not what its XCom says.
+    :param max_pixels: width times height.
+    :raises NotShown: there is none, or it has other bytes than expected.
     :raises Unreachable: the storage failed.
     """
     with tempfile.TemporaryFile(prefix="kling-gallery-") as file:
-        _read(picture.place, _Limited(file, picture.bytes))
+        _read(image.location, _LimitedFile(file, image.bytes))
         size = file.tell()
         file.seek(0)
-        if size != picture.bytes or hashlib.file_digest(file, "sha256").hexdigest() != picture.sha256:
-            raise NotShown("Its bytes are not those that were archived.")
+        if size != image.bytes or hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
+            raise NotShown("The file in the storage is not the one that was archived.")
         try:
             info = verify_image(cast(BinaryIO, file), url="storage://image", max_pixels=max_pixels)
         except KlingImageError:
-            raise NotShown("It is no whole image, or too large.") from None
+            raise NotShown("The file is not a whole image, or has too many pixels.") from None
         file.seek(0)
         yield cast(BinaryIO, file), info
 
 
-def read_manifest(place: Archived, kling_task_id: str) -> Manifest:
-    """The manifest of a generation.
+def read_manifest(location: ArchiveLocation, kling_task_id: str) -> Manifest:
+    """Return the manifest of a generation.
 
-    :raises NotShown: there is none, or it is of something else.
+    :raises NotShown: there is none, or it is of another generation.
     :raises Unreachable: the storage failed.
     """
     with tempfile.TemporaryFile(prefix="kling-gallery-") as file:
-        _read(place, _Limited(file, MAX_BYTES))
+        _read(location, _LimitedFile(file, MAX_BYTES))
         file.seek(0)
         manifest = parse_manifest(file.read())
     if manifest is None or manifest.kling_task_id != kling_task_id:
-        raise NotShown("What lies there is no manifest of this task.")
+        raise NotShown("The file in the storage is not a manifest of this task.")
     return manifest
 
 
-class _Limited:
-    """A file that takes no more than it was told to expect."""
+class _LimitedFile:
+    """A file that refuses to grow beyond a limit: the object may have become larger since it was archived."""
 
-    def __init__(self, file: Any, most: int) -> None:
+    def __init__(self, file: Any, max_bytes: int) -> None:
         self._file = file
-        self._left = most
+        self._left = max_bytes
 
     def write(self, piece: bytes) -> int:
         self._left -= len(piece)
         if self._left < 0:
-            raise NotShown("It is larger than what was archived.")
+            raise NotShown("The file is larger than the archived one.")
         return int(self._file.write(piece))
 
 
-def _read(place: Archived | Located, target: _Limited) -> None:
+def _read(location: ArchiveLocation | UriLocation, target: _LimitedFile) -> None:
     try:
-        found = _from_archive(place, target) if isinstance(place, Archived) else _from_address(place, target)
-    except (NotShown, KlingInputError):
-        raise NotShown("The gallery does not read from there, or there is more than was archived.") from None
-    except Exception as error:  # each storage library has errors of its own; their texts may hold signed URLs
-        log.warning("The Kling gallery cannot read from its storage: %s", type(error).__name__)
-        raise Unreachable(f"The storage did not answer as it should ({type(error).__name__}).") from None
+        if isinstance(location, ArchiveLocation):
+            found = _read_from_archive(location, target)
+        else:
+            found = _read_from_uri(location, target)
+    except NotShown:
+        raise
+    except KlingInputError:
+        raise NotShown("The gallery does not read from this storage.") from None
+    except Exception as error:  # each storage library has errors of its own
+        # Only the class: the message may contain a signed URL.
+        log.warning("The Kling gallery cannot read from the storage: %s", type(error).__name__)
+        raise Unreachable(f"The storage failed ({type(error).__name__}).") from None
     if not found:
-        raise NotShown("It is no longer in the storage.")
+        raise NotShown("The file is no longer in the storage.")
 
 
-def _from_archive(place: Archived, target: _Limited) -> bool:
-    destination = place.destination
-    if place.is_local and not _is_file(os.path.join(destination.removeprefix("file://"), place.key)):
+def _read_from_archive(location: ArchiveLocation, target: _LimitedFile) -> bool:
+    destination = location.destination
+    if location.is_local and not _is_file(os.path.join(destination.removeprefix("file://"), location.key)):
         return False
-    if place.conn_id and not destination.startswith(("file://", "s3://")):
+    if location.conn_id and not destination.startswith(("file://", "s3://")):
         scheme, _, rest = destination.partition("://")
-        destination = f"{scheme}://{place.conn_id}@{rest}"
-    store = open_store(destination, aws_conn_id=place.conn_id)
-    return store.read_into(place.key, cast(BinaryIO, target))
+        destination = f"{scheme}://{location.conn_id}@{rest}"
+    store = open_store(destination, aws_conn_id=location.conn_id)
+    return store.read_into(location.key, cast(BinaryIO, target))
 
 
-def _from_address(place: Located, target: _Limited) -> bool:
-    if place.is_local and not _is_file(place.path):
+def _read_from_uri(location: UriLocation, target: _LimitedFile) -> bool:
+    if location.is_local and not _is_file(location.path):
         return False
-    with open(place.path, "rb") if place.is_local else open_object(place.uri) as file:
+    with open(location.path, "rb") if location.is_local else open_object(location.uri) as file:
         while piece := file.read(_PIECE):
             target.write(piece)
     return True
 
 
 def _is_file(path: str) -> bool:
-    """A device or pipe would hold its reader for ever."""
+    # Reading a pipe or device could block the thread for ever.
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The page's own script, styles and icons, read once."""
+"""Serves the page's scripts, styles and icons, which are read when the app is built."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
+
+from airflow_kling.reporting.gallery_urls import static_url
 
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _FILES = {
@@ -17,14 +19,15 @@ _VERSIONS = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in
 router = APIRouter()
 
 
-def address(name: str) -> str:
-    """Where a file is, relative to the gallery's page; another content has another address."""
-    return f"static/{name}?v={_VERSIONS[name]}"
+def versioned_url(name: str) -> str:
+    """Return the address of a file."""
+    return static_url(name, _VERSIONS[name])
 
 
 @router.get("/static/{name}")
 def file(name: str) -> Response:
-    """One of the files."""
+    """Answer with a file."""
+    # A name from outside never becomes part of a path.
     if name not in _FILES:
         raise HTTPException(404, "Not Found")
     headers = {"Cache-Control": "private, max-age=86400", "ETag": f'"{_VERSIONS[name]}"'}

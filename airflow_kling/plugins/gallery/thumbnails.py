@@ -1,4 +1,4 @@
-"""Smaller forms of an image, as WebP."""
+"""Scales an image down to a thumbnail, as WebP."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from typing import BinaryIO, Literal
 
 from PIL import Image, ImageOps
 
-#: Longest side in pixels: of a card on a screen with two pixels a point, and of a whole screen.
+#: Longest side in pixels: for a card on a screen of high density, and for a whole screen.
 SIDES = {"thumb": 480, "large": 1600}
 Size = Literal["thumb", "large"]
 #: As large as Kling's largest images; decoding one takes 4 bytes a pixel, 64 MiB.
 MAX_PIXELS = 4096 * 4096
-#: Part of a cached rendition's name: another number makes all of them anew.
+#: Part of a cached thumbnail's name: raise it when :func:`render` makes them differently.
 VERSION = 1
 
 
 def render(file: BinaryIO, size: Size) -> bytes:
-    """Scale a verified image down; one that is small enough keeps its size.
+    """Return a verified image, scaled down to :data:`SIDES` where it is larger.
 
-    A JPEG is decoded at a fraction of its size where that is enough.
+    :param file: at its start.
     """
     side = SIDES[size]
     with Image.open(file, formats=["PNG", "JPEG", "WEBP"]) as image:
+        # Decode a JPEG at a fraction of its size where that is enough: it takes less memory and time.
         image.draft("RGB", (side, side))
         picture = ImageOps.exif_transpose(image)
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
-    # Of the metadata only the colour profile is kept: where a photograph was taken is nobody's business here.
+    # Keep the colour profile and no other metadata, which may say where a photograph was taken.
     picture.save(out, "WEBP", quality=82, method=3, icc_profile=picture.info.get("icc_profile") or b"")
     return out.getvalue()

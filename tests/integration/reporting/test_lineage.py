@@ -140,6 +140,7 @@ def test_the_facet_fits_its_schema() -> None:
     assert facet.pop("_schemaURL") == SCHEMA_URL == schema["$id"] + "#/$defs/KlingRunFacet"
     assert facet == {
         "klingTaskId": "8334",
+        "route": "multi-image-to-image",
         "gateway": "cometapi",
         "model": "kling-v2",
         "promptSha256": hashlib.sha256(PROMPT.encode()).hexdigest(),
@@ -147,6 +148,18 @@ def test_the_facet_fits_its_schema() -> None:
         "n": 2,
         "units": 8.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "route"),
+    [
+        ({"prompt": PROMPT, "route": "text-to-video"}, "text-to-video"),
+        ({"prompt": PROMPT}, "multi-image-to-image"),  # of a version that knew no other
+        ({}, None),
+    ],
+)
+def test_the_facet_names_the_route(asked: dict[str, Any], route: str | None) -> None:
+    assert facet_of(operator_lineage(kling_task_id="8334", asked=asked)).get("route") == route
 
 
 def facet_of(told: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,6 +20,7 @@ from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.reporting import links
 from airflow_kling.reporting.links import KlingGalleryLink, S3ConsoleLink
 from airflow_kling.sensors.task import KlingTaskSensor
+from airflow_kling.storage import s3
 
 GALLERY, CONSOLE = KlingGalleryLink.xcom_key, S3ConsoleLink.xcom_key
 with_gallery = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="the gallery needs Airflow 3.1")
@@ -112,12 +114,8 @@ def console_url(ti: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str |
     def push(destination: str, conn_id: str = "aws_default", **extra: Any) -> str | None:
         connection = {"conn_type": "aws", "login": "the-key-id", "password": "the-secret", "extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        links.push_s3_console_link(
-            {"ti": ti},  # type: ignore[typeddict-item]
-            destination=destination,
-            kling_task_id="8334",
-            aws_conn_id="aws_default",
-        )
+        make_url = partial(s3.console_url, destination, "8334", aws_conn_id="aws_default")
+        links.push_s3_console_link({"ti": ti}, make_url)  # type: ignore[typeddict-item]
         url: str | None = ti.xcoms.get(CONSOLE)
         return url
 
@@ -168,5 +166,5 @@ def test_no_button_is_worth_a_failed_task(
     console_url: Callable[..., str | None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert console_url("s3://our-bucket/kling", service_config="not a mapping: the-secret") is None
-    assert f"There is no {CONSOLE}" in caplog.text
+    assert f"The task has no {CONSOLE}" in caplog.text
     assert "the-secret" not in caplog.text

@@ -1,11 +1,12 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const say = (text) => {
-  byId("said").textContent = text;
+// Screen readers read this out.
+const announce = (text) => {
+  byId("announcement").textContent = text;
 };
 
-// Times in the reader's own zone.
+// Shows times in the time zone of the browser.
 const localTimes = (root) => {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
@@ -17,7 +18,7 @@ const localTimes = (root) => {
   }
 };
 
-// A picture that cannot be loaded says so in its place.
+// Replaces an image that cannot be loaded by a text.
 const unavailable = (image) => {
   const frame = image.closest(".thumb, .references a");
   if (!frame) return;
@@ -39,7 +40,7 @@ const followOutside = (link, event) => {
   try {
     outer = window.parent.document;
   } catch {
-    return; // another origin's frame: the link does what it can
+    return; // a page of another origin shows the frame: follow the link within it
   }
   event.preventDefault();
   const twin = outer.createElement("a");
@@ -71,13 +72,13 @@ const copyFrom = async (button) => {
   await copy(button.dataset.copy);
   const label = button.textContent;
   button.textContent = "Copied";
-  say("Copied");
+  announce("Copied");
   setTimeout(() => {
     button.textContent = label;
   }, 1500);
 };
 
-// The viewer: one picture, large, and the ones beside it.
+// The viewer shows one image large, and goes to the one before or after it.
 const viewer = byId("viewer");
 let shown = null;
 const views = () => [...document.querySelectorAll("a[data-view]:not(.missing)")];
@@ -124,7 +125,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// Arrow keys go from picture to picture: along the page, or to the nearest one above or below.
+// Arrow keys move the focus from image to image: along the page, or to the nearest one above or below.
 const nearest = (from, down) => {
   const here = from.getBoundingClientRect();
   let best = null;
@@ -165,15 +166,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// An empty field is no filter: keep it out of the address.
+// An empty field filters nothing: leave it out of the address.
 document.querySelector("form.filters").addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
 });
 
-// What still runs is asked for by id, ever more rarely, and not while nobody looks; the page only when one has changed.
-const SOONEST = 5000;
-const LATEST = 60000;
-let pause = SOONEST;
+// Asks for the states of unfinished generations: less and less often, and not while the page is hidden. The page itself is
+// fetched only when a state has changed.
+const SHORTEST_PAUSE = 5000; // milliseconds
+const LONGEST_PAUSE = 60000;
+let pause = SHORTEST_PAUSE;
 const refresh = async () => {
   const open = [...document.querySelectorAll(".card[data-open]")];
   if (!open.length) return;
@@ -184,15 +186,15 @@ const refresh = async () => {
       if (answer.status === 401 || answer.status === 403) return;
       const states = answer.ok ? await answer.json() : {};
       const changed = open.filter((card) => states[card.dataset.kling] && states[card.dataset.kling] !== card.dataset.state);
-      pause = changed.length ? SOONEST : Math.min(pause * 1.5, LATEST);
+      pause = changed.length ? SHORTEST_PAUSE : Math.min(pause * 1.5, LONGEST_PAUSE);
       if (changed.length) await replaceCards(changed, states);
     } catch {
-      pause = LATEST; // the server is away
+      pause = LONGEST_PAUSE; // the server does not answer
     }
   }
   setTimeout(refresh, pause);
 };
-const ALONE = 10; // cards that are fetched one by one, at each time
+const MAX_SINGLE = 10; // cards that are fetched one by one, each time
 const fetchPage = async (address) => {
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
@@ -201,18 +203,18 @@ const fetchPage = async (address) => {
 const cardIn = (page, id) => page.querySelector(`.card[data-kling="${CSS.escape(id)}"]`);
 const replaceCards = async (cards, states) => {
   const page = await fetchPage(location.href);
-  // An archive is newer than its request: its card may be on another page by now, or on none of these dates.
-  let alone = 0;
+  // An archive is newer than its request, so its card may be on another page now, or outside of these dates.
+  let single = 0;
   for (const card of cards) {
     const id = card.dataset.kling;
     let now = cardIn(page, id);
     if (!now) {
-      alone += 1;
-      if (alone > ALONE) continue; // next time
+      single += 1;
+      if (single > MAX_SINGLE) continue; // next time
       now = cardIn(await fetchPage(`gallery?${new URLSearchParams({ kling_task_id: id })}`), id);
     }
     if (now) replaceCard(card, document.importNode(now, true));
-    else settle(card, states[id]);
+    else setState(card, states[id]);
   }
   const totals = page.querySelector(".totals");
   if (totals) document.querySelector(".totals").replaceWith(document.importNode(totals, true));
@@ -220,9 +222,10 @@ const replaceCards = async (cards, states) => {
 const replaceCard = (card, fresh) => {
   card.replaceWith(fresh);
   localTimes(fresh);
-  if (fresh.dataset.state === "archived") say("Pictures have arrived");
+  if (fresh.dataset.state === "archived") announce("Images have arrived");
 };
-const settle = (card, state) => {
+// The card is on no page that these filters allow: it keeps its content and gets the new state.
+const setState = (card, state) => {
   card.dataset.state = state;
   delete card.dataset.open;
 };
@@ -236,4 +239,4 @@ document.addEventListener(
 );
 localTimes(document);
 watchImages(document);
-setTimeout(refresh, SOONEST);
+setTimeout(refresh, SHORTEST_PAUSE);

@@ -137,7 +137,7 @@ def test_task_is_looked_for_in_all_runs_and_dags_that_are_not_named(gallery: Gal
 
 def test_date_that_is_none_is_told(admin: httpx.Client) -> None:
     page = admin.get("/kling/gallery?since=yesterday")
-    assert "“yesterday” is no date" in page.text
+    assert "“yesterday” is not a date" in page.text
     assert len(shown(page)) == 50
 
 
@@ -343,7 +343,7 @@ def test_text_that_no_database_keeps_is_as_if_it_were_not_there(gallery: Gallery
 def test_day_after_the_last_one(admin: httpx.Client) -> None:
     page = admin.get("/kling/gallery?until=9999-12-31")
     assert len(shown(page)) == 50
-    assert "is no date" not in page.text
+    assert "is not a date" not in page.text
 
 
 def test_too_many_ids_are_refused(admin: httpx.Client) -> None:

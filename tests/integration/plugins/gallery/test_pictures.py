@@ -93,7 +93,7 @@ def test_thumbnail_is_kept_and_does_not_need_the_storage_again(
     os.unlink(gallery.folder / "archive" / one.generation.kling_task_id / "0.png")
     assert admin.get(address).content == first.content
     gone = admin.get(gallery.address(one.generation, "image", size="large"))
-    assert (gone.status_code, gone.json()) == (404, {"detail": "It is no longer in the storage."})
+    assert (gone.status_code, gone.json()) == (404, {"detail": "The file is no longer in the storage."})
 
 
 def test_what_is_cached_is_not_served_for_another_place(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
@@ -201,7 +201,7 @@ def test_map_index_of_a_request_is_one(gallery: Gallery, admin: httpx.Client, ma
 def test_nul_in_a_name_is_no_generation(gallery: Gallery, admin: httpx.Client, name: str) -> None:
     address = gallery.address(gallery.open_one, "image")
     answer = admin.get(re.sub(rf"\b{name}=[^&]*", r"\g<0>%00", address))
-    assert (answer.status_code, answer.json()) == (404, {"detail": "There is no such generation."})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "This generation does not exist."})
 
 
 @pytest.mark.parametrize("kling_task_id", ["../../etc", "..", "%2e%2e%2f", "x' OR '1'='1", "a" * 5000, "\x00"])
@@ -256,7 +256,10 @@ def test_whole_image_that_cannot_be_scaled_can_be_downloaded(
     one = left()
     place(gallery, one, content)
     answer = admin.get(gallery.address(one.generation, "image", size="thumb"))
-    assert (answer.status_code, answer.json()) == (404, {"detail": "No smaller picture can be made of it."})
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"detail": "The image cannot be scaled down; its original can be downloaded."},
+    )
     assert admin.get(gallery.address(one.generation, "image", size="original")).content == content
 
 
@@ -396,4 +399,4 @@ def test_image_of_a_generation_that_still_runs_is_not_there(gallery: Gallery, ad
     address = gallery.address(one.generation, "image").replace("task_id=archive", "task_id=submit")
     assert admin.get(address).json() == {"detail": "This generation is not archived."}
     nobody = Generation(1, "open", "no-such-run")
-    assert admin.get(gallery.address(nobody, "image")).json() == {"detail": "There is no such generation."}
+    assert admin.get(gallery.address(nobody, "image")).json() == {"detail": "This generation does not exist."}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
@@ -72,8 +73,16 @@ def test_long_text_is_cut() -> None:
 
 def test_another_filter_starts_at_the_first_page() -> None:
     filters = Filters(dag_id="a b", text="ä&=", page=7)
-    assert filters.query(dag_id="c") == "dag_id=c&q=%C3%A4%26%3D"
-    assert filters.query(page=8).endswith("&page=8")
+    assert filters.url(dag_id="c") == "gallery?dag_id=c&q=%C3%A4%26%3D"
+    assert filters.url(page=8).endswith("&page=8")
+
+
+def test_no_filter_is_the_plain_page() -> None:
+    assert Filters().url() == Filters(dag_id="a").url(dag_id="") == "gallery"
+
+
+def test_a_space_of_a_run_id_may_have_been_a_plus() -> None:
+    assert Filters(run_id="manual__a 00").run_ids == {"manual__a 00", "manual__a+00"}
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), max_size=20)
@@ -93,9 +102,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"])
         page=st.integers(1, 1000),
     )
 )
-def test_query_says_the_same_again(filters: Filters) -> None:
-    from urllib.parse import parse_qsl
-
-    query: dict[str, Any] = dict(parse_qsl(filters.query(page=filters.page)))
+def test_address_says_the_same_again(filters: Filters) -> None:
+    query: dict[str, Any] = dict(parse_qsl(urlsplit(filters.url(page=filters.page)).query))
     assert read_filters(query) == filters
     assert isinstance(filters.problems, list)

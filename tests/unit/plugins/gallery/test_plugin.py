@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,14 @@ def run(code: str, tmp_path: Path) -> Any:
     return json.loads(printed.stdout.splitlines()[-1])
 
 
-def test_loading_imports_one_small_module(tmp_path: Path) -> None:
+def test_loading_imports_small_modules_only(tmp_path: Path) -> None:
     added = run(LOAD, tmp_path)
     assert [name for name in added if name.startswith("airflow_kling.")] == [
         "airflow_kling.plugins",
         "airflow_kling.plugins.gallery",
         "airflow_kling.plugins.gallery.plugin",
+        "airflow_kling.reporting",
+        "airflow_kling.reporting.gallery_urls",
     ]
     assert [name for name in added if name.startswith(HEAVY)] == []
 
@@ -90,9 +93,57 @@ def test_airflow_gets_a_page_and_three_tabs() -> None:
     assert [view.href for view in views if view.href.startswith("/")] == []
 
 
-@pytest.mark.parametrize("version", ["2.11.2", "3.0.6"])
-def test_versions_without_views(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+BUILT = """
+import asyncio, json, sys
+from airflow_kling.plugins.gallery import plugin
+[entry] = plugin.KlingGalleryPlugin().fastapi_apps
+before = set(sys.modules)
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+outer = Starlette()
+outer.mount(entry["url_prefix"], entry["app"])
+built = ["airflow_kling.plugins.gallery.app" in sys.modules]
+status = TestClient(outer).get("/kling/gallery").status_code
+built.append("airflow_kling.plugins.gallery.app" in sys.modules)
+print(json.dumps([built, status]))
+"""
+
+
+@pytest.mark.skipif(not HAS_VIEWS, reason="pages of plugins came with Airflow 3.1")
+def test_the_app_is_built_at_the_first_request(tmp_path: Path) -> None:
+    built, status = run(BUILT, tmp_path)
+    assert built == [False, True]
+    assert status >= 400  # without Airflow's own app around it nobody has logged in
+
+
+@pytest.fixture
+def rebuilt() -> Iterator[None]:
     from airflow_kling.plugins.gallery import plugin
 
-    monkeypatch.setattr(airflow, "__version__", version)
-    assert plugin._apps() == []
+    plugin.load_app.cache_clear()
+    yield
+    plugin.load_app.cache_clear()
+
+
+@pytest.mark.skipif(not HAS_VIEWS, reason="pages of plugins came with Airflow 3.1")
+@pytest.mark.parametrize(
+    "missing", ["airflow.api_fastapi.core_api.security", "airflow.api_fastapi.app", "airflow.api_fastapi.auth"]
+)
+def test_without_airflows_authorisation_everything_answers_503(
+    missing: str, rebuilt: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from starlette.testclient import TestClient
+
+    from airflow_kling.plugins.gallery import plugin
+
+    for name in [name for name in sys.modules if name.startswith("airflow_kling.plugins.gallery.")]:
+        if name != plugin.__name__:
+            monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    client = TestClient(plugin.gallery_app)
+    for path in ("/", "/gallery", "/states?id=1", "/static/gallery.js", "/dags/open/image?index=0"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (503, "text/plain")
+    assert caplog.text.count("The Kling gallery is not available") == 1

@@ -1,0 +1,219 @@
+"""Which generations are found, on Airflow's own tables in a SQLite in memory; tests/integration asks over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import airflow
+import pytest
+from packaging.version import Version
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
+from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
+
+if Version(airflow.__version__).release < (3, 1):
+    pytest.skip("the gallery needs Airflow 3.1+", allow_module_level=True)
+
+from airflow_kling.plugins.gallery.queries import MAX_IDS, find_page, find_rows, find_spend, find_states, find_value
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+BOTH = {"a", "b"}
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    from airflow.models import import_all_models
+    from airflow.models.dagrun import DagRun
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+
+    import_all_models()  # the tables refer to others
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    for model in (DagRun, TaskInstance, XComModel, RenderedTaskInstanceFields):
+        model.__table__.create(engine)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+@pytest.fixture
+def push(session: Session) -> Callable[..., Identity]:
+    """``push("archive", "8334", value)``: an XCom of that kind, each a minute after the one before."""
+    from airflow.models.xcom import XComModel
+
+    pushed: list[Identity] = []
+
+    def push(kind: str, kling_task_id: str, value: Any = None, **where: Any) -> Identity:
+        task_id = {"archive": "archive", "request": "submit"}[kind]
+        place = {"dag_id": "a", "run_id": "run", "task_id": task_id, "map_index": -1, **where}
+        row = {**place, "dag_run_id": 1 + sum(map(ord, place["dag_id"] + place["run_id"]))}
+        row |= {"key": f"kling_{kind}_{kling_task_id}", "value": value or {}}
+        row["timestamp"] = START + timedelta(minutes=len(pushed))
+        session.execute(XComModel.__table__.insert(), [row])
+        pushed.append(Identity(**place, kling_task_id=kling_task_id))
+        return pushed[-1]
+
+    return push
+
+
+@pytest.fixture
+def run(session: Session) -> Callable[..., None]:
+    """``run("a", "run", {"wait": ("KlingTaskSensor", "deferred")})``: a run with these task instances."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+
+    def run(dag_id: str, run_id: str, tasks: dict[str, tuple[str, str | None]], *, state: str = "running") -> None:
+        place = {"dag_id": dag_id, "run_id": run_id}
+        record = {**place, "run_type": "manual", "state": state, "run_after": START, "log_template_id": None}
+        session.execute(DagRun.__table__.insert(), [record])
+        instance = {**place, "map_index": -1, "pool": "default_pool"}
+        rows = [
+            {**instance, "task_id": task_id, "operator": operator, "state": state}
+            for task_id, (operator, state) in tasks.items()
+        ]
+        session.execute(TaskInstance.__table__.insert(), rows)
+
+    return run
+
+
+def ids(rows: list[Row]) -> list[str]:
+    return [row.identity.kling_task_id for row in rows]
+
+
+def page(session: Session, readable: set[str] = BOTH, **filters: Any) -> list[str]:
+    return ids(find_page(session, Filters(**filters), readable))
+
+
+def test_a_page_has_the_newest_first_and_one_row_for_each_generation(session: Session, push: Any) -> None:
+    waiting, submitted = push("request", "1", {"prompt": "x"}), push("request", "2")
+    archived = push("archive", "2", {"images": []})
+    assert [(row.identity, row.archived, row.value) for row in find_page(session, Filters(), BOTH)] == [
+        (archived, True, {"images": []}),
+        (waiting, False, {"prompt": "x"}),
+    ]
+    assert submitted != archived
+
+
+def test_other_xcoms_are_no_generations(session: Session, push: Any) -> None:
+    from airflow.models.xcom import XComModel
+
+    push("archive", "1")
+    for key in (
+        "return_value",
+        "kling_task_id",
+        "kling_archives",
+        "kling_archivist_1",
+        "klingXarchive_1",
+        "Kling_archive_1",
+    ):
+        session.execute(XComModel.__table__.update().values(key=key))
+        assert page(session) == [], key
+
+
+def test_a_page_has_its_size_and_goes_on_where_the_one_before_ended(session: Session, push: Any) -> None:
+    for number in range(PAGE_SIZE + 3):
+        push("archive", str(number))
+    first, second = page(session), page(session, page=2)
+    assert (len(first), second) == (PAGE_SIZE, ["2", "1", "0"])
+    assert page(session, page=3) == []
+
+
+def test_dags_that_may_not_be_read_are_left_out(session: Session, push: Any) -> None:
+    push("archive", "1")
+    push("archive", "2", dag_id="b")
+    assert (page(session, {"a"}), page(session, {"b"}), page(session, set())) == (["1"], ["2"], [])
+    assert page(session, {"a"}, dag_id="b") == []
+    assert ids(find_rows(session, ["1", "2"], {"b"})) == ["2"]
+    assert [one.dag_id for one in find_spend(session, Filters(), {"b"})] == ["b"]
+
+
+def test_filters(session: Session, push: Any) -> None:
+    push("archive", "1", {"asked": {"prompt": "A blue mug"}}, run_id="r 1")
+    push("request", "2", {"prompt": "a red mug, 100 %"}, dag_id="b")
+    assert page(session, dag_id="b") == page(session, text="RED") == page(session, text="100 %") == ["2"]
+    assert page(session, run_id="r 1") == page(session, kling_task_id="1") == page(session, text="blue") == ["1"]
+    assert page(session, text="%mug") == page(session, run_id="r") == []
+    assert page(session, since="2026-01-01T00:01") == ["2"]
+    assert page(session, until="2026-01-01T00:01") == ["1"]
+    assert page(session, since="2026-01-01", until="2026-01-01") == ["2", "1"]
+
+
+def test_a_run_id_whose_plus_became_a_space(session: Session, push: Any) -> None:
+    push("archive", "1", run_id="manual__00+00")
+    assert page(session, run_id="manual__00 00") == ["1"]
+
+
+def test_a_task_has_what_it_submitted_returned_or_waits_for(session: Session, push: Any) -> None:
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.xcom import XComModel
+
+    push("request", "1")
+    push("request", "2", run_id="other")
+    returned = {"dag_id": "a", "run_id": "run", "dag_run_id": 1, "map_index": -1, "timestamp": START}
+    returned |= {"task_id": "waited", "key": "return_value", "value": {"kling_task_id": "1"}}
+    session.execute(XComModel.__table__.insert(), [returned])
+    fields = {"dag_id": "a", "run_id": "other", "task_id": "waits", "map_index": -1}
+    fields["rendered_fields"] = {"kling_task_id": "2"}
+    session.execute(RenderedTaskInstanceFields.__table__.insert(), [fields])
+    assert page(session, task_id="submit") == ["2", "1"]
+    assert page(session, task_id="submit", run_id="other") == page(session, task_id="waits") == ["2"]
+    assert page(session, task_id="waited") == page(session, task_id="waited", map_index=-1) == ["1"]
+    assert page(session, task_id="waited", map_index=0) == page(session, task_id="neither") == []
+
+
+def test_spend_counts_what_was_generated(session: Session, push: Any) -> None:
+    push("archive", "1", {"units": 8, "image_count": 2})
+    push("archive", "2", {"units": "many", "image_count": None})
+    push("request", "3", {"n": 2})
+    push("archive", "4", {"units": 1.5, "image_count": 1}, dag_id="b")
+    a, b = Spend("a", 3, 2, 2, 8.0), Spend("b", 1, 1, 1, 1.5)
+    assert find_spend(session, Filters(), BOTH) == find_spend(session, Filters(dag_id="b"), BOTH) == [a, b]
+    assert find_spend(session, Filters(dag_id="b", run_id="run"), BOTH) == [b]
+
+
+def test_a_sum_that_is_infinite_is_none(session: Session, push: Any) -> None:
+    for number in range(2):
+        push("archive", str(number), {"units": 1.7e308, "image_count": 1})
+    assert find_spend(session, Filters(), BOTH) == [Spend("a", 2, 2, 2, 0.0)]
+
+
+def test_the_value_of_one_generation(session: Session, push: Any) -> None:
+    one = push("archive", "1", {"x": 1})
+    waiting = push("request", "2", {"y": 1}, map_index=3)
+    assert find_value(session, one) == (True, {"x": 1})
+    assert find_value(session, waiting) == (False, {"y": 1})
+    other = {"dag_id": "b", "run_id": "r", "task_id": "t", "map_index": 0, "kling_task_id": "3"}
+    for name, value in other.items():
+        assert find_value(session, one._replace(**{name: value})) is None
+    assert find_value(session, one._replace(run_id="run\0")) is None
+
+
+def test_rows_by_id(session: Session, push: Any) -> None:
+    push("request", "1")
+    push("request", "2")
+    archived = push("archive", "2")
+    rows = find_rows(session, ["2", "1", "2", "3", "1\0"], BOTH)
+    assert sorted(ids(rows)) == ["1", "2"]
+    assert {row.identity for row in rows if row.archived} == {archived}
+    assert ids(find_rows(session, [*map(str, range(100, 100 + MAX_IDS)), "1"], BOTH)) == []
+
+
+def test_states_of_the_tasks_around_a_generation(session: Session, push: Any, run: Any) -> None:
+    one, lost = push("request", "1"), push("request", "2", run_id="deleted")
+    push("archive", "3")
+    sensor, python = "KlingTaskSensor", "PythonOperator"
+    run(
+        "a", "run", {"submit": ("OurOwnSubclass", "success"), "wait": (sensor, "deferred"), "other": (python, "failed")}
+    )
+    run("b", "run", {"wait": (sensor, "failed")})
+    assert find_states(session, find_page(session, Filters(), BOTH)) == {
+        one: TaskStates("success", {"wait": "deferred"}, "running"),
+        lost: TaskStates(None, {}, None),
+    }
+    assert find_states(session, []) == {}
