@@ -77,6 +77,51 @@ CONNECTION_TYPE = {
             "description": "What all waiting tasks of one triggerer together may ask.",
             "schema": {"type": ["integer", "null"]},
         },
+        "models": {
+            "label": "Models",
+            "description": "Model names in place of the known ones, the default first: kling-v2-1, kling-v2.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "refuses_duplicates": {
+            "label": "Refuses duplicates",
+            "description": "no where the account takes a second task with the same external_task_id; yes by default.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "namespace": {
+            "label": "Namespace",
+            "description": "Tells this Airflow from others that use the account; its base URL by default.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "record_store": {
+            "label": "Record store",
+            "description": "Object storage URL for submission records, before Airflow 3.3: s3://conn@bucket/prefix.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "callback_base_url": {
+            "label": "Callback base URL",
+            "description": "Where Kling reaches the callback receiver; without it no callbacks are asked for.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "callback_secret": {
+            "label": "Callback secret",
+            "description": "Signs the callback URLs; receiver and connection need the same.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "proxy": {
+            "label": "Proxy",
+            "description": "http://host:port for the API and downloads, or the word environment.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "trusted_networks": {
+            "label": "Trusted networks",
+            "description": "Networks that image URLs may resolve to beside the public ones: 198.18.0.0/15.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "allow_http": {
+            "label": "Allow http",
+            "description": "Allow a base URL with http on a public host, where anybody in between can read the key.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
         "allow_private_hosts": {
             "label": "Allow private hosts",
             "description": "Allow image URLs on private addresses: for the local emulator, never in production.",

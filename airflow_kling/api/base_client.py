@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import httpx
 from airflow_kling.api import protocol
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, Gateway
-from airflow_kling.api.request import for_gateway
+from airflow_kling.api.request import for_gateway, unknown_model
 from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.api.routes import find_route
 from airflow_kling.api.tasks import KlingTask
@@ -25,6 +26,8 @@ TASK_SIZE = 2**20  # bytes, decoded, of an answer about one task, which has ~1 k
 PAGE_SIZE = 2**24  # bytes, decoded, of a page of the list, which has ~400 kB
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class BaseClient:
     def _create(self, request: KlingRequest, route_name: str) -> Call[KlingTask]:
         route = find_route(route_name)
         fitting = for_gateway(route, request, self.gateway)
+        if warning := unknown_model(route, fitting, self.gateway):
+            log.warning("%s", warning)
         sent = protocol.create_request(self.gateway, self.base_url, route, fitting)
         return Call(sent, partial(protocol.read_task, route=route_name), creates=True)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -28,6 +31,17 @@ def _or_default(default: Any) -> BeforeValidator:
     return BeforeValidator(clean)
 
 
+def _names(value: Any) -> Any:
+    """Take the names of a form field, ``kling-v2-1, kling-v2``, as a list."""
+    return [name for name in re.split(r"[\s,]+", value) if name] if isinstance(value, str) else value
+
+
+def _models_by_route(value: Any) -> Any:
+    """Take names alone as those of every route."""
+    value = value if isinstance(value, Mapping) else {"*": value or ()}
+    return {route: names for route, given in value.items() if (names := _names(given))}
+
+
 class Settings(BaseModel):
     """One connection to Kling.
 
@@ -36,8 +50,17 @@ class Settings(BaseModel):
     :param gateway: a name in :data:`airflow_kling.api.gateways.GATEWAYS`.
     :param access_key: of the official gateway; with ``secret_key`` it takes the place of the API key.
     :param timeout: seconds to connect, and between two pieces of an answer.
-    :param allow_private_hosts: result images may come from private addresses and over plain http.
     :param max_requests_per_second: of all waiting tasks of a triggerer together; the API documents no limit.
+    :param models: model names by route, the default first, in place of the known ones; under ``*`` for all routes.
+    :param refuses_duplicates: whether the account refuses a second task with the same ``external_task_id``.
+    :param namespace: tells this Airflow from others that use the account.
+    :param record_store: object storage URL for submission records.
+    :param callback_base_url: where Kling reaches the callback receiver.
+    :param callback_secret: signs the callback URLs.
+    :param proxy: for the API and downloads; ``environment`` takes the environment's for downloads too.
+    :param trusted_networks: networks that hosts of result URLs may be in, beside public ones.
+    :param allow_http: the base URL may be http on a public host.
+    :param allow_private_hosts: result images may come from private addresses and over plain http.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -48,10 +71,19 @@ class Settings(BaseModel):
     access_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
     secret_key: Annotated[SecretStr, _or_default("")] = SecretStr("")
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False), _or_default(DEFAULT_TIMEOUT)] = DEFAULT_TIMEOUT
-    allow_private_hosts: Annotated[bool, _or_default(False)] = False
     max_requests_per_second: Annotated[
         float, Field(gt=0, allow_inf_nan=False), _or_default(MAX_REQUESTS_PER_SECOND)
     ] = MAX_REQUESTS_PER_SECOND
+    models: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_models_by_route)] = Field(default_factory=dict)
+    refuses_duplicates: Annotated[bool | None, _or_default(None)] = None
+    namespace: Annotated[str, _or_default("")] = ""
+    record_store: Annotated[str, _or_default("")] = ""
+    callback_base_url: Annotated[str, _or_default("")] = ""
+    callback_secret: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    proxy: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    trusted_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_names), _or_default(())] = ()
+    allow_http: Annotated[bool, _or_default(False)] = False
+    allow_private_hosts: Annotated[bool, _or_default(False)] = False
 
     @classmethod
     def parse(
@@ -94,8 +126,10 @@ class Settings(BaseModel):
 
     @property
     def api(self) -> Gateway:
-        """The gateway, as data."""
-        return GATEWAYS[self.gateway]
+        """The gateway, as data, with what the connection says of the account."""
+        known = GATEWAYS[self.gateway]
+        refuses = known.refuses_duplicates if self.refuses_duplicates is None else self.refuses_duplicates
+        return replace(known, models=self.models, refuses_duplicates=refuses)
 
     def auth(self, on_token: Callable[[str], object] | None = None) -> KlingAuth:
         """Make what signs calls; the clients of a process share the token of a pair of keys.

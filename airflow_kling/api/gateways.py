@@ -5,7 +5,9 @@ Which routes a gateway has, and how it spells them, is in :mod:`airflow_kling.ap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Gateway:
     :param refuses_duplicates: a second task with the same ``external_task_id`` is refused ("must be unique per
         account" [seed]).
     :param signs_jwt: an AccessKey/SecretKey pair may take the place of the API key.
+    :param models: model names by route in place of those that :mod:`airflow_kling.api.routes` knows, the default first;
+        under ``*`` for every route. Models come and go faster than releases.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Gateway:
     finds_external_ids: bool = False
     refuses_duplicates: bool = True
     signs_jwt: bool = False
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 COMETAPI = Gateway(name="cometapi", base_url="https://api.cometapi.com")  # [seed]

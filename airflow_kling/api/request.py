@@ -65,7 +65,7 @@ def _placeholder(value: Any) -> Any:
 def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingRequest:
     """Return the request as this gateway takes it, with its default model filled in.
 
-    :raises KlingInputError: the gateway does not have the route, has another limit, or no such model or field.
+    :raises KlingInputError: the gateway does not have the route, has another limit, or no such field.
     """
     endpoint = route.endpoint(gateway.name)
     for name, least in endpoint.min_items.items():
@@ -82,15 +82,26 @@ def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingR
                 f"{name} is given, but gateway {gateway.name!r} does not take it: leave it out or use {others} as the "
                 "connection's gateway; nothing was submitted."
             )
-    if not endpoint.models:
+    models = known_models(route, gateway)
+    if not models or getattr(request, "model_name", None):
         return request
-    model_name = getattr(request, "model_name", None) or endpoint.models[0]
-    if model_name not in endpoint.models:
-        raise KlingInputError(
-            f"model_name is {model_name!r}, but gateway {gateway.name!r} offers {', '.join(endpoint.models)}; "
-            "nothing was submitted."
-        )
-    return request.model_copy(update={"model_name": model_name})
+    return request.model_copy(update={"model_name": models[0]})
+
+
+def known_models(route: Route, gateway: Gateway) -> tuple[str, ...]:
+    """Return the model names of a route on a gateway, the default first: the connection's, else those known here."""
+    return gateway.models.get(route.name) or gateway.models.get("*") or route.endpoint(gateway.name).models
+
+
+def unknown_model(route: Route, request: KlingRequest, gateway: Gateway) -> str | None:
+    """Warn of a model name that is not known, as a sentence; it is sent all the same, since models come and go."""
+    model_name, models = getattr(request, "model_name", None), known_models(route, gateway)
+    if model_name in models or not models:
+        return None
+    return (
+        f"model_name {model_name!r} is not known for route {route.name!r} on gateway {gateway.name!r}, which had "
+        f"{', '.join(models)}; it is sent as it is."
+    )
 
 
 def build_body(route: Route, request: KlingRequest, gateway: Gateway) -> dict[str, Any]:

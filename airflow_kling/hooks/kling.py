@@ -71,6 +71,8 @@ class KlingHook(BaseHook):
                 return BooleanField(default=schema["default"], **about)
             if "integer" in schema["type"]:
                 return IntegerField(widget=BS3TextFieldWidget(), validators=[Optional()], **about)
+            if schema.get("format") != "password":
+                return StringField(widget=BS3TextFieldWidget(), **about)
             return PasswordField(widget=BS3PasswordFieldWidget(), **about)
 
         return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
@@ -181,7 +183,8 @@ class KlingHook(BaseHook):
 
 def _mask(settings: Settings) -> None:
     """Airflow masks the password and the extra as a whole, not the values in the extra nor a stripped password."""
-    for secret in (settings.api_key, settings.access_key, settings.secret_key):
+    secrets = (settings.api_key, settings.access_key, settings.secret_key, settings.callback_secret, settings.proxy)
+    for secret in secrets:
         if secret:
             mask_secret(secret.get_secret_value())
 

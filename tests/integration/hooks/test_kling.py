@@ -287,6 +287,15 @@ def test_form_of_airflow_2_has_the_fields_of_the_provider_info() -> None:
         "max_requests_per_second": "IntegerField",
         "access_key": "PasswordField",
         "secret_key": "PasswordField",
+        "models": "StringField",
+        "refuses_duplicates": "StringField",
+        "namespace": "StringField",
+        "record_store": "StringField",
+        "callback_base_url": "StringField",
+        "callback_secret": "PasswordField",
+        "proxy": "StringField",
+        "trusted_networks": "StringField",
+        "allow_http": "BooleanField",
         "allow_private_hosts": "BooleanField",
     }
     assert form.gateway.default == "cometapi"

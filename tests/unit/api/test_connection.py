@@ -186,3 +186,34 @@ def test_client_options() -> None:
 def test_secrets_are_not_shown(show: Any) -> None:
     shown = show(parse({"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}))
     assert not any(secret in shown for secret in (KEY, ACCESS, SECRET))
+
+
+@pytest.mark.parametrize(
+    ("given", "models"),
+    [
+        (None, {}),
+        ("", {}),
+        ("kling-v2-1, kling-v2", {"*": ("kling-v2-1", "kling-v2")}),
+        (["kling-v2-1"], {"*": ("kling-v2-1",)}),
+        ({"multi-image-to-image": "kling-v2-1"}, {"multi-image-to-image": ("kling-v2-1",)}),
+    ],
+    ids=str,
+)
+def test_models(given: Any, models: dict[str, tuple[str, ...]]) -> None:
+    assert parse(extra={"models": given}).api.models == models
+
+
+@pytest.mark.parametrize(
+    ("given", "refuses"),
+    [(None, True), ("", True), (True, True), (False, False), ("no", False), ("yes", True)],
+    ids=str,
+)
+def test_refuses_duplicates(given: Any, refuses: bool) -> None:
+    assert parse(extra={"refuses_duplicates": given}).api.refuses_duplicates is refuses
+
+
+def test_trusted_networks() -> None:
+    networks = parse(extra={"trusted_networks": "198.18.0.0/15, fd00:1::/32"}).trusted_networks
+    assert [str(network) for network in networks] == ["198.18.0.0/15", "fd00:1::/32"]
+    with pytest.raises(KlingInputError, match="trusted_networks"):
+        parse(extra={"trusted_networks": "198.18.0.1/15"})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS
-from airflow_kling.api.request import for_gateway
+from airflow_kling.api.request import for_gateway, unknown_model
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.exceptions import KlingInputError
 
@@ -85,10 +86,35 @@ def test_models_of_the_newer_gateways(name: str, model: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "model"), [("cometapi", "kling-v2-1"), *((name, "kling-v9") for name in ALL)])
-def test_unknown_model_is_refused(name: str, model: str) -> None:
-    text = refusal(name, model_name=model)
-    assert repr(model) in text
-    assert "kling-v2" in text
+def test_an_unknown_model_is_sent_with_a_warning(name: str, model: str) -> None:
+    assert body(name, model_name=model)["model_name"] == model
+    request = ROUTE.request.parse({"subject_images": [PNG, PNG], "model_name": model})
+    warning = unknown_model(ROUTE, request, GATEWAYS[name])
+    assert warning
+    assert all(words in warning for words in (repr(model), repr(name), "kling-v2", "sent as it is"))
+
+
+def test_a_known_model_is_no_reason_to_warn() -> None:
+    request = ROUTE.request.parse({"subject_images": [PNG, PNG], "model_name": "kling-v2"})
+    assert unknown_model(ROUTE, request, GATEWAYS["cometapi"]) is None
+
+
+@pytest.mark.parametrize(
+    "models", [{"*": ("kling-v5", "kling-v4")}, {"multi-image-to-image": ("kling-v5", "kling-v4")}]
+)
+def test_models_of_the_connection_come_before_the_known_ones(route: str) -> None:
+    gateway = replace(GATEWAYS["cometapi"], models={route: ("kling-v5", "kling-v4")})
+    request = ROUTE.request.parse({"subject_images": [PNG, PNG]})
+    fitting = for_gateway(ROUTE, request, gateway)
+    assert fitting.model_dump()["model_name"] == "kling-v5"
+    assert unknown_model(ROUTE, fitting, gateway) is None
+    assert unknown_model(ROUTE, request.model_copy(update={"model_name": "kling-v2"}), gateway)
+
+
+def test_models_of_another_route_are_not_ours() -> None:
+    gateway = replace(GATEWAYS["cometapi"], models={"text-to-video": ("kling-v5",)})
+    request = for_gateway(ROUTE, ROUTE.request.parse({"subject_images": [PNG, PNG]}), gateway)
+    assert request.model_dump()["model_name"] == "kling-v2"
 
 
 def test_one_subject_is_too_few_on_the_default_gateway() -> None:
