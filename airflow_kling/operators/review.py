@@ -1,4 +1,4 @@
-"""``KlingReviewImagesOperator``: a person looks at archived images and says which may be published (Airflow 3.1+)."""
+"""Asks a person which archived images may be published: ``KlingReviewImagesOperator`` (Airflow 3.1+)."""
 
 from __future__ import annotations
 
