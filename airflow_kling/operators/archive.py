@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling import asking, destinations, lineage, links, metrics
 from airflow_kling.assets import emit_asset_events
+from airflow_kling.dag_params import make_storable
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -78,6 +79,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.s3_extra_args = s3_extra_args
         self.max_image_bytes = max_image_bytes
+        make_storable(self)
 
     @cached_property
     def hook(self) -> KlingHook:

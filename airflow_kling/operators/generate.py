@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_kling import asking, lineage, links, metrics, pacing
+from airflow_kling.dag_params import make_storable
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -133,6 +134,7 @@ class KlingMultiImageToImageOperator(KlingWaitMixin, BaseOperator):
         self.poke_interval = pacing.seconds(poke_interval, "poke_interval")
         self.timeout = pacing.seconds(timeout, "timeout")
         asking.check_literals(self._fields())
+        make_storable(self)
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in asking.FIELDS}

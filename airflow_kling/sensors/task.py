@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_kling import links, metrics, pacing
+from airflow_kling.dag_params import make_storable
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.failures import failing_fast
 from airflow_kling.hooks.kling import KlingHook
@@ -72,6 +73,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         self.deferrable = deferrable
         if start_from_trigger:
             self._start_from_trigger()
+        make_storable(self)
 
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
