@@ -23,6 +23,7 @@ from tests.system.conftest import RUN_TIMEOUT, Run
 DAG_ID = "kling_review_and_publish"
 PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
 REVIEW, PUBLISH = "generation.review", "generation.publish"
+WAITING = ("awaiting_input", "deferred")  # the state of a question, the latter before Airflow 3.3
 THINKING = 4.0  # seconds that a person takes to answer, at least
 
 
@@ -38,7 +39,21 @@ def eventually(look: Callable[[], Any], what: str, timeout: float = 90.0) -> Any
 def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     """What waits for a person, once it waits."""
     found = api.get(f"dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
-    return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
+    return [one for one in found if one["task_instance"]["state"] in WAITING]
+
+
+def runs_by_asset(api: AirflowApi) -> list[str]:
+    """The runs of the review that Asset events have started."""
+    runs = api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
+    return [str(run["dag_run_id"]) for run in runs]
+
+
+def asked_in_run(api: AirflowApi, run_id: str) -> list[dict[str, Any]]:
+    """The questions of a run of the review, once all of them are asked."""
+    found = questions(api, DAG_ID, run_id)
+    instances = api.task_instances(DAG_ID, run_id)
+    reviews = [one for one in instances if one["task_id"] == REVIEW and one["map_index"] >= 0]
+    return found if len(found) == len(reviews) else []
 
 
 def answer(api: AirflowApi, question: dict[str, Any], *options: str) -> None:
@@ -101,26 +116,14 @@ def published(catalog_folder: Path, archive: Path) -> Path:
 @pytest.fixture(scope="module")
 def review_run_id(running: Airflow, archived: Run) -> str:
     """The run that the Asset events have started, by nobody's hand."""
-
-    def started() -> list[str]:
-        runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
-        return [run["dag_run_id"] for run in runs]
-
-    [run_id] = eventually(started, "a run of the review")
+    [run_id] = eventually(lambda: runs_by_asset(running.api), "a run of the review")
     return str(run_id)
 
 
 @pytest.fixture(scope="module")
 def asked(running: Airflow, review_run_id: str) -> list[dict[str, Any]]:
     """The questions of that run: one for each generation that was archived since its DAG is there."""
-
-    def all_asked() -> list[dict[str, Any]]:
-        found = questions(running.api, DAG_ID, review_run_id)
-        instances = running.api.task_instances(DAG_ID, review_run_id)
-        reviews = [one for one in instances if one["task_id"] == REVIEW and one["map_index"] >= 0]
-        return found if len(found) == len(reviews) else []
-
-    return list(eventually(all_asked, "the questions"))
+    return list(eventually(lambda: asked_in_run(running.api, review_run_id), "the questions"))
 
 
 def about(asked: list[dict[str, Any]], kling_task_id: str) -> dict[str, Any]:
@@ -270,8 +273,7 @@ def test_rows_that_end_together_are_all_asked_about_at_once_and_each_only_once(
     archives = {run.xcom("row.archive", row)["manifest"] for row in range(4)}
 
     def asked_about() -> Counter[str]:
-        runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
-        lists = [asked_by(running.api, one["dag_run_id"]) for one in runs]
+        lists = [asked_by(running.api, run_id) for run_id in runs_by_asset(running.api)]
         return Counter(manifest for manifests in lists for manifest in manifests if manifest in archives)
 
     eventually(lambda: archives == set(asked_about()), "a question about each row", timeout=30)
