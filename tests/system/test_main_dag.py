@@ -47,7 +47,7 @@ def test_run_succeeds(run: Run) -> None:
 
 
 def test_waiting_is_deferred(run: Run) -> None:
-    assert "deferred" in run.history["wait"]
+    assert run.was_deferred("wait")
 
 
 def test_one_generation_is_submitted_and_billed(run: Run, ledger: Callable[[], dict[str, Any]]) -> None:
