@@ -133,12 +133,16 @@ class KlingHook(BaseHook):
 
         :raises KlingInputError: the connection is not usable.
         """
+        from asgiref.sync import sync_to_async
+
         from airflow_kling.api.async_client import AsyncKlingClient
 
         settings = await self.aget_settings()
         # In threads: the one blocks for ~50 ms, the other talks to Airflow's supervisor in a way that a loop may not.
         context = await asyncio.to_thread(shared_ssl_context)
-        await asyncio.to_thread(_mask, settings)
+        # Not asyncio.to_thread: from its threads Airflow 3.0 and 3.1 would read the supervisor's answer in a second
+        # event loop, take another request's for it, and the triggerer would end ("Response read out of order").
+        await sync_to_async(_mask)(settings)
         # Tokens are not masked here: no message of this client holds one, and a triggerer lives through thousands.
         return AsyncKlingClient(settings.auth(), ssl_context=context, **settings.client_options())
 

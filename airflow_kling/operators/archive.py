@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
@@ -82,6 +83,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.s3_extra_args = s3_extra_args
         self.max_image_bytes = max_image_bytes
+        make_storable(self)
 
     @cached_property
     def hook(self) -> KlingHook:

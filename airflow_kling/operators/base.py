@@ -15,6 +15,7 @@ from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
@@ -110,6 +111,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         :raises KlingInputError: a literal breaks a limit.
         """
         templates.check_literals(self.kling_route, self._fields())
+        make_storable(self)
 
     @property
     def route_name(self) -> str:

@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.reporting import lineage
 from airflow_kling.reporting.assets import emit_asset_events
@@ -63,6 +64,7 @@ class KlingPublishImagesOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
         self.s3_extra_args = s3_extra_args
+        make_storable(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy, write the verdict, and tell Airflow."""

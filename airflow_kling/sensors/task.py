@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
@@ -77,6 +78,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         self.deferrable = deferrable
         if start_from_trigger:
             self._start_from_trigger()
+        make_storable(self)
 
     @property
     def route_name(self) -> str:
