@@ -21,8 +21,6 @@ from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
 from airflow_kling.storage.objects import open_object
-from airflow_kling.submission.identity import Identity, fingerprint
-from airflow_kling.submission.record import RecordStore
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -175,6 +173,8 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
+        from airflow_kling.submission.identity import Identity, fingerprint
+        from airflow_kling.submission.record import RecordStore
         from airflow_kling.submission.submitter import Submission
 
         return Submission(

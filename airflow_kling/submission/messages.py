@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_kling.exceptions import KlingError, KlingSubmissionError
 
@@ -77,25 +76,6 @@ def input_changed(record: SubmissionRecord) -> KlingSubmissionError:
         "adopt that one, or set on_input_change='new'.",
         external_task_id=record.external_task_id,
         kling_task_id=record.kling_task_id,
-        retryable=False,
-    )
-
-
-def unreadable_record(key: str, value: Any, wrong: Mapping[str, Any]) -> KlingSubmissionError:
-    """The submission record of an earlier try is damaged, or of a release that wrote it otherwise.
-
-    :param key: under which it is stored.
-    :param value: as it is stored.
-    :param wrong: the first wrong field, as pydantic tells of it.
-    """
-    known = value.get("external_task_id") if isinstance(value, Mapping) else None
-    external_task_id = str(known or "unknown")
-    field = ".".join(map(str, wrong["loc"])) or "record"
-    return KlingSubmissionError(
-        f"The submission record {key!r} in this task's state cannot be read: {field}: {wrong['msg']}. Nothing was "
-        f"submitted now, but an earlier try may have, under external_task_id {external_task_id!r}: look for that "
-        f"generation in the provider's console, then delete the task state {key!r} to submit a new one.",
-        external_task_id=external_task_id,
         retryable=False,
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
-from airflow_kling.submission import messages
+from airflow_kling.exceptions import KlingSubmissionError
 
 KEY = "kling_submission"
 
@@ -63,9 +64,27 @@ class RecordStore:
         try:
             return TypeAdapter(SubmissionRecord).validate_python(value)
         except ValidationError as error:
-            raise messages.unreadable_record(KEY, value, error.errors(include_url=False)[0]) from None
+            raise _unreadable(value, error.errors(include_url=False)[0]) from None
 
     def write(self, record: SubmissionRecord) -> None:
         """Replace the record; durable when this returns."""
         if self._store is not None:
             self._store.set(KEY, asdict(record))
+
+
+def _unreadable(value: Any, wrong: Mapping[str, Any]) -> KlingSubmissionError:
+    """The submission record of an earlier try is damaged, or of a release that wrote it otherwise.
+
+    :param value: as it is stored.
+    :param wrong: the first wrong field, as pydantic tells of it.
+    """
+    known = value.get("external_task_id") if isinstance(value, Mapping) else None
+    external_task_id = str(known or "unknown")
+    field = ".".join(map(str, wrong["loc"])) or "record"
+    return KlingSubmissionError(
+        f"The submission record {KEY!r} in this task's state cannot be read: {field}: {wrong['msg']}. Nothing was "
+        f"submitted now, but an earlier try may have, under external_task_id {external_task_id!r}: look for that "
+        f"generation in the provider's console, then delete the task state {KEY!r} to submit a new one.",
+        external_task_id=external_task_id,
+        retryable=False,
+    )
