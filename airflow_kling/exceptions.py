@@ -122,6 +122,12 @@ class KlingTaskFailed(KlingError):
         self.retryable = not moderated
 
 
+class KlingNotReadyError(KlingError):
+    """The generation has not finished yet; try again later."""
+
+    retryable = True
+
+
 class KlingDownloadError(KlingError):
     """A result image could not be fetched, or was refused by the download guard.
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
 from airflow_kling.lifecycle import templates
 from airflow_kling.reporting import xcom
@@ -114,7 +115,8 @@ class Pictures:
             ManifestImage(**image, key=key, source_url="https://example.com/result.png")
             for image, key in zip(images, keys, strict=True)
         ]
-        return dump_manifest(build_manifest(finished(generation), described, request=asked(generation, self), run={}))
+        task = KlingTask.from_xcom(finished(generation))
+        return dump_manifest(build_manifest(task, described, request=asked(generation, self), run={}))
 
     def reference(self, generation: Generation) -> dict[str, Any]:
         """A reference image that was given as a file."""

@@ -19,7 +19,7 @@ from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
-from airflow_kling.storage.objects import open_object
+from airflow_kling.storage.open import open_object
 from airflow_kling.submission.record import Identity, Ledger, fingerprint
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
-    from airflow_kling.storage.open import Store
+    from airflow_kling.storage.base import Store
 
 NONE = "None of them"
 _LABEL = "Image {}"

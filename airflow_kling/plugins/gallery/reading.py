@@ -14,10 +14,9 @@ from typing import Any, BinaryIO, cast
 from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
 from airflow_kling.exceptions import KlingImageError, KlingInputError
-from airflow_kling.media.image import ImageInfo, verify_image
+from airflow_kling.media.probe import MediaInfo, probe
 from airflow_kling.plugins.gallery.locations import Archived, Located, NotShown, Picture
-from airflow_kling.storage.objects import open_object
-from airflow_kling.storage.open import open_store
+from airflow_kling.storage.open import open_object, open_store
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class Unreachable(Exception):
 
 
 @contextmanager
-def opened(picture: Picture, *, max_pixels: int = DownloadLimits.max_pixels) -> Iterator[tuple[BinaryIO, ImageInfo]]:
+def opened(picture: Picture, *, max_pixels: int = DownloadLimits.max_pixels) -> Iterator[tuple[BinaryIO, MediaInfo]]:
     """A verified image as a temporary file at its start, and what it is.
 
     :raises NotShown: there is none, or it is not what its XCom says.
@@ -42,7 +41,7 @@ def opened(picture: Picture, *, max_pixels: int = DownloadLimits.max_pixels) -> 
         if size != picture.bytes or hashlib.file_digest(file, "sha256").hexdigest() != picture.sha256:
             raise NotShown("Its bytes are not those that were archived.")
         try:
-            info = verify_image(cast(BinaryIO, file), url="storage://image", max_pixels=max_pixels)
+            info = probe(cast(BinaryIO, file), url="storage://image", max_pixels=max_pixels)
         except KlingImageError:
             raise NotShown("It is no whole image, or too large.") from None
         file.seek(0)
@@ -98,7 +97,7 @@ def _from_archive(place: Archived, target: _Limited) -> bool:
         scheme, _, rest = destination.partition("://")
         destination = f"{scheme}://{place.conn_id}@{rest}"
     store = open_store(destination, aws_conn_id=place.conn_id)
-    return store.read_into(place.key, cast(BinaryIO, target))
+    return store.download(place.key, cast(BinaryIO, target))
 
 
 def _from_address(place: Located, target: _Limited) -> bool:
