@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
+from airflow_kling.api.transport import shared_ssl_context
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
@@ -19,7 +20,7 @@ from airflow_kling.exceptions import (
     KlingInputError,
     KlingTaskNotFoundError,
 )
-from airflow_kling.hooks.kling import KlingHook, shared_ssl_context
+from airflow_kling.hooks.kling import KlingHook
 
 ENV = "AIRFLOW_CONN_KLING_DEFAULT"
 
