@@ -20,7 +20,6 @@ from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
-from airflow_kling.storage.objects import open_object
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -159,6 +158,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
 
     def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
         from airflow_kling.api.request import build_request, for_gateway
+        from airflow_kling.storage.open import open_object
 
         request, references = build_request(self.kling_route, self._fields(), open_file=open_object)
         gateway = self.hook.settings.api

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
-    from airflow_kling.storage.open import Store
+    from airflow_kling.storage.base import Store
 
 # The standard provider of Airflow 3.1.8's time (1.12) does not: there execution_timeout limits the wait for the answer.
 HAS_RESPONSE_TIMEOUT = "response_timeout" in inspect.signature(HITLOperator.__init__).parameters

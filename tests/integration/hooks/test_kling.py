@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
+from airflow_kling.api.transport import shared_ssl_context
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
@@ -20,7 +21,7 @@ from airflow_kling.exceptions import (
     KlingInputError,
     KlingTaskNotFoundError,
 )
-from airflow_kling.hooks.kling import KlingHook, shared_ssl_context
+from airflow_kling.hooks.kling import KlingHook
 
 ENV = "AIRFLOW_CONN_KLING_DEFAULT"
 

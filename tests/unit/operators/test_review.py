@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from markdown_it import MarkdownIt
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.manifest import Archive, ManifestImage, build_manifest
 from airflow_kling.storage.open import open_store
 
@@ -37,7 +38,7 @@ def archive(*, run: dict[str, Any] | None = None, **request: Any) -> Archive:
         )
         for index in LABELS.values()
     ]
-    manifest = build_manifest({"kling_task_id": "task-1"}, images, request=request, run=run or {})
+    manifest = build_manifest(KlingTask(kling_task_id="task-1"), images, request=request, run=run or {})
     return Archive(manifest, "s3://b/task-1/manifest.json")
 
 

@@ -114,7 +114,8 @@ class Pictures:
             ManifestImage(**image, key=key, source_url="https://example.com/result.png")
             for image, key in zip(images, keys, strict=True)
         ]
-        return dump_manifest(build_manifest(finished(generation), described, request=asked(generation, self), run={}))
+        task = KlingTask.from_xcom(finished(generation))
+        return dump_manifest(build_manifest(task, described, request=asked(generation, self), run={}))
 
     def reference(self, generation: Generation) -> dict[str, Any]:
         """A reference image that was given as a file."""
