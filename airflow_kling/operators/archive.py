@@ -138,7 +138,7 @@ class KlingArchiveImagesOperator(BaseOperator):
             self.task = _without_signatures(self._given)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """Return references and archived images; after a failure, OpenLineage asks here too, and there are no outputs."""
+        """Return references and archived images; OpenLineage asks after a failure too, when there are none."""
         from airflow_kling.reporting.openlineage import operator_lineage
 
         return operator_lineage(
