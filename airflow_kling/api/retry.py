@@ -62,7 +62,7 @@ def delay_after_refusal(
     return delay if now + delay < deadline else None
 
 
-def backoff(error: KlingError, attempt: int, *, random_fraction: float) -> float:
+def backoff(error: Exception, attempt: int, *, random_fraction: float) -> float:
     """Return the seconds before the next try: exponential, half of it jitter, at least ``Retry-After``, capped.
 
     :param attempt: tries made so far, from 1.

@@ -197,7 +197,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         task = KlingTask.from_xcom(given)
         if task.status == FAILED:
             raise task_failure(task)
-        if task.status == SUCCEED and not task.results:
+        if task.status == SUCCEED and not task.complete:
             return self._ask(task.kling_task_id, task.route)
         return task
 

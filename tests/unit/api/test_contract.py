@@ -12,7 +12,6 @@ import pytest
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import COMETAPI
 from airflow_kling.api.request import for_gateway
-from airflow_kling.api.retry import nothing_was_created
 from airflow_kling.api.routes.multi_image_to_image import ROUTE, MultiImageToImageRequest
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
@@ -20,7 +19,6 @@ from airflow_kling.exceptions import (
     KlingBadRequestError,
     KlingError,
     KlingRateLimitError,
-    KlingServerError,
     KlingTaskNotFoundError,
 )
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import COMETAPI, GATEWAYS, OFFICIAL
-from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingAPIError, KlingServerError, KlingTaskNotFoundError
 
