@@ -194,7 +194,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         if isinstance(given, str | int):
             return self._ask(str(given), self.route)
         task = KlingTask.from_xcom(given)
-        if task.status == SUCCEED and not task.results:
+        if task.status == SUCCEED and not task.complete:
             return self._ask(task.kling_task_id, task.route)
         return _not_failed(task)
 

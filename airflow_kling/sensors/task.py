@@ -116,7 +116,10 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         with self._failing_softly(), failing_fast():
             if self.deferrable:
                 return self.wait_deferred(_text(self.kling_task_id), time.time() + self.timeout)
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            except AirflowSensorTimeout:
+                raise self.out_of_time(_text(self.kling_task_id)) from None
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, for the modes that do not defer."""
