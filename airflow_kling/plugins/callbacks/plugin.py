@@ -1,4 +1,4 @@
-"""Registers the receiver of callbacks with Airflow 3.1 and later, where ``[kling] callback_conn_ids`` names connections.
+"""Registers the receiver of callbacks with Airflow 3.1+, for the connections that ``[kling] callback_conn_ids`` names.
 
 Every process of Airflow imports this module; only the API server gets requests. So it imports nothing of the receiver,
 and the app is built at the first request.
