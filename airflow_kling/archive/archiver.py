@@ -84,11 +84,11 @@ def images_by_index(task: KlingTask) -> dict[int, Result]:
     :raises KlingNotFinishedError: it has not succeeded.
     :raises KlingError: no images, an image without a URL, or an index that is used twice or out of range.
     """
-    named = f"Kling task {task.kling_task_id}"
+    task_id = task.kling_task_id
     if task.status != SUCCEED:
         raise KlingNotFinishedError(
-            f"{named} is {task.status!r}, not succeeded; nothing was archived, wait for it first.",
-            kling_task_id=task.kling_task_id,
+            f"Kling task {task_id} is {task.status!r}, not succeeded; nothing was archived, wait for it first.",
+            kling_task_id=task_id,
         )
     images: dict[int, Result] = {}
     for image in task.results:
@@ -96,14 +96,14 @@ def images_by_index(task: KlingTask) -> dict[int, Result]:
             continue
         if not 0 <= image.index <= MAX_INDEX or image.index in images:
             raise KlingError(
-                f"{named} has the image index {image.index}, used twice or not within 0 to {MAX_INDEX}.",
-                kling_task_id=task.kling_task_id,
+                f"Kling task {task_id} has the image index {image.index}, used twice or not within 0 to {MAX_INDEX}.",
+                kling_task_id=task_id,
             )
         if not image.url:
-            raise KlingError(f"Image {image.index} of {named} has no URL.", kling_task_id=task.kling_task_id)
+            raise KlingError(f"Image {image.index} of Kling task {task_id} has no URL.", kling_task_id=task_id)
         images[image.index] = image
     if not images:
-        raise KlingError(f"{named} has succeeded without any image.", kling_task_id=task.kling_task_id)
+        raise KlingError(f"Kling task {task_id} has succeeded without any image.", kling_task_id=task_id)
     return images
 
 

@@ -93,7 +93,7 @@ class KlingArchiveImagesOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> KlingHook:
-        """The connection, looked up once per process."""
+        """The connection, looked up once."""
         return KlingHook(self.kling_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class KlingArchiveImagesOperator(BaseOperator):
             self.task = _without_signatures(self._given)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """References and archived images; after a failure, OpenLineage asks here too, and there are no outputs."""
+        """Return references and archived images; OpenLineage asks after a failure too, when there are none."""
         from airflow_kling.reporting.openlineage import operator_lineage
 
         return operator_lineage(
@@ -188,27 +188,18 @@ class KlingArchiveImagesOperator(BaseOperator):
         return _counting(download, tags)
 
     def _finished_task(self) -> KlingTask:
-        from airflow_kling.api.error_table import task_failure
-        from airflow_kling.api.tasks import FAILED, SUCCEED, KlingTask
+        from airflow_kling.api.tasks import SUCCEED, KlingTask
 
         given = self._task_as_given()
         if isinstance(given, str | int):
             return self._ask(str(given), self.route)
         task = KlingTask.from_xcom(given)
-        if task.status == FAILED:
-            raise task_failure(task)
         if task.status == SUCCEED and not task.results:
             return self._ask(task.kling_task_id, task.route)
-        return task
+        return _not_failed(task)
 
     def _ask(self, kling_task_id: str, route: str) -> KlingTask:
-        from airflow_kling.api.error_table import task_failure
-        from airflow_kling.api.tasks import FAILED
-
-        task = self.hook.get_task(kling_task_id, route=route)
-        if task.status == FAILED:
-            raise task_failure(task)
-        return task
+        return _not_failed(self.hook.get_task(kling_task_id, route=route))
 
     def _asked(self, context: Context, kling_task_id: str) -> dict[str, Any]:
         """Return the request record that the submitting task left in XCom; empty when it is in another DAG."""
@@ -233,6 +224,15 @@ def _counting(download: DownloadImage, tags: metrics.Tags) -> DownloadImage:
         return got
 
     return counted
+
+
+def _not_failed(task: KlingTask) -> KlingTask:
+    from airflow_kling.api.error_table import task_failure
+    from airflow_kling.api.tasks import FAILED
+
+    if task.status == FAILED:
+        raise task_failure(task)
+    return task
 
 
 def _without_signatures(task: Any) -> Any:

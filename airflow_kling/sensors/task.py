@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     """Wait for a Kling task; return the finished task.
 
-    Returns ``{"kling_task_id", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
+    Returns ``{"kling_task_id", "route", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
     "created_at", "updated_at", "unit_deduction"}``, times as ISO 8601 in UTC. The URLs expire: archive them soon.
 
     Raises ``KlingTaskFailed`` with the provider's reason when the generation failed (a moderation refusal is not
