@@ -101,7 +101,8 @@ def images_by_index(task: KlingTask) -> dict[int, Result]:
             )
         if not image.url:
             raise KlingNotFinishedError(
-                f"Image {image.index} of Kling task {task_id} has no URL yet; nothing was archived, a retry asks again.",
+                f"Image {image.index} of Kling task {task_id} has no URL yet; nothing was archived, a retry asks "
+                "again.",
                 kling_task_id=task_id,
             )
         images[image.index] = image

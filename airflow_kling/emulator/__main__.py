@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         help="download reference images given as URL",
     )
     add("--public-url", metavar="URL", help="base of result URLs (default: as the client called)")
+    add("--webhook-secret", metavar="WHSEC", help="sign callbacks with it (default: they are not signed)")
     add(
         "--access-log",
         action=argparse.BooleanOptionalAction,

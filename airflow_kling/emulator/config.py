@@ -86,6 +86,7 @@ class EmulatorConfig:
     :param image_format: ``png``, ``jpeg`` or ``webp``
     :param fetch_references: download references given as URL; a task whose reference cannot be had then fails
     :param public_url: base of result URLs, where clients see another address than the ``Host`` header they send
+    :param webhook_secret: ``whsec_`` and base64; callbacks are signed with it (Standard Webhooks)
     :param access_log: log every request to standard error
     :param clock: Unix time in seconds; tests pass their own
     """
@@ -104,6 +105,7 @@ class EmulatorConfig:
     image_format: str = "png"
     fetch_references: bool = True
     public_url: str | None = None
+    webhook_secret: str | None = None
     access_log: bool = False
     clock: Callable[[], float] = time.time
 

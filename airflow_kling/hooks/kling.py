@@ -114,7 +114,9 @@ class KlingHook(BaseHook):
 
         settings = self.settings
         _mask(settings)
-        return KlingClient(settings.auth(on_token=mask_secret), **settings.client_options())
+        return KlingClient(
+            settings.auth(on_token=mask_secret), callback_url=settings.callback_url, **settings.client_options()
+        )
 
     async def get_async_conn(self) -> AsyncKlingClient:
         """A new client for the running event loop; the caller closes it (``async with``).
@@ -176,9 +178,8 @@ class KlingHook(BaseHook):
 
 def _mask(settings: Settings) -> None:
     """Airflow masks the password and the extra as a whole, not the values in the extra nor a stripped password."""
-    secrets = (settings.api_key, settings.access_key, settings.secret_key, settings.callback_secret, settings.proxy)
-    for secret in secrets:
-        if secret:
+    for name in ("api_key", "access_key", "secret_key", "callback_secret", "webhook_secret", "proxy"):
+        if secret := getattr(settings, name):
             mask_secret(secret.get_secret_value())
 
 
