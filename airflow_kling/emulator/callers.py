@@ -1,7 +1,7 @@
-"""Decides whether a request may come from where it comes: a web page that a browser has open must not reach an emulator.
+"""Decides whether an emulator answers a request: one that a web page sends through a browser is refused.
 
-An emulator listens on loopback without authentication. A page of another site can still send requests there through the
-browser of whoever runs it: by a name of its own that it lets point to 127.0.0.1, or by a form. Pure, but for the middleware.
+An emulator listens on loopback without authentication. A page of another site can still send requests there through
+the browser of whoever runs it: by a name of its own that it lets point to 127.0.0.1, or by a form.
 """
 
 from __future__ import annotations

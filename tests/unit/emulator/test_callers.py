@@ -1,4 +1,4 @@
-"""Which requests an emulator answers: those of clients, and none that a page of another site sends through a browser."""
+"""Which requests an emulator answers: those of clients, and none that a page of another site sends."""
 
 from __future__ import annotations
 
