@@ -170,4 +170,12 @@ OPTIONS = {
         "example": None,
         "default": "512",
     },
+    "gallery_file_roots": {
+        "description": "Folders of the API server below which the gallery may read pictures and references with "
+        "file:// addresses: absolute paths between commas. Without one it shows no files of the server.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "/srv/kling",
+        "default": "",
+    },
 }

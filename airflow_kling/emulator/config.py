@@ -74,6 +74,7 @@ class EmulatorConfig:
 
     :param host: address to bind; keep it on loopback, the control endpoints need no authentication
     :param port: TCP port, 0 for a free one
+    :param allowed_hosts: names by which clients call it, beside ``localhost``, ``host`` and that of ``public_url``
     :param accounts: who may call; every other key is refused
     :param duration: how long tasks take
     :param concurrency: slots per account, an unfinished task holds ``n`` of them; None for no limit
@@ -93,6 +94,7 @@ class EmulatorConfig:
 
     host: str = "127.0.0.1"
     port: int = 0
+    allowed_hosts: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = (DEFAULT_ACCOUNT,)
     duration: Duration = field(default_factory=lambda: Duration(8.0))
     concurrency: int | None = None
