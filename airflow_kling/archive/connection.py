@@ -38,24 +38,21 @@ class Connections:
         """Send one request over a connection of its own.
 
         :raises AddressRefused: the guard does not allow the host.
-        :raises httpcore.ProxyError: the proxy does not let the request through.
+        :raises httpcore.ProxyError: the proxy does not let the request through. Errors of httpcore name the proxy.
         """
         proxy = self.find_proxy(str(url))
         host = f"[{url.host}]".encode() if ":" in url.host else url.raw_host
         target = httpcore.URL(scheme=url.raw_scheme, host=host, port=url.port, target=url.raw_path)
         if proxy:
-            self.guard.check_proxied(url.raw_host.decode(), target.origin.port)
-        with self._pool(proxy) as pool:
-            try:
-                with pool.stream("GET", target, headers=headers, extensions={"timeout": timeout}) as response:
-                    if proxy and response.status == PROXY_REFUSES:
-                        raise httpcore.ProxyError(f"{response.status} Proxy Authentication Required")
-                    yield response
-            except httpcore.ProxyError as error:
-                raise httpcore.ProxyError(f"the proxy {proxy} refused: {error}") from None
+            self.guard.check_proxied(host.decode(), target.origin.port)
+        asked = {"headers": headers, "extensions": {"timeout": timeout}}
+        with _naming(proxy), self._pool(proxy) as pool, pool.stream("GET", target, **asked) as response:
+            if proxy and response.status == PROXY_REFUSES:
+                raise httpcore.ProxyError(f"HTTP {response.status}")
+            yield response
 
     def _pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
-        backend = GuardedBackend(self.guard, deadline=self.deadline, clock=self.clock, proxy=proxy)
+        backend = GuardedBackend(None if proxy else self.guard, deadline=self.deadline, clock=self.clock)
         if proxy is None:
             return httpcore.ConnectionPool(self.ssl_context, network_backend=backend, max_connections=1)
         return httpcore.HTTPProxy(
@@ -66,3 +63,14 @@ class Connections:
             network_backend=backend,
             max_connections=1,
         )
+
+
+@contextmanager
+def _naming(proxy: Proxy | None) -> Iterator[None]:
+    """Let errors say that a proxy stood in between: often it is the one to blame."""
+    try:
+        yield
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, httpcore.TimeoutException) as error:
+        if proxy is None:
+            raise
+        raise type(error)(f"through the proxy {proxy}: {error or type(error).__name__}") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,6 @@ from typing import Any
 import httpcore
 
 from airflow_kling.api.hosts import address_of, is_local
-from airflow_kling.api.proxies import Proxy
 
 #: ``(host, port)`` -> the addresses of the host as text; raises ``OSError``.
 Resolver = Callable[[str, int], list[str]]
@@ -94,7 +94,9 @@ def is_metadata(address: str) -> bool:
 
     An IPv4 address lies anywhere in the bytes, or around the ninth of them: networks choose where (RFC 6052, 6to4).
     """
-    packed = ipaddress.ip_address(address).packed
+    if (ip := address_of(address)) is None:
+        return False
+    packed = ip.packed
     forms = (packed, packed[:8] + packed[9:], bytes(byte ^ 0xFF for byte in packed[12:]))  # the last one is Teredo's
     return any(service.packed in form for service in _METADATA for form in forms)
 
@@ -113,10 +115,10 @@ class NetworkGuard:
 
     def allows(self, address: str) -> bool:
         """Tell whether a connection may go to ``address``."""
-        if is_metadata(address):
-            return False
         ip = address_of(address)
-        trusted = ip is not None and any(ip in network for network in self.trusted_networks)
+        if ip is None or is_metadata(address):
+            return False
+        trusted = any(ip in network for network in self.trusted_networks)
         return self.allow_private_hosts or trusted or is_public(address)
 
     def addresses(self, host: str, port: int) -> list[str]:
@@ -131,6 +133,8 @@ class NetworkGuard:
             addresses = self.resolver(host.strip("[]"), port)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"the host name cannot be resolved: {error}") from error
+        if not addresses:
+            raise httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
             self._check(host, address)
         return addresses
@@ -145,7 +149,7 @@ class NetworkGuard:
         try:
             self.addresses(host, port)
         except httpcore.ConnectError:
-            if not self.allow_private_hosts and (is_local(host) or not _HOST_NAME.fullmatch(host)):
+            if is_local(host) and not self.allow_private_hosts:
                 raise AddressRefused(
                     f"{host} cannot be resolved here and is not a public name; allow_private_hosts would allow it"
                 ) from None
@@ -153,6 +157,8 @@ class NetworkGuard:
     def _check_name(self, host: str) -> None:
         if host.lower().rstrip(".") in _METADATA_NAMES:
             raise AddressRefused(f"{host} is the name of a metadata service, which nothing allows")
+        if not _HOST_NAME.fullmatch(host) and address_of(host) is None:
+            raise AddressRefused(f"{host} is not a host name")  # a proxy might make an address of it
 
     def _check(self, host: str, address: str) -> None:
         if self.allows(address):
@@ -169,16 +175,15 @@ class GuardedBackend(httpcore.NetworkBackend):
     """Connects only to checked addresses, and ends everything at a deadline.
 
     :param deadline: value of ``clock`` after which every read and write times out, however steadily bytes trickle in.
-    :param proxy: what is connected to in place of the hosts; its own address is not checked.
+    :param guard: None where a proxy is connected to: its administrator answers for its address.
     """
 
     def __init__(
-        self, guard: NetworkGuard, *, deadline: float, clock: Callable[[], float], proxy: Proxy | None = None
+        self, guard: NetworkGuard | None, *, deadline: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._guard = guard
         self._deadline = deadline
         self._clock = clock
-        self._proxy = proxy
         self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -194,16 +199,16 @@ class GuardedBackend(httpcore.NetworkBackend):
         :raises AddressRefused: one of the addresses is not public, whichever it is.
         """
         host = host.strip("[]")
-        error: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in [host] if self._proxy else self._guard.addresses(host, port):
+        for address in (addresses := self._guard.addresses(host, port) if self._guard else [host]):
             try:
                 left = _time_left(timeout, self._deadline, self._clock)
                 stream = self._backend.connect_tcp(address, port, left, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
-                error = type(failed)(f"the proxy {self._proxy}: {failed}") if self._proxy else failed
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if address == addresses[-1]:
+                    raise
             else:
                 return _DeadlineStream(stream, self._deadline, self._clock)
-        raise error
+        raise AssertionError("unreachable")
 
 
 class _DeadlineStream(httpcore.NetworkStream):
