@@ -17,6 +17,7 @@ from airflow_kling.api import protocol
 from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.base_client import BaseClient, Call
 from airflow_kling.api.fields import KlingRequest
+from airflow_kling.api.proxies import Proxy
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.api.transport import DEFAULT_TIMEOUT, Answer, Transport
@@ -36,6 +37,7 @@ class KlingClient(BaseClient):
     :param ssl_context: shared by many clients it saves ~50 ms of CPU each.
     :param on_answer: called with each request and its answer.
     :param callback_url: makes the callback URL of an ``external_task_id``, None for none.
+    :param proxy: for all calls; the environment's (``HTTPS_PROXY`` ...) when None.
     :param options: of :class:`~airflow_kling.api.base_client.BaseClient`.
     """
 
@@ -45,6 +47,7 @@ class KlingClient(BaseClient):
         *,
         timeout: float = DEFAULT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         on_answer: Callable[[httpx.Request, Answer], object] | None = None,
         callback_url: Callable[[str], str | None] | None = None,
@@ -54,7 +57,9 @@ class KlingClient(BaseClient):
         self._sleep = sleep
         self._on_answer = on_answer
         self._callback_url = callback_url
-        self._transport = Transport(auth, self.base_url, timeout=timeout, ssl_context=ssl_context, clock=self._clock)
+        self._transport = Transport(
+            auth, self.base_url, timeout=timeout, ssl_context=ssl_context, proxy=proxy, clock=self._clock
+        )
 
     def create(self, request: KlingRequest, *, route: str = DEFAULT_ROUTE, deadline: float = math.inf) -> KlingTask:
         """Submit a generation: the one call that costs money.

@@ -27,7 +27,7 @@ class KlingHook(BaseHook):
 
     ``password`` is the API key; ``host`` the base URL (the gateway's own when blank); the extra holds ``gateway``
     (``cometapi``, ``cometapi-v2``, ``official``), ``access_key`` and ``secret_key`` (official gateway only, instead of
-    the password), ``timeout`` (seconds), ``allow_private_hosts`` and ``max_requests_per_second`` (waiting tasks).
+    the password), and what docs/connection.md lists: ``timeout``, ``proxy``, ``trusted_networks`` ...
 
     :param kling_conn_id: the connection.
     """
@@ -178,9 +178,8 @@ class KlingHook(BaseHook):
 
 def _mask(settings: Settings) -> None:
     """Airflow masks the password and the extra as a whole, not the values in the extra nor a stripped password."""
-    for name in ("api_key", "access_key", "secret_key", "callback_secret", "webhook_secret", "proxy"):
-        if secret := getattr(settings, name):
-            mask_secret(secret.get_secret_value())
+    for secret in settings.secrets():
+        mask_secret(secret)
 
 
 def _connection_type() -> dict[str, Any]:

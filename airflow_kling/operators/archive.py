@@ -177,7 +177,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         download = partial(
             download_image,
             limits=DownloadLimits(max_bytes=self.max_image_bytes),
-            allow_private_hosts=self.hook.settings.allow_private_hosts,
+            **self.hook.settings.download_options(),
         )
         tags = {
             "dag_id": self.dag_id,
