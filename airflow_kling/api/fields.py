@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from airflow_kling.api.values import is_blank, plain, shortened
+from airflow_kling.api.values import from_text, is_blank, plain, shortened
 from airflow_kling.exceptions import KlingInputError
 
 MAX_PROMPT = 2500  # characters, prompt and negative_prompt [seed]
@@ -85,7 +85,7 @@ class KlingRequest(BaseModel):
             raise ValueError("give a text, which bytes.decode() makes of them")
         if isinstance(value, float) and math.isinf(value):
             raise ValueError("no number is meant by that")
-        return plain(value)
+        return from_text(value) if kinds == {dict} else plain(value)
 
     @classmethod
     def text_fields(cls) -> tuple[str, ...]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 from annotated_types import MaxLen, MinLen
@@ -14,7 +11,7 @@ from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
 from airflow_kling.api.reference_images import load_reference
 from airflow_kling.api.route import ImageClass, Route
-from airflow_kling.api.values import is_blank, is_missing, plain, shortened
+from airflow_kling.api.values import from_text, is_blank, is_missing, plain, shortened
 from airflow_kling.exceptions import KlingInputError
 
 #: Stands for an image where only the other limits are checked.
@@ -117,15 +114,6 @@ def build_body(route: Route, request: KlingRequest, gateway: Gateway) -> dict[st
             value = [{media.list_of: item} for item in value]
         body[spellings.get(name, name)] = value
     return body
-
-
-def from_text(value: Any) -> Any:
-    """Return the list or dict that a template has rendered to its text; every other value as it is."""
-    if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
-        for read in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError):
-                return read(value.strip())
-    return value
 
 
 def as_list(route: Route, name: str, value: Any) -> list[Any]:

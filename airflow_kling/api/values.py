@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +35,15 @@ def is_blank(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """Return Python's own value for a number, an array or a column of numpy and pandas, every other value as it is."""
     return value.tolist() if hasattr(value, "dtype") and hasattr(value, "tolist") else value
+
+
+def from_text(value: Any) -> Any:
+    """Return the list or dict that a template has rendered to its text; every other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError):
+                return read(value.strip())
+    return value
 
 
 def shortened(value: Any) -> str:

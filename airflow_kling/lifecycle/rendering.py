@@ -7,7 +7,7 @@ and of a DAG without it every value into a text (NaN into ``nan``). Both were pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
@@ -64,25 +64,14 @@ class TextFieldsMixin:
     """An operator that renders texts as texts: to be named before ``BaseOperator``."""
 
     #: The template fields that hold a text, whatever it reads like.
-    text_fields: ClassVar[Iterable[str]] = ()
+    text_fields: ClassVar[Collection[str]] = ()
     #: Fields whose author said that braces in them are no template.
     _verbatim: frozenset[str] = frozenset()
+    #: The field that is rendered now.
+    _field: str | None = None
 
     if TYPE_CHECKING:
         get_template_env: Any
-        log: Any
-
-    def render_template(
-        self,
-        content: Any,
-        context: Context,
-        jinja_env: Environment | None = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """As Airflow's, but a text without a template stays what its author wrote, line breaks and all."""
-        if isinstance(content, str) and not _has_template(content, jinja_env or self.get_template_env()):
-            return content
-        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
     def _do_render_template_fields(
         self,
@@ -94,14 +83,28 @@ class TextFieldsMixin:
     ) -> None:
         for name in template_fields:
             if parent is self:
+                self._field = name
                 self._resolve_cell(name, context, seen_oids)
                 self._note_verbatim(name)
-            if parent is self and self._renders_as_text(name, jinja_env, seen_oids):
-                self._render_text(name, context, jinja_env)
-            else:
-                super()._do_render_template_fields(  # type: ignore[misc]
-                    parent, [name], context, jinja_env, seen_oids
-                )
+            super()._do_render_template_fields(parent, [name], context, jinja_env, seen_oids)  # type: ignore[misc]
+        self._field = None
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """As Airflow's, but a text without a template stays what its author wrote, line breaks and all."""
+        if isinstance(content, str) and id(content) not in (seen_oids or ()):
+            env = jinja_env or self.get_template_env()
+            if not _has_template(content, env):
+                return content
+            if self._field and env.finalize is None:  # else the author has said how values become text
+                with failing_fast():
+                    return _rendered(self._field, content, context, env, as_text=self._field in self.text_fields)
+        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
     def _resolve_cell(self, name: str, context: Context, seen_oids: set[int]) -> None:
         cell = getattr(self, name)
@@ -111,31 +114,10 @@ class TextFieldsMixin:
             if not cell.literal:
                 seen_oids.add(id(value))  # what Airflow does with the outputs that a task is mapped over
 
-    def _render_text(self, name: str, context: Context, jinja_env: Environment) -> None:
-        written = getattr(self, name)
-        try:
-            with failing_fast():
-                setattr(self, name, _rendered_text(name, written, context, jinja_env))
-        except Exception as error:  # whatever a template raises; Jinja does not say in which field
-            self.log.error("%s cannot be rendered from %s: %s", name, shortened(written), error)
-            raise
-
     def _note_verbatim(self, name: str) -> None:
         written = getattr(self, name)
         if isinstance(written, templater.LiteralValue) or (isinstance(written, str) and _RAW.search(written)):
             self._verbatim |= {name}
-
-    def _renders_as_text(self, name: str, jinja_env: Environment, seen_oids: set[int]) -> bool:
-        from jinja2.nativetypes import NativeEnvironment
-
-        value = getattr(self, name)
-        return (
-            isinstance(value, str)
-            and id(value) not in seen_oids
-            and _has_template(value, jinja_env)
-            and jinja_env.finalize is None  # else the author has said how values become text
-            and (name in self.text_fields or not isinstance(jinja_env, NativeEnvironment))
-        )
 
 
 def _has_template(text: str, env: Environment) -> bool:
@@ -144,24 +126,39 @@ def _has_template(text: str, env: Environment) -> bool:
     return any(mark in text for mark in (*marks, *lines) if mark)
 
 
-def _rendered_text(name: str, text: str, context: Context, env: Environment) -> str | None:
-    """Render a text to a text; None where all of it is a value that is missing.
+def _rendered(name: str, text: str, context: Context, env: Environment, *, as_text: bool) -> Any:
+    """Render a text to a text; to None where all of it is a value that is missing.
 
+    :param as_text: a single value becomes its text in a native environment as well, where it else stays what it is.
     :raises KlingInputError: a missing value, or bytes, would stand in the midst of a text.
     """
-    odd: list[Any] = []
+    from jinja2.nativetypes import NativeEnvironment
 
-    def shown(value: Any) -> Any:
-        if is_missing(value) or isinstance(value, bytes | bytearray):
-            odd.append(value)
-            return ""
-        return value if isinstance(value, str) else str(value)
+    values: list[Any] = []
+
+    def shown(value: Any) -> str:
+        values.append(value)
+        return _text_of(value)
 
     template = env.overlay(finalize=shown).from_string(text)
     rendered: str = templater.render_template_to_string(template, context)
-    if odd and (rendered.strip() or not all(map(is_missing, odd))):
+    if len(values) == 1 and rendered.strip() == _text_of(values[0]).strip():
+        if is_missing(values[0]):
+            return None
+        if isinstance(env, NativeEnvironment) and not as_text:
+            return values[0]
+    if odd := [value for value in values if _is_odd(value)]:
         raise KlingInputError(
             f"{name} has the value {shortened(odd[0])} in its template {shortened(text)}; give it a text, such as "
             "{{ ... or 'a default' }}; nothing was submitted."
         )
-    return None if odd else rendered
+    return rendered
+
+
+def _text_of(value: Any) -> str:
+    return value if isinstance(value, str) else "" if _is_odd(value) else str(value)
+
+
+def _is_odd(value: Any) -> bool:
+    """Tell whether a value has no text that anybody means."""
+    return is_missing(value) or isinstance(value, bytes | bytearray)

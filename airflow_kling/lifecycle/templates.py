@@ -50,7 +50,7 @@ def _check_media(route: Route, name: str, value: Any) -> dict[str, Any]:
     from airflow_kling.api.request import PLACEHOLDER, as_list
 
     if route.media[name].list_of is None:
-        if not is_missing(value) and value != "" and is_literal(value):
+        if not is_blank(value) and is_literal(value):
             check_reference_literal(value, name=name)
         return {}
     if not isinstance(value, list | tuple):
