@@ -12,6 +12,7 @@ from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
 from airflow_kling.reporting.assets import emit_asset_events
@@ -29,7 +30,7 @@ DEFAULT_OUTLET = "kling_images"
 MIB = 1024 * 1024
 
 
-class KlingArchiveImagesOperator(BaseOperator):
+class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
@@ -55,6 +56,7 @@ class KlingArchiveImagesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("task", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
+    text_fields = ("destination", "kling_conn_id", "aws_conn_id")
     template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
     ui_color = "#fbe7cf"
@@ -70,7 +72,8 @@ class KlingArchiveImagesOperator(BaseOperator):
         max_image_bytes: int = 64 * MIB,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
+        if "outlets" not in (kwargs.get("default_args") or {}):
+            kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
         self._task: Any = None

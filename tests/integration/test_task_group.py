@@ -188,6 +188,12 @@ def test_the_own_default_args_come_before_those_around_and_what_is_passed_before
     assert (wait.timeout, archive.aws_conn_id, submit.model_name) == (1, None, None)
 
 
+def test_outlets_of_default_args_are_those_of_the_archive() -> None:
+    with DAG("d", schedule=None, default_args={"outlets": [Asset("mine")]}) as dag:
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION)
+    assert dag.get_task("shoes.archive").outlets == [Asset("mine")]
+
+
 def test_slots_are_taken_for_the_n_of_default_args() -> None:
     with DAG("d", schedule=None, default_args={"n": 4}) as dag:
         kling_image("shoes", subject_images=URLS, destination=DESTINATION, pool="kling")
