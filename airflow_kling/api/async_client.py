@@ -86,8 +86,9 @@ class AsyncKlingClient(BaseClient):
         answer = await self._answer(url, TASK_SIZE, kling_task_id)
         if answer.status == 200 and (status := protocol.read_status(answer.content)):
             return status
-        response, who = answer.as_response(), {"host": self._host, "kling_task_id": kling_task_id}
-        return protocol.read_task(response, now=self._clock(), route=route, **who).brief()
+        response, now = answer.as_response(), self._clock()
+        task = protocol.read_task(response, now=now, route=route, kling_task_id=kling_task_id, host=self._host)
+        return task.brief()
 
     async def list_statuses(
         self, *, route: str = DEFAULT_ROUTE, page: int = 1, page_size: int = 500, deadline: float = math.inf

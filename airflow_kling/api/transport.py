@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from airflow_kling.api.auth import KlingAuth
+from airflow_kling.api.envelope import named_task
 from airflow_kling.api.error_table import TRY_LATER
 from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingServerError
 
@@ -103,27 +104,29 @@ class Transport:
 
     def _send(self, request: httpx.Request, limit: int, kling_task_id: str | None, deadline: float) -> Answer:
         request.headers["Authorization"] = self._auth.authorization()
+        content = bytearray()
         try:
             with closing(self._http.send(request, stream=True)) as answer:
-                content = self._content(answer, limit, kling_task_id, deadline)
-                return Answer(answer.status_code, answer.headers.raw, content)
+                self._read(answer, content, limit, kling_task_id, deadline)
+                return Answer(answer.status_code, answer.headers.raw, bytes(content))
         except KlingError:
             raise
         except Exception as error:  # also what httpx lets through as it came, such as a Location that is no ASCII
             sent = not isinstance(error, _NEVER_SENT)
-            raise no_answer(self._base_url, error, _details(error), sent=sent, kling_task_id=kling_task_id) from None
+            task_id = kling_task_id or named_task(None, bytes(content))  # the answer may have broken off behind it
+            raise no_answer(self._base_url, error, _details(error), sent=sent, kling_task_id=task_id) from None
 
-    def _content(self, answer: httpx.Response, limit: int, kling_task_id: str | None, deadline: float) -> bytes:
+    def _read(
+        self, answer: httpx.Response, content: bytearray, limit: int, kling_task_id: str | None, deadline: float
+    ) -> None:
         """Read the whole of an answer until the deadline; a try has its timeout in any case."""
         end = time.monotonic() + max(self._timeout, min(WHOLE_ANSWER, deadline - self._clock()))
-        content = bytearray()
         for piece in answer.iter_bytes():
             if len(content) + len(piece) > limit:
                 raise too_long(self._base_url, answer.status_code, limit, kling_task_id)
             if time.monotonic() > end:
                 raise httpx.ReadTimeout("the answer trickles in")
             content += piece
-        return bytes(content)
 
     def close(self) -> None:
         """Close the connections."""
@@ -145,11 +148,12 @@ def no_answer(
     :param error: what the HTTP library raised; one that it does not document proves nothing about the request.
     :param details: its text, where it is known to quote no secret.
     :param sent: whether the API may have seen the request.
-    :param kling_task_id: the task that was asked for, None for a create.
+    :param kling_task_id: the task that was asked for, or that the part of an answer names.
     """
     return KlingConnectionError(
         f"No answer from Kling at {base_url} ({type(error).__name__}: {details or 'no details'}); "
-        + ("the request may have arrived." if sent else "the request was not sent."),
+        + ("the request may have arrived" if sent else "the request was not sent")
+        + (f" (Kling task {kling_task_id})." if kling_task_id else "."),
         request_sent=sent,
         kling_task_id=kling_task_id,
     )
