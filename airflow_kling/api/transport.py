@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from airflow_kling.api.auth import KlingAuth
+from airflow_kling.api.envelope import named_task
 from airflow_kling.api.error_table import TRY_LATER
 from airflow_kling.api.proxies import Proxy, proxy_for
 from airflow_kling.exceptions import KlingConnectionError, KlingError, KlingInputError, KlingServerError
@@ -130,31 +131,33 @@ class Transport:
         request.headers["Authorization"] = self._auth.authorization()
         tunnel = _Tunnel()
         request.extensions["trace"] = tunnel.trace
+        content = bytearray()
         try:
             with closing(self._http.send(request, stream=True)) as answer:
                 if self._proxy and answer.status_code == PROXY_REFUSES:
                     raise httpx.ProxyError(f"{answer.status_code} {answer.reason_phrase}")
-                content = self._content(answer, limit, kling_task_id, deadline)
-                return Answer(answer.status_code, answer.headers.raw, content)
+                self._read(answer, content, limit, kling_task_id, deadline)
+                return Answer(answer.status_code, answer.headers.raw, bytes(content))
         except KlingError:
             raise
         except Exception as error:  # also what httpx lets through as it came, such as a Location that is no ASCII
             sent = not isinstance(error, _NEVER_SENT) and not tunnel.opening
+            task_id = kling_task_id or named_task(None, bytes(content))  # the answer may have broken off behind it
             raise no_answer(
-                self._base_url, error, _details(error), proxy=self._proxy, sent=sent, kling_task_id=kling_task_id
+                self._base_url, error, _details(error), proxy=self._proxy, sent=sent, kling_task_id=task_id
             ) from None
 
-    def _content(self, answer: httpx.Response, limit: int, kling_task_id: str | None, deadline: float) -> bytes:
+    def _read(
+        self, answer: httpx.Response, content: bytearray, limit: int, kling_task_id: str | None, deadline: float
+    ) -> None:
         """Read the whole of an answer until the deadline; a try has its timeout in any case."""
         end = time.monotonic() + max(self._timeout, min(WHOLE_ANSWER, deadline - self._clock()))
-        content = bytearray()
         for piece in answer.iter_bytes():
             if len(content) + len(piece) > limit:
                 raise too_long(self._base_url, answer.status_code, limit, kling_task_id)
             if time.monotonic() > end:
                 raise httpx.ReadTimeout("the answer trickles in")
             content += piece
-        return bytes(content)
 
     def close(self) -> None:
         """Close the connections."""
@@ -193,12 +196,13 @@ def no_answer(
     :param details: its text, where it is known to quote no secret.
     :param proxy: the one that was asked.
     :param sent: whether the API may have seen the request.
-    :param kling_task_id: the task that was asked for, None for a create.
+    :param kling_task_id: the task that was asked for, or that the part of an answer names.
     """
     through = f" through the proxy {proxy}" if proxy else ""
     return KlingConnectionError(
         f"No answer from Kling at {base_url}{through} ({type(error).__name__}: {details or 'no details'}); "
-        + ("the request may have arrived." if sent else "the request was not sent."),
+        + ("the request may have arrived" if sent else "the request was not sent")
+        + (f" (Kling task {kling_task_id})." if kling_task_id else "."),
         request_sent=sent,
         kling_task_id=kling_task_id,
     )
