@@ -154,6 +154,22 @@ OPTIONS = {
         "example": None,
         "default": "512",
     },
+    "allowed_references": {
+        "description": "Where reference images may come from: URL prefixes between commas. s3://conn_id@bucket/ allows "
+        "that connection alone. Blank allows everything; images that are given as bytes or base64 always are.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "https://cdn.example.com/products/, s3://our-references/",
+        "default": "",
+    },
+    "allowed_destinations": {
+        "description": "Where archives and published images may go: URL prefixes between commas. Blank allows "
+        "everything.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "s3://our-archive/kling/",
+        "default": "",
+    },
     "gallery_file_roots": {
         "description": "Folders of the API server below which the gallery may read pictures and references with "
         "file:// addresses: absolute paths between commas. Without one it shows no files of the server.",

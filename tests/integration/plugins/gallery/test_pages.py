@@ -373,9 +373,11 @@ def test_archive_in_one_dag_hides_no_generation_of_another(gallery: Gallery, adm
 
 def test_value_that_is_too_large_is_not_read(admin: httpx.Client, left: Leave) -> None:
     one = left()
-    for kind in ("archive", "request"):
+    for task_id, kind in (("archive", "archive"), ("submit", "request")):
         one.put(
-            kind, f"kling_{kind}_{one.generation.kling_task_id}", {"prompt": "found", "asked": {"prompt": "x" * 2**18}}
+            task_id,
+            f"kling_{kind}_{one.generation.kling_task_id}",
+            {"prompt": "found", "asked": {"prompt": "x" * 2**18}},
         )
     card = card_of(admin.get("/kling/gallery"), one)
     assert "Its values are larger than 128 kB" in card
