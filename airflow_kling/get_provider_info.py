@@ -37,7 +37,12 @@ def get_provider_info() -> dict[str, object]:
         "plugins": [
             {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"}
         ],
-        "config": {"kling": {"description": "Triggerer; gallery, Airflow 3.1 and later; what forms may name.", "options": OPTIONS}},
+        "config": {
+            "kling": {
+                "description": "Triggerer; gallery, Airflow 3.1 and later; what forms may name.",
+                "options": OPTIONS,
+            }
+        },
     }
 
 
