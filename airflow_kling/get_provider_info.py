@@ -39,7 +39,10 @@ def get_provider_info() -> dict[str, object]:
             {"name": "kling_callbacks", "plugin-class": "airflow_kling.plugins.callbacks.plugin.KlingCallbacksPlugin"},
         ],
         "config": {
-            "kling": {"description": "Triggerer; gallery and callbacks, Airflow 3.1 and later.", "options": OPTIONS}
+            "kling": {
+                "description": "Triggerer; gallery and callbacks, Airflow 3.1 and later; what forms may name.",
+                "options": OPTIONS,
+            }
         },
     }
 
@@ -169,6 +172,22 @@ OPTIONS = {
         "type": "integer",
         "example": None,
         "default": "512",
+    },
+    "allowed_references": {
+        "description": "Where reference images may come from: URL prefixes between commas. s3://conn_id@bucket/ allows "
+        "that connection alone. Blank allows everything; images that are given as bytes or base64 always are.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "https://cdn.example.com/products/, s3://our-references/",
+        "default": "",
+    },
+    "allowed_destinations": {
+        "description": "Where archives and published images may go: URL prefixes between commas. Blank allows "
+        "everything.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "s3://our-archive/kling/",
+        "default": "",
     },
     "gallery_file_roots": {
         "description": "Folders of the API server below which the gallery may read pictures and references with "

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
@@ -108,6 +108,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
+            allowed.check_destination(self.destination)
             self._push_links(context)
             task = self._finished = self._finished_task()
             asked = self._request = self._asked(context, task.kling_task_id)

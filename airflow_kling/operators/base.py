@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from os import PathLike
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -14,7 +15,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
@@ -71,6 +72,7 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
     kling_route: ClassVar[Route]
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
+    _rendered: Mapping[str, Any] = MappingProxyType({})
     _request_record: dict[str, Any] | None = None
     _kling_task_id: str | None = None
 
@@ -123,7 +125,25 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.kling_route.fields}
+        return {name: getattr(self, name) for name in self.kling_route.fields} | self._rendered
+
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+        """Render, then keep media and callback URL aside: Airflow stores and shows what the fields are now.
+
+        Airflow calls this one, and not ``render_template_fields``, for mapped tasks too.
+        """
+        if parent is not self:
+            super()._do_render_template_fields(parent, *args, **kwargs)
+            return
+        from airflow_kling.api.redact import redact_callback, redact_media
+
+        for name, value in self._rendered.items():  # of an earlier rendering
+            setattr(self, name, value)
+        super()._do_render_template_fields(parent, *args, **kwargs)
+        shown = {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
+        self._rendered = {name: getattr(self, name) for name in shown}
+        for name, redact in shown.items():
+            setattr(self, name, redact(self._rendered[name]))
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -170,6 +190,7 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
         fields = self._fields()
         templates.check_named("kling_conn_id", self.kling_conn_id)
         templates.check_rendered({**fields, "kling_conn_id": self.kling_conn_id}, verbatim=self._verbatim)
+        allowed.check_references(self.kling_route, fields)
         request, references = build_request(self.kling_route, fields, open_file=open_object)
         gateway = self.hook.settings.api
         request = for_gateway(self.kling_route, request, gateway)
@@ -229,7 +250,7 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
 
         given: list[Any] = []
         for name in self.kling_route.media:
-            value = media_value(self.kling_route, name, getattr(self, name))
+            value = media_value(self.kling_route, name, self._fields()[name])
             given += value if isinstance(value, list) else [value]
         return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
 

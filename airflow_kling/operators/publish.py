@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_kling.exceptions import KlingInputError
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.reporting import lineage, xcom
@@ -72,6 +72,7 @@ class KlingPublishImagesOperator(BaseOperator):
         from airflow_kling.storage.open import open_store
 
         with failing_fast():
+            allowed.check_destination(self.destination)
             manifest, verdict = self._verdict()
             archive, source = open_archive(manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)
             target = open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args)

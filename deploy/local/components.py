@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,15 @@ class Components:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        """Start a process, or start it again."""
+    def start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start a process, or start it again.
+
+        :param env: in place of the environment of all.
+        """
         log = self.log_of(name)
         with suppress(FileNotFoundError):
             log.rename(log.with_suffix(".killed.log"))
-        running = server(command, log=log, env=self.env, cwd=self.logs, grace=GRACE)
+        running = server(command, log=log, env=self.env if env is None else env, cwd=self.logs, grace=GRACE)
         self.processes[name] = self.stack.enter_context(running)
         return self.processes[name]
 
