@@ -45,8 +45,12 @@ class Connections:
         target = httpcore.URL(scheme=url.raw_scheme, host=host, port=url.port, target=url.raw_path)
         if proxy:
             self.guard.check_proxied(host.decode(), target.origin.port)
-        asked = {"headers": headers, "extensions": {"timeout": timeout}}
-        with _naming(proxy), self._pool(proxy) as pool, pool.stream("GET", target, **asked) as response:
+        extensions = {"timeout": timeout}
+        with (
+            _naming(proxy),
+            self._pool(proxy) as pool,
+            pool.stream("GET", target, headers=headers, extensions=extensions) as response,
+        ):
             if proxy and response.status == PROXY_REFUSES:
                 raise httpcore.ProxyError(f"HTTP {response.status}")
             yield response
@@ -57,7 +61,7 @@ class Connections:
             return httpcore.ConnectionPool(self.ssl_context, network_backend=backend, max_connections=1)
         return httpcore.HTTPProxy(
             proxy.url,
-            proxy_headers=proxy.headers,
+            proxy_headers=list(proxy.headers.items()),
             ssl_context=self.ssl_context,
             proxy_ssl_context=self.ssl_context if proxy.url.startswith("https:") else None,
             network_backend=backend,
