@@ -21,7 +21,7 @@ from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
 from airflow_kling.storage.objects import open_object
 from airflow_kling.submission.identity import Identity, fingerprint
-from airflow_kling.submission.record import RecordStore
+from airflow_kling.submission.object_records import open_records
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -175,13 +175,21 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
     ) -> Submission:
         from airflow_kling.submission.submitter import Submission
 
+        settings = self.hook.settings
+        identity = Identity.of(
+            context,
+            retries=self.retries or 0,
+            base=request.external_task_id,
+            deployment=settings.namespace or _base_url(),
+        )
         return Submission(
             client=client,
             request=request,
-            identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
-            records=RecordStore(context.get("task_state_store")),
+            identity=identity,
+            records=open_records(settings.record_store, context.get("task_state_store"), identity),
             route=self.kling_route.name,
             fingerprint=fingerprint(asked),
+            old_fingerprint=fingerprint(asked, queries=False),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -249,3 +257,8 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
+
+
+def _base_url() -> str:
+    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
+    return str(conf.get("api", "base_url", fallback="") or conf.get("webserver", "base_url", fallback=""))

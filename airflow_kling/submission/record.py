@@ -1,12 +1,18 @@
-"""Keeps the submission record: what is known of the latest attempt, in Airflow's task state store (Airflow 3.3+)."""
+"""Keeps the submission record: what is known of a task instance's latest attempt.
+
+Airflow 3.3 and later keep it in the task state store; on every line it may be kept in object storage instead, see
+:mod:`airflow_kling.submission.object_records`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.submission import messages
+from airflow_kling.submission.identity import Identity, Kind, Run
+from airflow_kling.submission.proof import same_run
 
 KEY = "kling_submission"
 
@@ -23,6 +29,9 @@ class SubmissionRecord:
     :param fingerprint: of the input.
     :param since: epoch seconds just before the first POST of the attempt.
     :param route: records written before there were routes have none.
+    :param kind: of the ``external_task_id``; None in records that were written before there were kinds.
+    :param try_number: which wrote the record.
+    :param run: in which it was written.
     """
 
     round: int
@@ -34,38 +43,103 @@ class SubmissionRecord:
     since: float
     kling_task_id: str | None = None
     route: str = DEFAULT_ROUTE
+    kind: Kind | None = None
+    try_number: int = 1
+    run: Run = field(default_factory=Run)
 
 
-class RecordStore:
-    """One record in the task state store, which survives retries, clears and crashes.
+class Place(Protocol):
+    """Where one task instance's record lies.
 
-    :param store: ``context["task_state_store"]``, None where Airflow has none: nothing is recorded then.
+    :param name: for messages.
+    :param by_name: it is found by the names of run and task, which another run may have had before.
     """
+
+    name: str
+    by_name: bool
+
+    def read(self) -> Any:
+        """Return what was written last, None for nothing."""
+        ...
+
+    def write(self, value: dict[str, Any]) -> None:
+        """Replace it; durable when this returns."""
+        ...
+
+
+class TaskState:
+    """The task state store of Airflow 3.3+, which ends with the DAG run.
+
+    :param store: ``context["task_state_store"]``.
+    """
+
+    name = f"task state {KEY!r}"
+    by_name = False
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
+    def read(self) -> Any:
+        """Return what was written last, None for nothing."""
+        return self._store.get(KEY)
+
+    def write(self, value: dict[str, Any]) -> None:
+        """Replace it, for good: by default Airflow deletes it after 30 days."""
+        from airflow.sdk import NEVER_EXPIRE
+
+        self._store.set(KEY, value, retention=NEVER_EXPIRE)
+
+
+class RecordStore:
+    """One task instance's record, which survives retries, clears and crashes.
+
+    :param place: where it lies; None where there is none: nothing is recorded then.
+    """
+
+    def __init__(self, place: Place | None) -> None:
+        self._place = place
+
     @property
     def keeps(self) -> bool:
         """Whether what is written can be read by a later try."""
-        return self._store is not None
+        return self._place is not None
 
-    def read(self) -> SubmissionRecord | None:
+    def read(self, identity: Identity) -> SubmissionRecord | None:
         """The record, None when nothing was ever intended; fields of a later release are ignored.
 
-        :raises KlingSubmissionError: it cannot be read, so nothing can tell whether a generation was paid for.
+        :raises KlingSubmissionError: it cannot be read, or may be another run's.
         """
-        value = self._store.get(KEY) if self._store is not None else None
-        if value is None:
+        if self._place is None:
             return None
-        from pydantic import TypeAdapter, ValidationError
-
         try:
-            return TypeAdapter(SubmissionRecord).validate_python(value)
-        except ValidationError as error:
-            raise messages.unreadable_record(KEY, value, error.errors(include_url=False)[0]) from None
+            value = self._place.read()
+        except Exception as error:  # each storage library has errors of its own
+            raise messages.record_not_reached(self._place.name, error, "read") from error
+        record = None if value is None else _parse(self._place.name, value)
+        if record is None or not self._place.by_name:
+            return record
+        whose = same_run(record.run, record.try_number, identity)
+        if whose == "unknown":
+            raise messages.record_of_another_run(self._place.name, record)
+        return record if whose == "same" else None
 
     def write(self, record: SubmissionRecord) -> None:
-        """Replace the record; durable when this returns."""
-        if self._store is not None:
-            self._store.set(KEY, asdict(record))
+        """Replace the record; durable when this returns.
+
+        :raises KlingSubmissionError: it could not be written.
+        """
+        if self._place is None:
+            return
+        try:
+            self._place.write(asdict(record))
+        except Exception as error:  # each storage library has errors of its own
+            raise messages.record_not_reached(self._place.name, error, "written", record.external_task_id) from error
+
+
+def _parse(name: str, value: Any) -> SubmissionRecord:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(SubmissionRecord).validate_python(value)
+    except ValidationError as error:
+        raise messages.unreadable_record(name, value, error.errors(include_url=False)[0]) from None

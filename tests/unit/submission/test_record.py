@@ -26,7 +26,7 @@ RECORD = SubmissionRecord(
 class Store(dict[str, Any]):
     """``task_state_store``: what is written is JSON."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = json.loads(json.dumps(value))
 
 

@@ -75,7 +75,7 @@ class Store:
     def get(self, key: str) -> Any:
         return self.world.state.get(key)
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         mishap = self.world.mishap()
         if mishap == "killed before":
             raise Killed
