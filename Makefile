@@ -8,13 +8,15 @@ AIRFLOW_3 := 3.3
 AIRFLOW_2 := 2.11
 VENV := .venv
 VENV_2 := .venv-2.11
+LINES ?= 3.0 3.1 3.2
 BIN := $(VENV)/bin
 BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
+LINE_TESTS := tests/airflow/system/test_main_dag.py tests/airflow/system/test_catalog_dag.py tests/airflow/system/test_review_lines.py
 IN_PROCESS := tests/unit tests/integration tests/airflow/distributed tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +30,7 @@ up: $(STAMP) ## Airflow with its UI on the same DAGs, until Ctrl-C
 # The tests of one process go on both lines of Airflow at once; those that start an Airflow have the machine alone.
 test: $(STAMP) $(if $(SKIP_AIRFLOW_2),,$(STAMP_2)) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
 	@$(MAKE) --no-print-directory --output-sync=target -j2 test-airflow-3 $(if $(SKIP_AIRFLOW_2),,test-airflow-2)
-	@$(MAKE) --no-print-directory test-system test-browser test-faults test-docs test-distributed
+	@$(MAKE) --no-print-directory test-system test-lines test-browser test-faults test-docs test-distributed
 	@echo "Airflow $(AIRFLOW_3): passed. Airflow $(AIRFLOW_2): $(if $(SKIP_AIRFLOW_2),NOT RUN,passed)."
 
 test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch coverage >= 95 %
@@ -42,6 +44,11 @@ services:
 
 test-system: $(STAMP) chromium services ## real scheduler, triggerer and workers on Airflow 3.3
 	$(BIN)/python -m pytest tests/airflow/system
+
+test-lines: $(LINES:%=test-line-%) ## the three DAGs on a real Airflow 3.0, 3.1 and 3.2; LINES="3.0 3.1"
+
+$(LINES:%=test-line-%): test-line-%: .venv-%/.installed services
+	.venv-$*/bin/python -m pytest $(LINE_TESTS)
 
 test-browser: $(STAMP) chromium services ## the gallery in a real Chromium, which is installed first where there is none
 	$(BIN)/python -m pytest tests/browser
@@ -82,10 +89,14 @@ constraints: $(STAMP) ## resolve the pinned environments anew
 	PATH=$(BIN):$$PATH constraints/compile.sh
 
 clean: ## remove the environments and everything that runs have written
-	rm -rf $(VENV) $(VENV_2) site .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_2) $(LINES:%=.venv-%) site .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): pyproject.toml constraints/airflow-$(AIRFLOW_3).txt constraints/install.sh
 	@constraints/install.sh $(AIRFLOW_3) $(VENV) "$(PYTHON)"
+	@touch $@
+
+$(LINES:%=.venv-%/.installed): .venv-%/.installed: pyproject.toml constraints/airflow-%.txt constraints/install.sh
+	@constraints/install.sh $* .venv-$* "$(PYTHON)"
 	@touch $@
 
 $(STAMP_2): pyproject.toml constraints/airflow-$(AIRFLOW_2).txt constraints/install.sh

@@ -1,4 +1,4 @@
-"""Every error of this provider: one short tree with fields, free of Airflow.
+"""Defines every error of this provider: one short tree with fields; imports no Airflow.
 
 The message is one sentence that says what happened and what to do. Decisions (retry, fail, adopt) are taken on the
 class and the fields, never on the text.

@@ -1,4 +1,4 @@
-"""What Airflow reads about this provider at start-up; imports nothing, so that reading it costs nothing."""
+"""Tells Airflow what this provider has; imports nothing, since Airflow reads it at every start."""
 
 
 def get_provider_info() -> dict[str, object]:

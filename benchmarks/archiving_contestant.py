@@ -74,7 +74,7 @@ def put_kling(images: Images) -> None:
 
     def put(number: int) -> None:
         with open(path, "rb") as file:
-            store.write_file(f"{number}/0.png", file, content_type="image/png", sha256=sha256)
+            store.put(f"{number}/0.png", file, content_type="image/png", sha256=sha256)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(put, [number for _, number in images]))

@@ -6,10 +6,10 @@ airflow=$1 venv=$2 wanted=$3
 cd "$(dirname "$0")/.."
 constraints=constraints/airflow-$airflow.txt
 
-# Airflow 2.11 declares Python < 3.13.
+# Airflow 2.11 and 3.0 run on Python < 3.13.
 supports() {
   local newest=14
-  [[ $airflow == 2.11 ]] && newest=13
+  [[ $airflow == 2.11 || $airflow == 3.0 ]] && newest=13
   command -v "$1" >/dev/null && "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, $newest))"
 }
 
@@ -22,9 +22,10 @@ pick_python() {
     fi
   done
   {
-    echo "No Python that Airflow $airflow runs on was found (3.11 or newer; below 3.13 for Airflow 2.11)."
+    echo "No Python that Airflow $airflow runs on was found (3.11 or newer; below 3.13 for Airflow 2.11 and 3.0)."
     echo "'$wanted' is $("$wanted" --version 2>&1 || true). Name another one: make PYTHON=/path/to/python3.12"
     [[ $airflow == 2.11 ]] && echo "To leave the tests on Airflow 2.11 out: make test SKIP_AIRFLOW_2=1"
+    [[ $airflow == 3.0 ]] && echo "To leave the tests on Airflow 3.0 out: make test LINES=\"3.1 3.2\""
   } >&2
   return 1
 }

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
-import httpx
 from yarl import URL
 
 from airflow_kling.api import protocol
@@ -31,6 +30,7 @@ from airflow_kling.api.transport import (
     Answer,
     no_answer,
     proxy_for,
+    shared_ssl_context,
     too_long,
 )
 from airflow_kling.exceptions import KlingError
@@ -60,7 +60,7 @@ class AsyncKlingClient(BaseClient):
         super().__init__(**options)
         self._auth = auth
         self._sleep = sleep
-        self._ssl_context = ssl_context or httpx.create_ssl_context()
+        self._ssl_context = ssl_context or shared_ssl_context()
         self._timeout = aiohttp.ClientTimeout(total=WHOLE_ANSWER, sock_connect=timeout, sock_read=timeout)
         self._proxy, self._proxy_headers = proxy_for(self.base_url)
 

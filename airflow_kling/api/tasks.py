@@ -38,7 +38,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = "image"
-    index: int
+    index: int = Field(strict=True)
     url: str = Field(default="", repr=False)
     id: str | None = None
     duration: str | None = None
@@ -161,6 +161,7 @@ class KlingTask(BaseModel):
             {"kind": kind, "index": position if entry.get("index") is None else entry["index"], **_texts(entry)}
             for name, kind in RESULT_KINDS.items()
             for position, entry in enumerate(value.get(name) or ())
+            if isinstance(entry, Mapping)
         ]
         known = {name: value[name] for name in cls.model_fields if value.get(name) is not None}
         texts = {name: str(known[name]) for name in ("kling_task_id", "unit_deduction") if name in known}

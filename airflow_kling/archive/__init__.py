@@ -1,1 +1,1 @@
-"""Images of a finished task -> the team's own storage: guarded download, verified, atomic, with a manifest."""
+"""Moves the results of finished tasks into the team's own storage: guarded, verified, whole, with a manifest."""

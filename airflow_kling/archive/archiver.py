@@ -1,4 +1,4 @@
-"""From a finished task to images and a manifest in a store; doing it again repairs what is broken, and no more."""
+"""Archives a finished task: its images and a manifest go into a store. Doing it again repairs only what is broken."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from typing import Any, BinaryIO
 
 from airflow_kling.api.redact import redact_url
+from airflow_kling.api.routes import find_route
+from airflow_kling.api.tasks import SUCCEED, KlingTask, Result
+from airflow_kling.archive.documents import is_stored, read_document, write_document
 from airflow_kling.archive.download import Download, DownloadLimits
-from airflow_kling.archive.manifest import (
-    MAX_BYTES,
-    Archive,
-    Manifest,
-    ManifestImage,
-    build_manifest,
-    dump_manifest,
-    parse_manifest,
-)
+from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage, build_manifest, parse_manifest
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError, KlingNotFinishedError
-from airflow_kling.media.image import verify_image
-from airflow_kling.storage.keys import EXTENSIONS, MAX_INDEX, check_task_id, image_key, manifest_key
-from airflow_kling.storage.open import Store
+from airflow_kling.media.kinds import EXTENSIONS
+from airflow_kling.media.probe import probe
+from airflow_kling.storage.base import Store
+from airflow_kling.storage.keys import MAX_INDEX, check_task_id, image_key, manifest_key
 
 log = logging.getLogger(__name__)
 
@@ -34,85 +29,86 @@ PARALLEL = 4  # images of a task at once; each holds one temporary file and a pi
 #: Fetches a URL into a file: :func:`airflow_kling.archive.download.download_image` with its options bound.
 DownloadImage = Callable[[str, BinaryIO], Download]
 #: Asks the API for the finished task again, whose URLs are fresh.
-Refresh = Callable[[], Mapping[str, Any]]
+Refresh = Callable[[], KlingTask]
 
 
 def archive_task(
-    task: Mapping[str, Any],
+    task: KlingTask,
     *,
     store: Store,
     download: DownloadImage,
     refresh: Refresh,
-    max_pixels: int = DownloadLimits.max_pixels,
-    request: Mapping[str, Any] | None = None,
-    run: Mapping[str, Any] | None = None,
+    request: Mapping[str, Any],
+    run: Mapping[str, Any],
 ) -> Archive:
     """Archive every image of a finished task.
 
-    :param task: finished task: ``kling_task_id``, ``status``, ``images: [{"index", "url"}]``, ...
-    :param refresh: called at most once per image, when its URL has expired or its download broke off.
-    :param max_pixels: limit for an image that is found in the store without a manifest.
-    :param request: what was asked, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
-    :param run: the Airflow run, for the manifest.
+    :param task: the finished task.
+    :param refresh: called at most once for each image, when its URL has expired or its download broke off.
+    :param request: the request record, for the manifest; empty where it is not known.
+    :param run: the Airflow run, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
     :return: the manifest, as it is in the store now, and where.
-    :raises KlingError: the task is not finished, has no images, or its indexes make no sense.
+    :raises KlingNotFinishedError: the task has not succeeded.
+    :raises KlingError: the task has no images, its indexes make no sense, or its route is not known.
     :raises KlingDownloadError: an image could not be fetched; those before it stay in the store for the next try.
     """
-    kling_task_id = check_task_id(task.get("kling_task_id"))
-    urls = image_urls(task)
-    store.sweep(kling_task_id)
+    kling_task_id = check_task_id(task.kling_task_id)
+    results = images_by_index(task)
+    find_route(task.route)  # the manifest needs it; an unknown one is refused before anything is fetched
+    store.remove_leftovers(kling_task_id)
     present = store.keys(kling_task_id)
     previous = _read_manifest(store, kling_task_id) if manifest_key(kling_task_id) in present else None
     known = {} if previous is None else {image.index: image for image in previous.images}
-    kept = {index: image for index, image in known.items() if index in urls and is_stored(store, image)}
+    kept = {index: image for index, image in known.items() if index in results and is_stored(store, image)}
     uri = store.uri(manifest_key(kling_task_id))
-    if previous is not None and kept.keys() == urls.keys() == known.keys():
+    if previous is not None and kept.keys() == results.keys() == known.keys():
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
         return Archive(previous, uri)
-    one = _OneImage(kling_task_id, store, download, refresh, urls, max_pixels)
+    # What a manifest names is replaced when it is broken, never adopted: its bytes are not those of the manifest.
+    adoptable = {index: () if index in known else present for index in results}
+    archiver = _ImageArchiver(kling_task_id, store, download, refresh, results)
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="kling-archive") as pool:
         images = list(
-            pool.map(
-                lambda index: kept.get(index) or one.archive(index, present if index not in known else ()), sorted(urls)
-            )
+            pool.map(lambda index: kept.get(index) or archiver.archive(index, adoptable[index]), sorted(results))
         )
     _remove_variants(store, kling_task_id, images, present)
-    manifest = build_manifest(task, images, request=request or {}, run=run or {})
-    _write_manifest(store, manifest)
+    manifest = build_manifest(task, images, request=request, run=run)
+    write_document(store, manifest_key(kling_task_id), manifest)
     log.info("Archived %d images of Kling task %s: %s", len(images), kling_task_id, uri)
     return Archive(manifest, uri)
 
 
-def image_urls(task: Mapping[str, Any]) -> dict[int, str]:
-    """Read ``{index: url}`` from a finished task; the position stands in for a missing index.
+def images_by_index(task: KlingTask) -> dict[int, Result]:
+    """Return the images of a finished task by their index.
 
-    :raises KlingError: not succeeded, no images, an image without a URL, or an index that is used twice, no number or
-        out of range.
+    :raises KlingNotFinishedError: it has not succeeded.
+    :raises KlingError: no images, an image without a URL, or an index that is used twice or out of range.
     """
-    task_id = task.get("kling_task_id")
-    if task.get("status") not in ("succeed", "succeeded"):
+    task_id = task.kling_task_id
+    if task.status != SUCCEED:
         raise KlingNotFinishedError(
-            f"Kling task {task_id} is {task.get('status')!r}, not succeeded; nothing was archived, wait for it first.",
+            f"Kling task {task_id} is {task.status!r}, not succeeded; nothing was archived, wait for it first.",
             kling_task_id=task_id,
         )
-    urls: dict[int, str] = {}
-    for position, image in enumerate(task.get("images") or ()):
-        index = position if image.get("index") is None else image["index"]
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MAX_INDEX or index in urls:
+    images: dict[int, Result] = {}
+    for image in task.results:
+        if image.kind != "image":
+            continue
+        if not 0 <= image.index <= MAX_INDEX or image.index in images:
             raise KlingError(
-                f"Kling task {task_id} has the image index {index!r}, used twice or not within 0 to {MAX_INDEX}.",
+                f"Kling task {task_id} has the image index {image.index}, used twice or not within 0 to {MAX_INDEX}.",
                 kling_task_id=task_id,
             )
-        if not isinstance(image.get("url"), str) or not image["url"]:
-            raise KlingError(f"Image {index} of Kling task {task_id} has no URL.", kling_task_id=task_id)
-        urls[index] = image["url"]
-    if not urls:
+        if not image.url:
+            raise KlingError(f"Image {image.index} of Kling task {task_id} has no URL.", kling_task_id=task_id)
+        images[image.index] = image
+    if not images:
         raise KlingError(f"Kling task {task_id} has succeeded without any image.", kling_task_id=task_id)
-    return urls
+    return images
 
 
-class _OneImage:
-    """Gets images into the store, from several threads; fresh URLs serve all of them."""
+class _ImageArchiver:
+    """Gets images into the store, from several threads; one fresh answer of the API serves all of them."""
 
     def __init__(
         self,
@@ -120,40 +116,38 @@ class _OneImage:
         store: Store,
         download: DownloadImage,
         refresh: Refresh,
-        urls: Mapping[int, str],
-        max_pixels: int,
+        results: Mapping[int, Result],
     ) -> None:
         self._kling_task_id = kling_task_id
         self._store = store
         self._download = download
         self._refresh = refresh
-        self._urls = dict(urls)
-        self._max_pixels = max_pixels
+        self._results = dict(results)
         self._refreshing = threading.Lock()
 
     def archive(self, index: int, present: Collection[str]) -> ManifestImage:
-        """Take a whole image that a killed run left in the store without a manifest, or else fetch and store it.
+        """Adopt a whole image that a killed run left in the store without a manifest, or else fetch and store it.
 
-        :param present: keys of the store that may be taken.
+        :param present: keys of the store that may be adopted.
         """
         with tempfile.TemporaryFile(prefix="kling-") as file:
             found = self._adopt(index, present, file)
             if found is not None:
                 return found
             got = self._fetch(index, file)
-            key = image_key(self._kling_task_id, index, got.ext)
-            self._store.write_file(key, file, content_type=got.content_type, sha256=got.sha256)
+            key = image_key(self._kling_task_id, index, got.media.extension)
+            self._store.put(key, file, content_type=got.media.content_type, sha256=got.sha256)
         return self._entry(index, got)
 
     def _adopt(self, index: int, present: Collection[str], file: BinaryIO) -> ManifestImage | None:
-        for ext in EXTENSIONS:
-            key = image_key(self._kling_task_id, index, ext)
+        for extension in EXTENSIONS:
+            key = image_key(self._kling_task_id, index, extension)
             file.seek(0)
             file.truncate()
-            if key not in present or not self._store.read_into(key, file):
+            if key not in present or not self._store.download(key, file):
                 continue
             got = self._inspect(key, file)
-            if got is not None and got.ext == ext:
+            if got is not None and got.media.extension == extension:
                 log.info("Took image %d of Kling task %s from the store", index, self._kling_task_id)
                 return self._entry(index, got)
         return None
@@ -166,13 +160,12 @@ class _OneImage:
         if stored is None or stored.bytes != size or stored.sha256 not in (None, sha256):
             return None
         try:
-            info = verify_image(file, url=self._store.uri(key), max_pixels=self._max_pixels)
+            return Download(size, sha256, probe(file, url=self._store.uri(key), max_pixels=DownloadLimits.max_pixels))
         except KlingImageError:
             return None
-        return Download(size, sha256, info.content_type, info.ext, info.width, info.height)
 
     def _fetch(self, index: int, file: BinaryIO) -> Download:
-        url = self._urls[index]
+        url = self._results[index].url
         try:
             try:
                 return self._download(url, file)
@@ -188,52 +181,36 @@ class _OneImage:
     def _fresh_url(self, index: int, stale: str) -> str:
         """Ask the API for the task's URLs, unless another image has just done so."""
         with self._refreshing:
-            if self._urls[index] == stale:
-                fresh = image_urls(self._refresh())
+            if self._results[index].url == stale:
+                fresh = images_by_index(self._refresh())
                 if index not in fresh:
                     raise KlingError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
-                self._urls.update(fresh)
-            return self._urls[index]
+                self._results.update(fresh)
+            return self._results[index].url
 
     def _entry(self, index: int, got: Download) -> ManifestImage:
-        key = image_key(self._kling_task_id, index, got.ext)
+        key = image_key(self._kling_task_id, index, got.media.extension)
         return ManifestImage(
             index=index,
             uri=self._store.uri(key),
             key=key,
             sha256=got.sha256,
             bytes=got.bytes,
-            width=got.width,
-            height=got.height,
-            content_type=got.content_type,
-            source_url=redact_url(self._urls[index]),
+            width=got.media.width,
+            height=got.media.height,
+            content_type=got.media.content_type,
+            source_url=redact_url(self._results[index].url),
         )
 
 
 def _read_manifest(store: Store, kling_task_id: str) -> Manifest | None:
     key = manifest_key(kling_task_id)
-    stored = store.stat(key)
-    if stored is None or stored.bytes > MAX_BYTES:
-        return None
-    data = BytesIO()
-    manifest = parse_manifest(data.getvalue()) if store.read_into(key, data) else None
+    data = read_document(store, key)
+    manifest = parse_manifest(data) if data is not None else None
     if manifest is None or manifest.kling_task_id != kling_task_id:
         log.warning("%s is not a manifest of Kling task %s; it is written anew", store.uri(key), kling_task_id)
         return None
     return manifest
-
-
-def _write_manifest(store: Store, manifest: Manifest) -> None:
-    data = dump_manifest(manifest)
-    sha256 = hashlib.sha256(data).hexdigest()
-    key = manifest_key(manifest.kling_task_id)
-    store.write_file(key, BytesIO(data), content_type="application/json", sha256=sha256)
-
-
-def is_stored(store: Store, image: ManifestImage) -> bool:
-    """Whether the store has these bytes, as far as it can tell without reading them."""
-    stored = store.stat(image.key)
-    return stored is not None and stored.bytes == image.bytes and stored.sha256 in (None, image.sha256)
 
 
 def _remove_variants(
@@ -241,6 +218,6 @@ def _remove_variants(
 ) -> None:
     """Remove the same index under another extension, which an interrupted run may have left."""
     for image in images:
-        variants = {image_key(kling_task_id, image.index, ext) for ext in EXTENSIONS} - {image.key}
+        variants = {image_key(kling_task_id, image.index, extension) for extension in EXTENSIONS} - {image.key}
         for key in variants.intersection(present):
             store.remove(key)

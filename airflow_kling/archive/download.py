@@ -1,12 +1,11 @@
-"""One image from a URL that somebody else wrote, into a file, in constant memory.
+"""Downloads an image from a URL that somebody else wrote into a file, in constant memory.
 
-httpcore and not httpx: it takes a network backend, which is where addresses are checked, and it adds nothing of its
-own: no environment proxies, no netrc, no cookies, no redirects, no decoding.
+httpcore and not httpx: it takes a network backend, which checks the addresses, and it adds nothing of its own: no
+proxies of the environment, no netrc, no cookies, no redirects, no decoding.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import logging
@@ -22,16 +21,18 @@ import httpcore
 import httpx
 
 from airflow_kling.api.redact import redact_url
+from airflow_kling.api.transport import shared_ssl_context
 from airflow_kling.archive.network_guard import AddressRefused, GuardedBackend, Resolver, resolve
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
-from airflow_kling.media.image import verify_image
+from airflow_kling.media.kinds import FILE_TYPES
+from airflow_kling.media.probe import MediaInfo, probe
 
 #: How the hosts of result URLs answer when a URL has expired or its image was cleared; a fresh URL may work.
 EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})
 
 
-class _NoSignatures(logging.Filter):
-    """httpcore logs the headers of an answer; a Location may hold a signature."""
+class _QueryFilter(logging.Filter):
+    """Removes the queries of URLs: httpcore logs the headers of an answer, and a Location may hold a signature."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = _QUERY.sub("?...", record.getMessage()), ()
@@ -39,11 +40,11 @@ class _NoSignatures(logging.Filter):
 
 
 _QUERY = re.compile(r"\?[^\s'\"<>]+")
-logging.getLogger("httpcore.http11").addFilter(_NoSignatures())
+logging.getLogger("httpcore.http11").addFilter(_QueryFilter())
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = (
-    (b"Accept", b"image/png, image/jpeg, image/webp"),
+    (b"Accept", ", ".join(file_type.content_type for file_type in FILE_TYPES).encode()),
     (b"Accept-Encoding", b"identity"),
     (b"User-Agent", b"airflow-provider-kling"),
 )
@@ -51,7 +52,7 @@ _HEADERS = (
 
 @dataclass(frozen=True)
 class DownloadLimits:
-    """What one download may cost; not limits of the API, which names none for results.
+    """Limits of one download. They are not the API's, which names none for results.
 
     :param max_bytes: size of the body in bytes.
     :param max_pixels: width x height; the largest images that Kling makes have some 16 million.
@@ -71,22 +72,16 @@ class DownloadLimits:
 
 @dataclass(frozen=True)
 class Download:
-    """A whole image that lies in the target file.
+    """A whole image in the target file.
 
     :param bytes: size of the file in bytes.
     :param sha256: of the file, in hex.
-    :param content_type: by content, e.g. ``image/png``.
-    :param ext: file name extension that goes with it: ``png``, ``jpg`` or ``webp``.
-    :param width: pixels.
-    :param height: pixels.
+    :param media: what it is.
     """
 
     bytes: int
     sha256: str
-    content_type: str
-    ext: str
-    width: int
-    height: int
+    media: MediaInfo
 
 
 def download_image(
@@ -104,7 +99,7 @@ def download_image(
     :param url: an https URL; http only with ``allow_private_hosts``.
     :param target: a seekable file; emptied first, at its start afterwards.
     :param allow_private_hosts: allow http and hosts whose addresses are not public.
-    :param ssl_context: for all connections; made once per process when not given.
+    :param ssl_context: for all connections; that of the process when not given.
     :raises KlingDownloadError: not fetched; ``http_status`` in :data:`EXPIRED_STATUSES` asks for a fresh URL.
     :raises KlingImageError: fetched, but not a whole image within the limits.
     """
@@ -116,14 +111,9 @@ def download_image(
         clock=clock,
         resolver=resolver,
     )
-    context = ssl_context or _default_ssl_context()
+    context = ssl_context or shared_ssl_context()
     with _errors_of(url), httpcore.ConnectionPool(context, network_backend=backend, max_connections=1) as pool:
         return _fetch(pool, url, target, limits, allow_private_hosts)
-
-
-@functools.lru_cache(maxsize=1)
-def _default_ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
 
 
 @contextmanager
@@ -146,7 +136,7 @@ def _errors_of(url: str) -> Iterator[None]:
 def _fetch(
     pool: httpcore.ConnectionPool, url: str, target: BinaryIO, limits: DownloadLimits, allow_http: bool
 ) -> Download:
-    """Follow redirects by hand; every hop is a new request with the same guards and nothing carried over."""
+    """Follow redirects by hand: each is a new request with the same guards, which carries nothing over."""
     timeout = {"connect": limits.connect_timeout, "read": limits.read_timeout, "write": limits.read_timeout}
     current = _checked_url(url, allow_http)
     for _ in range(limits.max_redirects + 1):
@@ -186,7 +176,7 @@ def _redirect(response: httpcore.Response, current: httpx.URL, allow_http: bool)
 
 
 def _receive(response: httpcore.Response, url: str, target: BinaryIO, limits: DownloadLimits) -> Download:
-    """Copy the body into ``target`` and verify it while it comes: proof costs no time of its own then."""
+    """Copy the body into ``target`` and verify it while it arrives, so that the check adds no time."""
     shown = redact_url(url)
     if response.status != 200:
         hint = "the URL has expired or was cleared" if response.status in EXPIRED_STATUSES else "try again later"
@@ -199,17 +189,17 @@ def _receive(response: httpcore.Response, url: str, target: BinaryIO, limits: Do
     declared = _header(response, b"content-length")
     if declared and int(declared) > limits.max_bytes:
         raise _refused(url, f"has {declared} bytes, over the limit of {limits.max_bytes}")
-    body = _Arriving(response, url, target, limits.max_bytes)
+    body = _ResponseBody(response, url, target, limits.max_bytes)
     if not body.read(1):
         raise KlingImageError(f"{shown} answered with an empty body; try again.", url=shown, retryable=True)
-    info = verify_image(cast(BinaryIO, body), url=url, max_pixels=limits.max_pixels)
+    media = probe(cast(BinaryIO, body), url=url, max_pixels=limits.max_pixels)
     size = body.seek(0, io.SEEK_END)
     target.seek(0)
-    return Download(size, body.sha256.hexdigest(), info.content_type, info.ext, info.width, info.height)
+    return Download(size, body.sha256.hexdigest(), media)
 
 
-class _Arriving(io.RawIOBase):
-    """The body of an answer as a file: what is read for the first time comes from the network, into ``target``.
+class _ResponseBody(io.RawIOBase):
+    """The body of an answer as a file: what is read for the first time comes from the network into ``target``.
 
     httpcore itself raises when the body ends before its Content-Length or its last chunk.
     """
@@ -224,7 +214,7 @@ class _Arriving(io.RawIOBase):
         self._position = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read, as a regular file does: less than ``size`` at the end only."""
+        """Read as a regular file does: less than ``size`` only at the end."""
         while size < 0 or self._size < self._position + size:
             if not self._receive():
                 break
@@ -234,7 +224,7 @@ class _Arriving(io.RawIOBase):
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move; the end is known once everything has come."""
+        """Move to a position; the end is known once everything has arrived."""
         if whence == io.SEEK_END:
             while self._receive():
                 pass
@@ -243,7 +233,7 @@ class _Arriving(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Return where the next read begins."""
         return self._position
 
     def _receive(self) -> bool:

@@ -1,6 +1,6 @@
-"""``manifest.json``: what was asked, what came back, and which bytes lie where. Pure: bytes in, bytes out.
+"""Describes an archived task in ``manifest.json``: what was asked, what came back, and which bytes lie where. Pure.
 
-It is written last. Where it is and names every image, a task is archived.
+The manifest is written last. Where it is and names every image, a task is archived.
 """
 
 from __future__ import annotations
@@ -8,22 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.storage.keys import EXTENSIONS, MAX_INDEX, image_key
+from airflow_kling.api.routes import find_route
+from airflow_kling.media.kinds import EXTENSIONS
+from airflow_kling.storage.keys import MAX_INDEX, image_key
+
+if TYPE_CHECKING:
+    from airflow_kling.api.tasks import KlingTask
 
 SCHEMA: Final = "airflow-provider-kling/manifest"
 VERSION: Final = 1
-#: A manifest has some 5 kB; more than this is something else.
+#: A manifest has some 5 kB; what has more than this is something else.
 MAX_BYTES: Final = 1024 * 1024
 
-_REQUEST = ("aspect_ratio", "external_task_id", "gateway", "model_name", "n", "negative_prompt", "prompt")
 _REFERENCE = ("name", "source", "uri", "sha256", "bytes", "width", "height", "content_type")
-_TASK = ("status", "status_message", "created_at", "updated_at", "unit_deduction", "external_task_id")
-_RUN = ("dag_id", "run_id", "task_id", "map_index", "logical_date")
+_TASK = ("route", "status", "status_message", "created_at", "updated_at", "unit_deduction", "external_task_id")
+_RUN = ("dag_id", "run_id", "task_id", "map_index")
 
 
 class ManifestImage(BaseModel):
@@ -70,39 +74,36 @@ class Manifest(BaseModel):
         if len(set(indexes)) != len(indexes):
             raise ValueError("two images have the same index")
         for image in self.images:
-            if image.key not in {image_key(self.kling_task_id, image.index, ext) for ext in EXTENSIONS}:
+            if image.key not in {image_key(self.kling_task_id, image.index, extension) for extension in EXTENSIONS}:
                 raise ValueError(f"{image.key!r} is not image {image.index} of the task")
         return self
 
 
 def build_manifest(
-    task: Mapping[str, Any],
-    images: Iterable[ManifestImage],
-    *,
-    request: Mapping[str, Any],
-    run: Mapping[str, Any],
+    task: KlingTask, images: Iterable[ManifestImage], *, request: Mapping[str, Any], run: Mapping[str, Any]
 ) -> Manifest:
-    """Put a manifest together; whatever is not known here by name is left out, so no secret or payload gets in.
+    """Put a manifest together. What its lists do not name is left out, so no secret and no payload gets in.
 
     :param task: the finished task.
-    :param request: what was asked; ``references`` is a list of descriptions of reference images.
-    :param run: ``dag_id``, ``run_id``, ``task_id``, ``map_index``, ``logical_date``.
+    :param request: the request record; ``references`` is a list of descriptions of reference images.
+    :param run: ``dag_id``, ``run_id``, ``task_id``, ``map_index``.
+    :raises KlingInputError: there is no such route.
     """
-    asked = _pick(request, _REQUEST)
+    asked = _pick(request, (*find_route(task.route).recorded_fields, "gateway", "route"))
     if request.get("references"):
         asked["references"] = [_describe(reference) for reference in request["references"]]
     return Manifest(
-        kling_task_id=task["kling_task_id"],
+        kling_task_id=task.kling_task_id,
         request=asked,
-        task=_pick(task, _TASK),
+        task=_pick(task.to_xcom(), _TASK),
         run=_pick(run, _RUN),
         images=tuple(sorted(images, key=lambda image: image.index)),
     )
 
 
-def dump_manifest(manifest: Manifest) -> bytes:
-    """Write the same bytes for the same manifest, readable for people too."""
-    content = manifest.model_dump(mode="json", by_alias=True)
+def dump_manifest(document: BaseModel) -> bytes:
+    """Write a manifest or a review: the same bytes for the same content, readable for people too."""
+    content = document.model_dump(mode="json", by_alias=True)
     return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -126,13 +127,13 @@ class Archive:
 
 
 def summarize(archive: Archive) -> dict[str, Any]:
-    """What goes into XCom: ``{"manifest", "kling_task_id", "images": [{"index", "uri", "sha256", ...}]}``."""
+    """Return what goes into XCom: ``{"manifest", "kling_task_id", "images": [{"index", "uri", "sha256", ...}]}``."""
     images = [image.model_dump(exclude={"key", "source_url"}) for image in archive.manifest.images]
     return {"manifest": archive.uri, "kling_task_id": archive.manifest.kling_task_id, "images": images}
 
 
 def describe_event(archive: Archive) -> dict[str, Any]:
-    """What goes into the extra of an Asset event: the summary, and what was asked and came back, by which run."""
+    """Return the extra of an Asset event: the summary, what was asked, what came back, and the run."""
     return {**summarize(archive), **archive.manifest.model_dump(mode="json", include={"request", "task", "run"})}
 
 

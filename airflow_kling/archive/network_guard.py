@@ -1,8 +1,8 @@
-"""Which network addresses a download may go to, and connections that go to a checked address only.
+"""Refuses connections to network addresses that are not public.
 
 The URL of an image is text from outside. It must not make a worker ask its own network, a cloud's metadata service or
-itself. So a name is resolved once, all its addresses are checked, and the connection goes to an address that was
-checked: a second answer of the DNS is never asked for.
+itself. So a name is resolved once, all its addresses are checked, and the connection goes to one of them: the DNS is
+never asked a second time, when it might answer otherwise.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Tell whether ``address`` belongs to the public internet; an IPv4 address inside an IPv6 one decides for it."""
+    """Tell whether ``address`` belongs to the public internet; an IPv6 address is judged by the IPv4 one inside it."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -64,7 +64,7 @@ def is_public(address: str) -> bool:
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only, and lets nothing outlive a deadline.
+    """Connects only to checked addresses, and ends everything at a deadline.
 
     :param allow_private_hosts: connect to any address.
     :param deadline: value of ``clock`` after which every read and write times out, however steadily bytes trickle in.
@@ -119,7 +119,7 @@ class GuardedBackend(httpcore.NetworkBackend):
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A stream whose every step ends at the deadline at the latest."""
+    """A stream whose reads and writes end at the deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float, clock: Callable[[], float]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""From an archive and a person's verdict to published copies; doing it again changes nothing.
+"""Publishes the images of an archive that a person has approved; doing it again changes nothing.
 
 Copies lie under the same names as in the archive. ``review.json`` beside the manifest is written last.
 """
@@ -6,32 +6,28 @@ Copies lie under the same names as in the archive. ``review.json`` beside the ma
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, Final
+from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_kling.archive.archiver import is_stored
-from airflow_kling.archive.manifest import MAX_BYTES, Archive, Manifest, ManifestImage, parse_manifest
+from airflow_kling.archive.documents import is_stored, read_document, write_document
+from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage, parse_manifest
 from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.storage.base import Store
+from airflow_kling.storage.destination import Destination
 from airflow_kling.storage.keys import manifest_key, review_key, split_manifest_uri
-from airflow_kling.storage.open import FILE_SCHEMES, Store, open_store
+from airflow_kling.storage.open import AWS_CONN_ID, open_store
 
 log = logging.getLogger(__name__)
-
-SCHEMA: Final = "airflow-provider-kling/review"
-VERSION: Final = 1
-APPROVED, REJECTED = "approved", "rejected"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a person said.
+    """What a person has decided.
 
     :param approved: indexes of the images that may be published; all others are rejected.
     :param by: ``{"id", "name"}`` of the person, None when nobody answered in time.
@@ -43,18 +39,43 @@ class Verdict:
     at: str
 
 
-class _ReviewedImage(BaseModel):
-    published: str | None = None
+class ReviewedImage(BaseModel):
+    """The verdict on one image.
+
+    :param uri: where it is in the archive.
+    :param published: where its copy is; None if it was rejected.
+    """
+
+    index: int
+    uri: str
+    sha256: str
+    verdict: Literal["approved", "rejected"]
+    published: str | None
 
 
-class _Review(BaseModel):
-    images: tuple[_ReviewedImage, ...] = ()
+class Review(BaseModel):
+    """What ``review.json`` says.
+
+    :param by: as in :class:`Verdict`.
+    :param at: as in :class:`Verdict`.
+    :param run: the Airflow run that published the images.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_name: Literal["airflow-provider-kling/review"] = Field("airflow-provider-kling/review", alias="schema")
+    version: Literal[1] = 1
+    kling_task_id: str
+    by: dict[str, Any] | None
+    at: str
+    run: dict[str, Any]
+    images: tuple[ReviewedImage, ...]
 
 
 def open_archive(
-    manifest_uri: str, *, aws_conn_id: str | None = "aws_default", storage_conn_id: str | None = None
+    manifest_uri: str, *, aws_conn_id: str | None = AWS_CONN_ID, storage_conn_id: str | None = None
 ) -> tuple[Archive, Store]:
-    """Read a manifest; return it with the store that it and its images are in.
+    """Read a manifest; return it with the store that has it and its images.
 
     :param aws_conn_id: for ``s3://``.
     :param storage_conn_id: for every other object storage, whose own default is taken without it; not for directories.
@@ -62,11 +83,8 @@ def open_archive(
     :raises KlingError: there is none, or it is damaged.
     """
     destination, kling_task_id = split_manifest_uri(manifest_uri)
-    scheme, _, place = destination.partition("://")
-    if storage_conn_id and scheme not in ("s3", *FILE_SCHEMES):
-        destination = f"{scheme}://{storage_conn_id}@{place}"
-    store = open_store(destination, aws_conn_id=aws_conn_id)
-    data = _read(store, manifest_key(kling_task_id))
+    store = open_store(Destination.parse(destination).through(storage_conn_id), aws_conn_id=aws_conn_id)
+    data = read_document(store, manifest_key(kling_task_id))
     if data is None:
         raise KlingError(f"There is no manifest {manifest_uri}; archive Kling task {kling_task_id} first.")
     manifest = parse_manifest(data)
@@ -76,9 +94,9 @@ def open_archive(
 
 
 def publish(
-    archive: Archive, verdict: Verdict, *, source: Store, target: Store, run: Mapping[str, Any] | None = None
+    archive: Archive, verdict: Verdict, *, source: Store, target: Store, run: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Copy the approved images, verified, and note the verdict on each beside the manifest.
+    """Copy the approved images, verified, and write the verdict on each beside the manifest.
 
     An image that was published before and is rejected now is removed from the target first.
 
@@ -93,14 +111,14 @@ def publish(
     """
     manifest = archive.manifest
     _check(manifest, verdict, target)
-    earlier = _read(source, review_key(manifest.kling_task_id))
-    for image in _taken_back(manifest, verdict, earlier, target):
+    earlier = _parse_review(read_document(source, review_key(manifest.kling_task_id)))
+    for image in _images_to_remove(manifest, verdict, earlier, target):
         target.remove(image.key)
         log.info("Removed %s, which is no longer approved", target.uri(image.key))
     for image in manifest.images:
         if image.index in verdict.approved:
             _copy(image, source, target)
-    review = _write_review(manifest, verdict, earlier, source, target, run or {})
+    review = _write_review(_build_review(manifest, verdict, target, run), earlier, source)
     published = [image for image in manifest.images if image.index in verdict.approved]
     return {
         "review": review,
@@ -116,7 +134,7 @@ def publish(
 def _check(manifest: Manifest, verdict: Verdict, target: Store) -> None:
     if odd := verdict.approved - {image.index for image in manifest.images}:
         raise KlingInputError(f"Image {min(odd)} was approved, Kling task {manifest.kling_task_id} has no such image.")
-    # By what lies there, not by address: one place has many names, and publishing never writes a manifest.
+    # By what is there and not by address: one place has many names, and publishing never writes a manifest.
     key = manifest_key(manifest.kling_task_id)
     if target.stat(key) is not None:
         raise KlingInputError(
@@ -125,11 +143,13 @@ def _check(manifest: Manifest, verdict: Verdict, target: Store) -> None:
         )
 
 
-def _taken_back(manifest: Manifest, verdict: Verdict, earlier: bytes | None, target: Store) -> list[ManifestImage]:
-    """The rejected images that lie in the target because an earlier verdict has published them there."""
+def _images_to_remove(
+    manifest: Manifest, verdict: Verdict, earlier: Review | None, target: Store
+) -> list[ManifestImage]:
+    """Return the rejected images that are in the target because an earlier verdict has published them there."""
     rejected = (image for image in manifest.images if image.index not in verdict.approved)
     present = [image for image in rejected if target.stat(image.key) is not None]
-    ours = _published(earlier) if present else frozenset()
+    ours = {image.published for image in earlier.images} if earlier else set()
     for image in present:
         if (uri := target.uri(image.key)) not in ours:
             raise KlingInputError(
@@ -139,28 +159,19 @@ def _taken_back(manifest: Manifest, verdict: Verdict, earlier: bytes | None, tar
     return present
 
 
-def _published(review: bytes | None) -> frozenset[str]:
-    """Where the copies are that a ``review.json`` names; a damaged one names none."""
+def _parse_review(data: bytes | None) -> Review | None:
+    """Read an earlier verdict; None where there is none, or a damaged one."""
     try:
-        images = _Review.model_validate_json(review or b"{}").images
+        return Review.model_validate_json(data) if data else None
     except ValidationError:
-        return frozenset()
-    return frozenset(image.published for image in images if image.published)
-
-
-def _read(store: Store, key: str) -> bytes | None:
-    """A JSON object beside the images, None if there is none; what is too large for one is as good as empty."""
-    stored, data = store.stat(key), BytesIO()
-    if stored is None or (stored.bytes <= MAX_BYTES and not store.read_into(key, data)):
         return None
-    return data.getvalue()
 
 
 def _copy(image: ManifestImage, source: Store, target: Store) -> None:
     if is_stored(target, image):
         return
     with tempfile.TemporaryFile(prefix="kling-") as file:
-        found = source.read_into(image.key, file)
+        found = source.download(image.key, file)
         size = file.tell()
         file.seek(0)
         if not found or size != image.bytes or hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
@@ -168,41 +179,32 @@ def _copy(image: ManifestImage, source: Store, target: Store) -> None:
                 f"{source.uri(image.key)} is not what the manifest says: it is missing or has changed. Archive the "
                 "task again, which repairs it; it was not published."
             )
-        uri = target.write_file(image.key, file, content_type=image.content_type, sha256=image.sha256)
+        uri = target.put(image.key, file, content_type=image.content_type, sha256=image.sha256)
     log.info("Published %s", uri)
 
 
-def _write_review(
-    manifest: Manifest,
-    verdict: Verdict,
-    earlier: bytes | None,
-    source: Store,
-    target: Store,
-    run: Mapping[str, Any],
-) -> str:
-    """Write the verdict, unless the same is there already."""
-    key = review_key(manifest.kling_task_id)
-    said = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "kling_task_id": manifest.kling_task_id,
-        "by": verdict.by,
-        "at": verdict.at,
-        "run": dict(run),
-        "images": [
-            {
-                "index": image.index,
-                "uri": image.uri,
-                "sha256": image.sha256,
-                "verdict": APPROVED if image.index in verdict.approved else REJECTED,
-                "published": target.uri(image.key) if image.index in verdict.approved else None,
-            }
+def _build_review(manifest: Manifest, verdict: Verdict, target: Store, run: Mapping[str, Any]) -> Review:
+    return Review(
+        kling_task_id=manifest.kling_task_id,
+        by=dict(verdict.by) if verdict.by else None,
+        at=verdict.at,
+        run=dict(run),
+        images=tuple(
+            ReviewedImage(
+                index=image.index,
+                uri=image.uri,
+                sha256=image.sha256,
+                verdict="approved" if image.index in verdict.approved else "rejected",
+                published=target.uri(image.key) if image.index in verdict.approved else None,
+            )
             for image in manifest.images
-        ],
-    }
-    data = (json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    if earlier == data:
-        return source.uri(key)
-    return source.write_file(
-        key, BytesIO(data), content_type="application/json", sha256=hashlib.sha256(data).hexdigest()
+        ),
     )
+
+
+def _write_review(review: Review, earlier: Review | None, store: Store) -> str:
+    """Write the verdict, unless the same is there already, whichever run has written it."""
+    key = review_key(review.kling_task_id)
+    if earlier is not None and earlier == review.model_copy(update={"run": earlier.run}):
+        return store.uri(key)
+    return write_document(store, key, review)

@@ -1,1 +1,1 @@
-"""From an Airflow connection to a client."""
+"""Reads Airflow connections of type ``kling``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
@@ -11,7 +10,6 @@ from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
     from airflow_kling.api.async_client import AsyncKlingClient
@@ -22,14 +20,6 @@ if TYPE_CHECKING:
 
 # Looked up by test_connection: no task has this id, so "not found" proves that host, route and key are right.
 _NO_SUCH_TASK = "airflow-connection-test"
-
-
-@lru_cache(maxsize=1)
-def shared_ssl_context() -> ssl.SSLContext:
-    """One TLS context for the whole process: loading the CA bundle takes ~50 ms, on an event loop do it in a thread."""
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 class KlingHook(BaseHook):
@@ -124,21 +114,24 @@ class KlingHook(BaseHook):
 
         settings = self.settings
         _mask(settings)
-        return KlingClient(
-            settings.auth(on_token=mask_secret), ssl_context=shared_ssl_context(), **settings.client_options()
-        )
+        return KlingClient(settings.auth(on_token=mask_secret), **settings.client_options())
 
     async def get_async_conn(self) -> AsyncKlingClient:
         """A new client for the running event loop; the caller closes it (``async with``).
 
         :raises KlingInputError: the connection is not usable.
         """
+        from asgiref.sync import sync_to_async
+
         from airflow_kling.api.async_client import AsyncKlingClient
+        from airflow_kling.api.transport import shared_ssl_context
 
         settings = await self.aget_settings()
         # In threads: the one blocks for ~50 ms, the other talks to Airflow's supervisor in a way that a loop may not.
         context = await asyncio.to_thread(shared_ssl_context)
-        await asyncio.to_thread(_mask, settings)
+        # Not asyncio.to_thread: from its threads Airflow 3.0 and 3.1 would read the supervisor's answer in a second
+        # event loop, take another request's for it, and the triggerer would end ("Response read out of order").
+        await sync_to_async(_mask)(settings)
         # Tokens are not masked here: no message of this client holds one, and a triggerer lives through thousands.
         return AsyncKlingClient(settings.auth(), ssl_context=context, **settings.client_options())
 

@@ -64,9 +64,9 @@ def check_destination_literal(destination: Any, extra_args: Any = None) -> None:
     :raises KlingInputError: the destination cannot be one.
     """
     if is_literal(destination):
-        from airflow_kling.storage.open import check_destination
+        from airflow_kling.storage.destination import Destination
 
-        check_destination(destination, extra_args if is_literal(extra_args) else None)
+        Destination.parse(destination, extra_args if is_literal(extra_args) else None)
 
 
 def one_of(name: str, value: Any, *choices: str) -> Any:

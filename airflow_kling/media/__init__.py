@@ -1,1 +1,1 @@
-"""Verifies media: bytes become what they are, or a reason why not."""
+"""Tells what a file is by its content, and proves that it is whole."""

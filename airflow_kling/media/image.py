@@ -1,6 +1,6 @@
-"""Proof that a file is a whole JPEG, PNG or WebP image, in little memory whatever its size.
+"""Proves that a file is a whole JPEG, PNG or WebP image, in little memory whatever its size.
 
-Format by content, then the size in the header against the limit, and only then the pixels:
+First the size in the header is compared with the limit, and only then the pixels are read:
 
 - PNG: every chunk's checksum, and the pixel data inflated piece by piece and counted. Constant memory. ISA-L does it at
   twice the speed of zlib; inflating is most of what archiving costs.
@@ -14,94 +14,70 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from isal import isal_zlib
 
-from airflow_kling.api.redact import redact_url
-from airflow_kling.exceptions import KlingError, KlingImageError
+from airflow_kling.exceptions import KlingError
+from airflow_kling.media.kinds import JPEG, PNG, WEBP, FileType
 
 _PIECE = 64 * 1024
 #: As large as Kling's largest images; a WebP of this size takes some 300 MiB for a moment.
 _MAX_PIXELS_IN_MEMORY = 4096 * 4096
 _JPEG_END = b"\xff\xd9"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type, PNG specification 11.2.2
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-@dataclass(frozen=True)
-class ImageInfo:
-    """What an image is: ``content_type`` by content, ``ext`` for a file name, ``width`` and ``height`` in pixels."""
-
-    content_type: str
-    ext: str
-    width: int
-    height: int
+class BrokenImage(Exception):
+    """Why a file is not a whole image, as a clause after "it is not whole"."""
 
 
-class _Broken(Exception):
-    """Why a file is not a whole, acceptable image."""
+class TooManyPixels(BrokenImage):
+    """The image has more pixels than the limit, as a clause after "the image"."""
 
 
-def verify_image(file: BinaryIO, *, url: str, max_pixels: int) -> ImageInfo:
-    """Check the image from the start of ``file`` to its end.
+def verify_image(file: BinaryIO, file_type: FileType, *, max_pixels: int) -> tuple[int, int]:
+    """Check an image from the start of ``file`` to its end; see :func:`airflow_kling.media.probe.probe`.
 
-    :param file: seekable; its position afterwards is undefined. A PNG is read strictly forward, once.
-    :param url: where it came from, for errors.
-    :param max_pixels: refuse an image of more pixels before decoding anything.
-    :raises KlingImageError: no such image, cut off, damaged or too large; retryable unless too large.
+    :return: width and height in pixels.
+    :raises BrokenImage: it is cut off, damaged or too large.
     """
-    file.seek(0)
-    head = file.read(16)
-    file.seek(0)
-    shown = redact_url(url)
-    try:
-        if head.startswith(_PNG_SIGNATURE):
-            return ImageInfo("image/png", "png", *_verify_png(file, max_pixels))
-        if head.startswith(b"\xff\xd8\xff"):
-            size = _verify_with_pillow(file, "JPEG", max_pixels)
-            _verify_jpeg_end(file)
-            return ImageInfo("image/jpeg", "jpg", *size)
-        if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-            _verify_riff_length(file, head)
-            return ImageInfo("image/webp", "webp", *_verify_with_pillow(file, "WEBP", max_pixels))
-    except _TooLarge as error:
-        raise KlingImageError(f"The image from {shown} {error}.", url=shown, retryable=False) from None
-    except _Broken as error:
-        raise KlingImageError(f"The image from {shown} is not whole: {error}.", url=shown, retryable=True) from error
-    raise KlingImageError(f"{shown} did not answer with a JPEG, PNG or WebP image.", url=shown, retryable=True)
-
-
-class _TooLarge(_Broken):
-    """More pixels than the limit."""
+    if file_type is PNG:
+        return _verify_png(file, max_pixels)
+    if file_type is WEBP:
+        _verify_riff_length(file)
+    size = _verify_with_pillow(file, file_type, max_pixels)
+    if file_type is JPEG:
+        _verify_jpeg_end(file)
+    return size
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if not width or not height:
-        raise _Broken("it has no pixels")
+        raise BrokenImage("it has no pixels")
     if width * height > max_pixels:
-        raise _TooLarge(f"has {width}x{height} pixels, over the limit of {max_pixels}")
+        raise TooManyPixels(f"has {width}x{height} pixels, over the limit of {max_pixels}")
 
 
-def _verify_with_pillow(file: BinaryIO, format: str, max_pixels: int) -> tuple[int, int]:
+def _verify_with_pillow(file: BinaryIO, file_type: FileType, max_pixels: int) -> tuple[int, int]:
     from PIL import Image
 
+    file.seek(0)
     try:
-        with Image.open(file, formats=[format]) as image:
+        with Image.open(file, formats=[file_type.pillow_format]) as image:
             width, height = image.size
-            in_memory = format == "WEBP" or "progressive" in image.info
+            in_memory = file_type is WEBP or "progressive" in image.info
             _check_pixels(width, height, min(max_pixels, _MAX_PIXELS_IN_MEMORY) if in_memory else max_pixels)
             image.draft(None, (1, 1))  # only a JPEG can; asks for the smallest scale
             image.load()
-    except (_Broken, KlingError):  # the latter from a file that is still being fetched
+    except (BrokenImage, KlingError):  # the latter from a file that is still being fetched
         raise
     except Image.DecompressionBombError as error:
-        raise _TooLarge(f"has too many pixels ({error})") from error
+        raise TooManyPixels(f"has too many pixels ({error})") from error
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
-        raise _Broken(str(error)) from error
+        raise BrokenImage(str(error)) from error
     return width, height
 
 
@@ -109,25 +85,25 @@ def _verify_jpeg_end(file: BinaryIO) -> None:
     """Look for the end marker, which never occurs within pixel data; libjpeg is content without it."""
     file.seek(max(0, file.seek(0, os.SEEK_END) - _PIECE))
     if _JPEG_END not in file.read(_PIECE):
-        raise _Broken("its end marker is missing")
+        raise BrokenImage("its end marker is missing")
 
 
-def _verify_riff_length(file: BinaryIO, head: bytes) -> None:
-    declared = 8 + int.from_bytes(head[4:8], "little")
+def _verify_riff_length(file: BinaryIO) -> None:
+    file.seek(4)
+    declared = 8 + int.from_bytes(file.read(4), "little")
     found = file.seek(0, os.SEEK_END)
-    file.seek(0)
     if found < declared:
-        raise _Broken(f"it has {found} of {declared} bytes")
+        raise BrokenImage(f"it has {found} of {declared} bytes")
 
 
 def _verify_png(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
-    file.seek(len(_PNG_SIGNATURE))
+    file.seek(len(PNG.signature[0][1]))
     pixels: _PixelData | None = None
     width = height = 0
     while True:
         kind, length = _png_chunk_header(file)
         if (pixels is None) != (kind == b"IHDR"):
-            raise _Broken("its header is missing or doubled")
+            raise BrokenImage("its header is missing or doubled")
         pieces = _png_chunk_data(file, kind, length)
         if kind == b"IHDR":
             header = b"".join(pieces) if length == 13 else b""
@@ -145,23 +121,23 @@ def _verify_png(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
 def _png_chunk_header(file: BinaryIO) -> tuple[bytes, int]:
     head = file.read(8)
     if len(head) < 8:
-        raise _Broken("it ends before its last chunk")
+        raise BrokenImage("it ends before its last chunk")
     length, kind = struct.unpack(">I4s", head)
     return kind, length
 
 
 def _png_chunk_data(file: BinaryIO, kind: bytes, length: int) -> Iterator[bytes]:
-    """Yield the data of a chunk piece by piece, and check its checksum at the end."""
+    """Yield the data of a chunk piece by piece, and compare its checksum at the end."""
     checksum = isal_zlib.crc32(kind)
     while length:
         piece = file.read(min(length, _PIECE))
         if not piece:
-            raise _Broken("it ends inside a chunk")
+            raise BrokenImage("it ends inside a chunk")
         length -= len(piece)
         checksum = isal_zlib.crc32(piece, checksum)
         yield piece
     if file.read(4) != checksum.to_bytes(4, "big"):
-        raise _Broken("a checksum is wrong")
+        raise BrokenImage("a checksum is wrong")
 
 
 def _png_header(header: bytes, max_pixels: int) -> tuple[int, int, int]:
@@ -170,11 +146,11 @@ def _png_header(header: bytes, max_pixels: int) -> tuple[int, int, int]:
     :return: width, height, and how many bytes the inflated pixel data must have.
     """
     if len(header) != 13:
-        raise _Broken("its header has the wrong length")
+        raise BrokenImage("its header has the wrong length")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
     _check_pixels(width, height, max_pixels)
     if depth not in _PNG_DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
-        raise _Broken("its header has impossible values")
+        raise BrokenImage("its header has impossible values")
     bits = depth * _PNG_CHANNELS[colour]
     if not interlace:
         return width, height, _scanline_bytes(width, height, bits)
@@ -187,7 +163,7 @@ def _scanline_bytes(columns: int, rows: int, bits_per_pixel: int) -> int:
 
 
 class _PixelData:
-    """Inflates the pixel data of a PNG and keeps none of it but its length."""
+    """Inflates the pixel data of a PNG, and keeps nothing but its length."""
 
     def __init__(self, expected: int) -> None:
         self._missing = expected
@@ -202,14 +178,14 @@ class _PixelData:
         while not self._inflate.eof and self._take(self._inflate.unconsumed_tail):
             pass
         if self._missing or not self._inflate.eof:
-            raise _Broken(f"{self._missing} bytes of pixel data are missing")
+            raise BrokenImage(f"{self._missing} bytes of pixel data are missing")
 
     def _take(self, piece: bytes) -> int:
         try:
             count = len(self._inflate.decompress(piece, _PIECE))
         except isal_zlib.error as error:  # type: ignore[misc]  # its stub has an instance here
-            raise _Broken(f"its pixel data is damaged ({error})") from error
+            raise BrokenImage(f"its pixel data is damaged ({error})") from error
         self._missing -= count
         if self._missing < 0:
-            raise _Broken("it has more pixel data than its header says")
+            raise BrokenImage("it has more pixel data than its header says")
         return count

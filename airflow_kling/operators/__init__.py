@@ -1,1 +1,1 @@
-"""What a DAG author writes: submit a generation, archive its images."""
+"""Offers what a DAG author writes: operators that submit, archive, review and publish."""

@@ -1,4 +1,4 @@
-"""``KlingArchiveImagesOperator``: every image of a finished task, verified, into the team's own storage."""
+"""Archives every image of a finished task, verified, in the team's own storage: ``KlingArchiveImagesOperator``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
-from airflow_kling.exceptions import KlingInputError, KlingTaskFailed
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_kling.api.tasks import KlingTask
     from airflow_kling.archive.archiver import DownloadImage
     from airflow_kling.archive.download import Download
 
@@ -34,17 +36,19 @@ class KlingArchiveImagesOperator(BaseOperator):
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
     ``<destination>/<kling_task_id>/manifest.json``: what was asked (prompt, model, references without payload), what
-    came back, hashes, sizes and times. Where the manifest is, the archive is complete. Running again changes nothing
-    but repairs what is missing. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
+    came back, hashes, sizes and times. Where the manifest is, the archive is complete. Running again repairs what is
+    missing, and no more. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
 
     Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
     "content_type"}]}``. The extra of the Asset event of each outlet has the same and the rest of the manifest:
     ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
-    Raises ``KlingTaskFailed`` when the generation failed, ``KlingDownloadError`` when an image could not be fetched or
+    Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
+    ``KlingDownloadError`` when an image could not be fetched or
     was refused; images stored before that stay, and a retry goes on from there.
 
     :param task: a finished task (output of ``KlingTaskSensor``) or a Kling task id.
+    :param route: the route that made the task, where ``task`` is a Kling task id; a finished task knows its own.
     :param destination: ``s3://bucket/prefix``, or any object storage URL (``file:///...``, ``gs://...``).
     :param kling_conn_id: the connection, with the account that created the task; asked only for fresh URLs, and for
         ``allow_private_hosts``.
@@ -54,7 +58,7 @@ class KlingArchiveImagesOperator(BaseOperator):
     :param max_image_bytes: an image larger than this is refused while it is downloaded.
     """
 
-    template_fields: Sequence[str] = ("task", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
+    template_fields: Sequence[str] = ("task", "route", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
     template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
     ui_color = "#fbe7cf"
@@ -64,6 +68,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         *,
         task: Mapping[str, Any] | str,
         destination: str,
+        route: str = DEFAULT_ROUTE,
         kling_conn_id: str = KlingHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         s3_extra_args: dict[str, Any] | None = None,
@@ -73,52 +78,50 @@ class KlingArchiveImagesOperator(BaseOperator):
         kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
-        self._task: Any = None
+        self._given: Any = None
+        self._finished: KlingTask | None = None
         self._request: dict[str, Any] = {}
         self._summary: dict[str, Any] = {}
         templates.check_destination_literal(destination, s3_extra_args)
         self.destination = destination
+        self.route = route
         self.kling_conn_id = kling_conn_id
         self.aws_conn_id = aws_conn_id
         self.s3_extra_args = s3_extra_args
         self.max_image_bytes = max_image_bytes
+        make_storable(self)
 
     @cached_property
     def hook(self) -> KlingHook:
-        """The connection, looked up once per process."""
+        """The connection, looked up once."""
         return KlingHook(self.kling_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Archive, then tell Airflow what there is now."""
         from airflow_kling.archive.archiver import archive_task
-        from airflow_kling.archive.download import DownloadLimits, download_image
         from airflow_kling.archive.manifest import describe_event, summarize
-        from airflow_kling.hooks.kling import shared_ssl_context
+        from airflow_kling.storage.destination import Destination
         from airflow_kling.storage.open import open_store
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
             self._push_links(context)
-            task = self._task = self._finished_task()
-            asked = self._request = self._asked(context, task["kling_task_id"])
+            task = self._finished = self._finished_task()
+            asked = self._request = self._asked(context, task.kling_task_id)
+            destination = Destination.parse(self.destination, self.s3_extra_args)
             archive = archive_task(
                 task,
-                store=open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
-                download=_counting(
-                    partial(
-                        download_image,
-                        limits=DownloadLimits(max_bytes=self.max_image_bytes),
-                        allow_private_hosts=self.hook.settings.allow_private_hosts,
-                        ssl_context=shared_ssl_context(),
-                    ),
-                    self._tags(asked),
-                ),
-                refresh=lambda: self._ask(task["kling_task_id"]),
+                store=open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
+                download=self._download(asked),
+                refresh=lambda: self._ask(task.kling_task_id, task.route),
                 request=asked,
-                run=_run(context),
+                run=xcom.describe_run(context),
             )
         summary = self._summary = summarize(archive)
-        self._push_record(context, summary, task, asked)
+        if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
+            conn_id = destination.connection(self.aws_conn_id)
+            described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
+            ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)
         emit_asset_events(context, self.outlets, describe_event(archive), destination=self.destination)
         lineage.report_hook_lineage(
             self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
@@ -134,32 +137,30 @@ class KlingArchiveImagesOperator(BaseOperator):
         if parent is self:
             from airflow_kling.api.request import from_text
 
-            self._task = from_text(self.task)
-            self.task = _without_signatures(self._task)
+            self._given = from_text(self.task)
+            self.task = _without_signatures(self._given)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """References and archived images; after a failure, OpenLineage asks here too, and there are no outputs."""
-        from airflow_kling.api.tasks import KlingTask
+        """Return references and archived images; OpenLineage asks after a failure too, when there are none."""
         from airflow_kling.reporting.openlineage import operator_lineage
 
-        task = self._given
         return operator_lineage(
             kling_task_id=self._kling_task_id,
             asked=self._request,
-            units=KlingTask.from_xcom(task).billed_units if isinstance(task, Mapping) else None,
+            units=self._finished.billed_units if self._finished else None,
             inputs=lineage.addresses(self._request.get("references") or ()),
             outputs=lineage.archived(self._summary) if self._summary else (),
         )
 
-    @property
-    def _given(self) -> Any:
+    def _task_as_given(self) -> Any:
         from airflow_kling.api.request import from_text
 
-        return self._task or from_text(self.task)
+        return self._given or from_text(self.task)
 
     @property
     def _kling_task_id(self) -> str | None:
-        found = self._given.get("kling_task_id") if isinstance(self._given, Mapping) else self._given
+        given = self._task_as_given()
+        found = given.get("kling_task_id") if isinstance(given, Mapping) else given
         return str(found) if found else None
 
     def _push_links(self, context: Context) -> None:
@@ -170,50 +171,38 @@ class KlingArchiveImagesOperator(BaseOperator):
             url = partial(console_url, self.destination, kling_task_id, aws_conn_id=self.aws_conn_id)
             links.push_s3_console_link(context, url)
 
-    def _tags(self, asked: Mapping[str, Any]) -> dict[str, str | None]:
-        return {
+    def _download(self, asked: Mapping[str, Any]) -> DownloadImage:
+        from airflow_kling.archive.download import DownloadLimits, download_image
+
+        download = partial(
+            download_image,
+            limits=DownloadLimits(max_bytes=self.max_image_bytes),
+            allow_private_hosts=self.hook.settings.allow_private_hosts,
+        )
+        tags = {
             "dag_id": self.dag_id,
             "gateway": self.hook.settings.gateway,
             "model": asked.get("model_name"),
             "route": asked.get("route"),
         }
+        return _counting(download, tags)
 
-    def _push_record(
-        self, context: Context, summary: Mapping[str, Any], task: Mapping[str, Any], asked: Mapping[str, Any]
-    ) -> None:
-        """Leave in XCom what the gallery shows, under a key by which a database finds it."""
-        from airflow_kling.api.tasks import KlingTask
+    def _finished_task(self) -> KlingTask:
+        from airflow_kling.api.tasks import SUCCEED, KlingTask
 
-        if ti := context.get("ti"):
-            conn_id = xcom.connection(self.destination, self.aws_conn_id)
-            described = xcom.describe_archive(summary, task=KlingTask.from_xcom(task), asked=asked, conn_id=conn_id)
-            ti.xcom_push(key=xcom.archive_key(summary["kling_task_id"]), value=described)
+        given = self._task_as_given()
+        if isinstance(given, str | int):
+            return self._ask(str(given), self.route)
+        task = KlingTask.from_xcom(given)
+        if task.status == SUCCEED and not task.results:
+            return self._ask(task.kling_task_id, task.route)
+        return _not_failed(task)
 
-    def _finished_task(self) -> Mapping[str, Any]:
-        task = self._given
-        if isinstance(task, str | int):
-            return self._ask(str(task))
-        if not isinstance(task, Mapping) or not task.get("kling_task_id"):
-            raise KlingInputError(
-                f"task is a {type(task).__name__} without kling_task_id, it must be a finished task (the sensor's "
-                "output) or a Kling task id; nothing was archived."
-            )
-        if task.get("status") == "failed":
-            raise _failure(task)
-        if task.get("status") == "succeed" and not task.get("images"):
-            return self._ask(str(task["kling_task_id"]))
-        return task
-
-    def _ask(self, kling_task_id: str) -> dict[str, Any]:
-        from airflow_kling.api.error_table import task_failure
-
-        task = self.hook.get_task(kling_task_id)
-        if task.status == "failed":
-            raise task_failure(task)
-        return task.to_xcom()
+    def _ask(self, kling_task_id: str, route: str) -> KlingTask:
+        return _not_failed(self.hook.get_task(kling_task_id, route=route))
 
     def _asked(self, context: Context, kling_task_id: str) -> dict[str, Any]:
-        """What the submitting task left in XCom, wherever upstream in this DAG it is; empty when it is elsewhere."""
+        """Return the request record that the submitting task left in XCom; empty when it is in another DAG."""
         ti = context.get("ti")
         if ti is None or not self.has_dag():  # type: ignore[no-untyped-call]
             return {}
@@ -237,27 +226,27 @@ def _counting(download: DownloadImage, tags: metrics.Tags) -> DownloadImage:
     return counted
 
 
-def _failure(task: Mapping[str, Any]) -> KlingTaskFailed:
+def _not_failed(task: KlingTask) -> KlingTask:
     from airflow_kling.api.error_table import task_failure
-    from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.api.tasks import FAILED
 
-    reason = str(task.get("status_message") or "")
-    return task_failure(KlingTask(kling_task_id=str(task["kling_task_id"]), status="failed", status_message=reason))
+    if task.status == FAILED:
+        raise task_failure(task)
+    return task
 
 
 def _without_signatures(task: Any) -> Any:
-    if not isinstance(task, Mapping) or not isinstance(task.get("images"), list):
+    """Return the task as it came, but for the queries of its URLs."""
+    if not isinstance(task, Mapping):
         return task
     from airflow_kling.api.redact import redact_url
+    from airflow_kling.api.tasks import RESULT_KINDS
 
-    images = [
-        {**image, "url": redact_url(str(image.get("url")))} for image in task["images"] if isinstance(image, dict)
-    ]
-    return {**task, "images": images}
-
-
-def _run(context: Context) -> dict[str, Any]:
-    ti = context.get("ti")
-    if ti is None:
-        return {}
-    return {name: getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    lists = {name: task[name] for name in RESULT_KINDS if isinstance(task.get(name), list)}
+    return {
+        **task,
+        **{
+            name: [{**entry, "url": redact_url(str(entry.get("url")))} for entry in entries if isinstance(entry, dict)]
+            for name, entries in lists.items()
+        },
+    }

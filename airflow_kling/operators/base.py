@@ -15,13 +15,11 @@ from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
-from airflow_kling.storage.objects import open_object
-from airflow_kling.submission.identity import Identity, fingerprint
-from airflow_kling.submission.object_records import open_records
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -110,6 +108,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         :raises KlingInputError: a literal breaks a limit.
         """
         templates.check_literals(self.kling_route, self._fields())
+        make_storable(self)
 
     @property
     def route_name(self) -> str:
@@ -159,6 +158,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
 
     def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
         from airflow_kling.api.request import build_request, for_gateway
+        from airflow_kling.storage.open import open_object
 
         request, references = build_request(self.kling_route, self._fields(), open_file=open_object)
         gateway = self.hook.settings.api
@@ -173,6 +173,8 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
+        from airflow_kling.submission.identity import Identity, fingerprint
+        from airflow_kling.submission.object_records import open_records
         from airflow_kling.submission.submitter import Submission
 
         settings = self.hook.settings

@@ -1,4 +1,4 @@
-"""``KlingPublishImagesOperator``: the archived images that a person approved, copied to where the world sees them."""
+"""Publishes the archived images that a person approved: ``KlingPublishImagesOperator``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.reporting import lineage
+from airflow_kling.reporting import lineage, xcom
 from airflow_kling.reporting.assets import emit_asset_events
 
 if TYPE_CHECKING:
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class KlingPublishImagesOperator(BaseOperator):
-    """Copy approved images of an archive, verified, and write the verdict on each beside the manifest.
+    """Copy the approved images of an archive, verified, and write the verdict on each beside the manifest.
 
     Copies are ``<destination>/<kling_task_id>/<index>.<ext>``; ``review.json`` in the archive says of each image
-    whether it was approved or rejected, by whom and when. An image that was published before and is rejected now is
-    removed from the destination. Running again changes nothing.
+    whether it was approved or rejected, by whom and when, and which Airflow run published it. An image that was
+    published before and is rejected now is removed from the destination. Running again changes nothing.
 
     Returns ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
     "width", "height", "content_type"}], "rejected": [index]}``, which is also the extra of the Asset event of each
     outlet.
 
-    Raises ``KlingInputError`` when the review is none, or the destination is an archive of the same Kling task or has a
-    rejected image that no earlier verdict has published there, and ``KlingError`` when the archive is not what its
-    manifest says.
+    Raises ``KlingInputError`` when ``review`` is not a review, or the destination is an archive of the same Kling task,
+    or has a rejected image that no earlier verdict has published there. Raises ``KlingError`` when the archive is not
+    what its manifest says.
 
     :param review: what ``KlingReviewImagesOperator`` returns: ``{"manifest": uri, "approved": [index], "by": {"id",
         "name"} | None, "at": ISO 8601}``.
@@ -63,9 +64,10 @@ class KlingPublishImagesOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
         self.s3_extra_args = s3_extra_args
+        make_storable(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Copy, write the verdict, and tell Airflow."""
+        """Copy the images, write the verdict, and tell Airflow."""
         from airflow_kling.archive.review import open_archive, publish
         from airflow_kling.storage.open import open_store
 
@@ -73,7 +75,7 @@ class KlingPublishImagesOperator(BaseOperator):
             manifest, verdict = self._verdict()
             archive, source = open_archive(manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)
             target = open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args)
-            summary = publish(archive, verdict, source=source, target=target)
+            summary = publish(archive, verdict, source=source, target=target, run=xcom.describe_run(context))
         emit_asset_events(context, self.outlets, summary, destination=str(self.destination))
         lineage.report_hook_lineage(
             self,
@@ -92,4 +94,4 @@ class KlingPublishImagesOperator(BaseOperator):
                 f"review is a {type(review).__name__}, it must be what KlingReviewImagesOperator returns: manifest, "
                 "approved, by and at; nothing was published."
             )
-        return review["manifest"], Verdict(frozenset(review["approved"]), by=review["by"], at=review["at"])
+        return review["manifest"], Verdict(frozenset(review["approved"]), by=review["by"], at=str(review["at"]))

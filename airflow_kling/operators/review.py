@@ -1,10 +1,11 @@
-"""``KlingReviewImagesOperator``: a person looks at archived images and says which may be published (Airflow 3.1+)."""
+"""Asks a person which archived images may be published: ``KlingReviewImagesOperator`` (Airflow 3.1+)."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.reporting import gallery_urls
 
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
-    from airflow_kling.storage.open import Store
+    from airflow_kling.storage.base import Store
 
+# The standard provider of Airflow 3.1.8's time (1.12) does not: there execution_timeout limits the wait for the answer.
+HAS_RESPONSE_TIMEOUT = "response_timeout" in inspect.signature(HITLOperator.__init__).parameters
 NONE = "None of them"
 _LABEL = "Image {}"
 _SIZES: tuple[gallery_urls.Size, ...] = ("thumb", "large")
@@ -60,13 +64,18 @@ class KlingReviewImagesOperator(HITLOperator):
         manifest: str,
         aws_conn_id: str | None = "aws_default",
         storage_conn_id: str | None = None,
+        response_timeout: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
+        if HAS_RESPONSE_TIMEOUT:
+            kwargs["response_timeout"] = response_timeout
         # What is asked is known once the manifest is read. Without defaults the form starts with nothing ticked.
         super().__init__(subject="Which images may be published?", options=[NONE], multiple=True, **kwargs)
         self.manifest = manifest
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
+        self.response_timeout = response_timeout
+        make_storable(self)
 
     def execute(self, context: Context) -> Any:
         """Ask, and wait without a worker."""
@@ -74,6 +83,9 @@ class KlingReviewImagesOperator(HITLOperator):
         self.options = [*_labels(archive.manifest), NONE]
         self.subject = f"Which images may be published? {shorten(_title(archive.manifest), 100, placeholder=' ...')}"
         self.body = describe(archive, store, ui=conf.get("api", "base_url", fallback="/"))
+        if not HAS_RESPONSE_TIMEOUT and self.response_timeout:
+            # As a limit on this process Airflow has read it already.
+            self.execution_timeout = self.response_timeout
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

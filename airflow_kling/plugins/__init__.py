@@ -1,1 +1,1 @@
-"""Plugins: pages of ours inside Airflow."""
+"""Adds pages to Airflow's UI."""

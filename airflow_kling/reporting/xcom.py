@@ -1,4 +1,4 @@
-"""Describes a generation in XCom: what was asked (the request record), and what was archived (the gallery's index)."""
+"""Describes a generation in XCom: what was asked (the request record), what was archived, and by which run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.route import Route
     from airflow_kling.api.tasks import KlingTask
@@ -29,11 +31,10 @@ def describe_request(
     return {**asked, "route": route.name, "gateway": gateway_name, "references": references}
 
 
-def connection(destination: str, aws_conn_id: str | None) -> str | None:
-    """The Airflow connection that reaches a destination, as far as the task names one."""
-    scheme, _, rest = destination.partition("://")
-    named = rest.partition("/")[0].rpartition("@")[0]
-    return named or (aws_conn_id if scheme == "s3" else None)
+def describe_run(context: Context) -> dict[str, Any]:
+    """Name the task instance that writes a manifest or a review; empty where there is none."""
+    ti = context.get("ti")
+    return {name: getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")} if ti else {}
 
 
 def describe_archive(
@@ -41,15 +42,15 @@ def describe_archive(
 ) -> dict[str, Any]:
     """Describe what was asked, what came back, and which bytes lie where; some 2 kB for two images.
 
-    :param summary: what the archive task returns: ``manifest``, ``kling_task_id``, ``images``.
+    :param summary: what the archive task returns.
     :param task: the finished task.
     :param asked: the request record; empty when the submitting task is elsewhere.
-    :param conn_id: the Airflow connection that reaches the manifest, see :func:`connection`.
+    :param conn_id: the Airflow connection that reaches the manifest.
     :return: beside the above ``units`` and ``image_count`` as numbers, which a database can add up.
     """
     times = {"created_at": task.created_at, "updated_at": task.updated_at}
     return {
-        "kling_task_id": summary["kling_task_id"],
+        "kling_task_id": task.kling_task_id,
         "route": task.route,
         "asked": dict(asked),
         "task": {"status": task.status, **{name: at.isoformat() for name, at in times.items() if at}},

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     """Wait for a Kling task; return the finished task.
 
-    Returns ``{"kling_task_id", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
+    Returns ``{"kling_task_id", "route", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
     "created_at", "updated_at", "unit_deduction"}``, times as ISO 8601 in UTC. The URLs expire: archive them soon.
 
     Raises ``KlingTaskFailed`` with the provider's reason when the generation failed (a moderation refusal is not
@@ -77,6 +78,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         self.deferrable = deferrable
         if start_from_trigger:
             self._start_from_trigger()
+        make_storable(self)
 
     @property
     def route_name(self) -> str:

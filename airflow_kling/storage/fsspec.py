@@ -1,6 +1,6 @@
-"""Every other storage that ObjectStoragePath knows.
+"""Stores objects in whatever else ObjectStoragePath knows.
 
-Never ``path.open("wb")``: fsspec publishes half an object when an exception leaves its ``with`` block.
+It never calls ``path.open("wb")``: fsspec publishes half an object when an exception leaves its ``with`` block.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from airflow_kling.api.redact import redact_url
+from airflow_kling.storage.base import Stored
 from airflow_kling.storage.keys import check_task_id
-from airflow_kling.storage.open import Stored
 
-#: Here put_file of s3fs, gcsfs and adlfs publishes at its last step; elsewhere a file is uploaded beside and moved.
+# put_file of s3fs, gcsfs and adlfs publishes at its last step. Elsewhere a file is uploaded beside, and then moved.
 _ATOMIC_UPLOAD = frozenset({"s3a", "gs", "gcs", "abfs", "abfss", "az", "wasb", "wasbs"})
 
 
@@ -43,11 +43,11 @@ class FsspecStore:
         return self._root.fs
 
     def uri(self, key: str) -> str:
-        """Full address of ``key``."""
+        """Return the full address of ``key``."""
         return f"{redact_url(self._destination)}/{key}"
 
     def keys(self, kling_task_id: str) -> set[str]:
-        """Keys of all objects of a task; temporary ones are none."""
+        """Return the keys of all objects of a task, without temporary ones."""
         self._fs.invalidate_cache()
         try:
             paths = self._fs.ls(self._path(check_task_id(kling_task_id)), detail=False)
@@ -57,15 +57,15 @@ class FsspecStore:
         return {f"{kling_task_id}/{name}" for name in names if name and not name.startswith(".")}
 
     def stat(self, key: str) -> Stored | None:
-        """Size and hash of an object, None if there is none. The hash is not known."""
+        """Return the size of an object, None if there is none; the hash is not known."""
         self._fs.invalidate_cache()
         try:
             return Stored(self._fs.info(self._path(key))["size"], None)
         except FileNotFoundError:
             return None
 
-    def read_into(self, key: str, target: BinaryIO) -> bool:
-        """Append an object to ``target`` piece by piece; False if there is none."""
+    def download(self, key: str, target: BinaryIO) -> bool:
+        """Append an object to ``target`` piece by piece; return False if there is none."""
         try:
             with self._fs.open(self._path(key), "rb") as file:
                 shutil.copyfileobj(file, target)
@@ -73,7 +73,7 @@ class FsspecStore:
             return False
         return True
 
-    def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
+    def put(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
         """Upload a finished local file."""
         path = self._path(key)
         with _on_disk(file, suffix=posixpath.splitext(key)[1]) as local:
@@ -88,8 +88,8 @@ class FsspecStore:
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._path(key))
 
-    def sweep(self, kling_task_id: str) -> None:
-        """Remove nothing: whether a writer still lives cannot be known here. Leftovers are hidden ``.part`` files."""
+    def remove_leftovers(self, kling_task_id: str) -> None:
+        """Remove nothing: nobody knows here whether the writer of a hidden ``.part`` file still lives."""
         check_task_id(kling_task_id)
 
     def _path(self, key: str) -> str:
@@ -112,7 +112,7 @@ class FsspecStore:
 
 @contextmanager
 def _on_disk(file: BinaryIO, *, suffix: str) -> Iterator[str]:
-    """Give the path of a finished local copy: an upload by path is the one that storages make atomic.
+    """Yield the path of a finished local copy: storages make an upload by path atomic, and no other.
 
     :param suffix: gcsfs and s3fs take the content type of the object from it.
     """

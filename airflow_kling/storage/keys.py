@@ -1,4 +1,4 @@
-"""Names in the storage: ``<kling task id>/<index>.<ext>``, ``manifest.json`` and ``review.json`` beside it, no others.
+"""Makes the names of objects: ``<kling task id>/<index>.<extension>``, ``manifest.json`` and ``review.json``.
 
 The task id comes from an API, so it is checked: no other text from outside ever becomes part of a path.
 """
@@ -9,10 +9,9 @@ import re
 from typing import Final
 
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.media.kinds import EXTENSIONS
 
-#: Extensions of images that are archived, as :mod:`airflow_kling.media.image` gives them.
-EXTENSIONS: Final = ("png", "jpg", "webp")
-#: One task makes 9 images at most (limit of the API); more room than that, so that a raised limit loses no paid image.
+#: A task makes 9 images at most [C]. There is room for more, so that a raised limit loses no paid image.
 MAX_INDEX: Final = 99
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -29,23 +28,23 @@ def check_task_id(kling_task_id: object) -> str:
     return kling_task_id
 
 
-def image_key(kling_task_id: str, index: int, ext: str) -> str:
-    """Name of an image relative to the destination.
+def image_key(kling_task_id: str, index: int, extension: str) -> str:
+    """Return the name of an image relative to the destination.
 
     :raises KlingInputError: not a task id, an index outside 0 to 99, or an extension that is never archived.
     """
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MAX_INDEX or ext not in EXTENSIONS:
-        raise KlingInputError(f"{index!r}.{ext} is not an image of a task: index 0 to {MAX_INDEX}, {EXTENSIONS}.")
-    return f"{check_task_id(kling_task_id)}/{index}.{ext}"
+    if not (type(index) is int and 0 <= index <= MAX_INDEX and extension in EXTENSIONS):  # True is an int too
+        raise KlingInputError(f"{index!r}.{extension} is not an image of a task: index 0 to {MAX_INDEX}, {EXTENSIONS}.")
+    return f"{check_task_id(kling_task_id)}/{index}.{extension}"
 
 
 def manifest_key(kling_task_id: str) -> str:
-    """Name of the manifest relative to the destination."""
+    """Return the name of the manifest relative to the destination."""
     return f"{check_task_id(kling_task_id)}/manifest.json"
 
 
 def review_key(kling_task_id: str) -> str:
-    """Name of the verdict on a task's images, beside its manifest."""
+    """Return the name of the verdict on a task's images, beside its manifest."""
     return f"{check_task_id(kling_task_id)}/review.json"
 
 
@@ -56,5 +55,7 @@ def split_manifest_uri(uri: str) -> tuple[str, str]:
     """
     destination, _, rest = str(uri).removesuffix("/manifest.json").rpartition("/")
     if not destination or f"{destination}/{rest}/manifest.json" != uri:
-        raise KlingInputError(f"{str(uri)[:200]!r} is no manifest: <destination>/<Kling task id>/manifest.json is.")
+        raise KlingInputError(
+            f"{str(uri)[:200]!r} is not the address of a manifest: <destination>/<Kling task id>/manifest.json."
+        )
     return destination, check_task_id(rest)

@@ -1,4 +1,4 @@
-"""A directory that every worker sees. Rename makes it atomic; ``open("wb")`` on the final name would not be."""
+"""Stores objects in a directory that every worker sees: written beside, then renamed, which is atomic."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from airflow_kling.storage.base import Stored
 from airflow_kling.storage.keys import check_task_id
-from airflow_kling.storage.open import Stored
 
 
 class LocalStore:
@@ -27,24 +27,24 @@ class LocalStore:
         self._root = Path(root)
 
     def uri(self, key: str) -> str:
-        """Full address of ``key``."""
+        """Return the full address of ``key``."""
         return f"file://{self._root / key}"
 
     def keys(self, kling_task_id: str) -> set[str]:
-        """Keys of all files of a task; temporary files are none."""
+        """Return the keys of all files of a task, without temporary ones."""
         directory = self._root / check_task_id(kling_task_id)
         return {f"{kling_task_id}/{path.name}" for path in directory.glob("[!.]*")}
 
     def stat(self, key: str) -> Stored | None:
-        """Size and hash of an object, None if there is none. The hash is that of the bytes that lie there now."""
+        """Return size and hash of a file, None if there is none; the hash is that of the bytes that are there now."""
         try:
             with open(self._root / key, "rb") as file:
                 return Stored(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
         except FileNotFoundError:
             return None
 
-    def read_into(self, key: str, target: BinaryIO) -> bool:
-        """Append an object to ``target`` piece by piece; False if there is none."""
+    def download(self, key: str, target: BinaryIO) -> bool:
+        """Append an object to ``target`` piece by piece; return False if there is none."""
         try:
             with open(self._root / key, "rb") as file:
                 shutil.copyfileobj(file, target)
@@ -52,7 +52,7 @@ class LocalStore:
             return False
         return True
 
-    def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
+    def put(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
         """Write beside, flush to the disk, and rename."""
         file.seek(0)
         path = self._root / key
@@ -69,7 +69,7 @@ class LocalStore:
         """Remove an object if there is one."""
         (self._root / key).unlink(missing_ok=True)
 
-    def sweep(self, kling_task_id: str) -> None:
+    def remove_leftovers(self, kling_task_id: str) -> None:
         """Remove temporary files whose writer is gone: a living writer holds a lock on its file."""
         for leftover in (self._root / check_task_id(kling_task_id)).glob(".*.part"):
             with contextlib.suppress(OSError), open(leftover, "rb") as file:
@@ -79,13 +79,13 @@ class LocalStore:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new hidden file beside ``path``, locked, and gone afterwards unless it was renamed."""
+    """Open a new hidden file beside ``path``, locked; remove it afterwards unless it was renamed."""
     while True:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         with open(temporary, "xb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not os.fstat(file.fileno()).st_nlink:
-                continue  # swept away between its creation and the lock
+                continue  # another run removed it between its creation and the lock
             try:
                 yield temporary, file
             finally:

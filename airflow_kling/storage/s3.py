@@ -1,4 +1,4 @@
-"""S3 and what speaks its protocol, through the amazon provider's hook: endpoint and credentials from a connection."""
+"""Stores objects in S3 and what speaks its protocol; endpoint and credentials come from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from airflow_kling.storage.base import Stored
 from airflow_kling.storage.keys import check_task_id
-from airflow_kling.storage.open import Stored
 
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # boto3 reads them where the connection names none
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}  # by the start of a region's name
@@ -47,17 +47,17 @@ class S3Store:
         return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
 
     def uri(self, key: str) -> str:
-        """Full address of ``key``."""
+        """Return the full address of ``key``."""
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
     def keys(self, kling_task_id: str) -> set[str]:
-        """Keys of all objects of a task, by one request: there are far fewer than its page of 1000."""
+        """Return the keys of all objects of a task, by one request: there are far fewer than its page of 1000."""
         prefix = f"{self._prefix}{check_task_id(kling_task_id)}/"
         answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
         return {item["Key"].removeprefix(self._prefix) for item in answer.get("Contents", ())}
 
     def stat(self, key: str) -> Stored | None:
-        """Size and hash of an object, None if there is none. The hash is the one that was written with the object."""
+        """Return size and hash of an object, None if there is none; the hash was written with the object."""
         from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
         try:
@@ -68,8 +68,8 @@ class S3Store:
             raise
         return Stored(head["ContentLength"], head["Metadata"].get("sha256"))
 
-    def read_into(self, key: str, target: BinaryIO) -> bool:
-        """Append an object to ``target`` piece by piece; False if there is none."""
+    def download(self, key: str, target: BinaryIO) -> bool:
+        """Append an object to ``target`` piece by piece; return False if there is none."""
         from botocore.exceptions import ClientError
 
         try:
@@ -82,7 +82,7 @@ class S3Store:
             target.write(piece)
         return True
 
-    def write_file(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
+    def put(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
         """Stream the file in one PUT, whatever its size; ``sha256`` becomes metadata of the object."""
         file.seek(0)
         metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
@@ -94,8 +94,8 @@ class S3Store:
         """Remove an object if there is one."""
         self._client.delete_object(**self._object(key))
 
-    def sweep(self, kling_task_id: str) -> None:
-        """Do nothing: a PUT that was cut off leaves nothing."""
+    def remove_leftovers(self, kling_task_id: str) -> None:
+        """Remove nothing: a PUT that was cut off leaves nothing."""
 
     def _checksum(self, sha256: str) -> dict[str, str]:
         chosen = any(name.startswith("Checksum") for name in self._extra_args)

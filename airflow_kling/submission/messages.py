@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_kling.exceptions import KlingError, KlingSubmissionError
 
@@ -119,41 +118,6 @@ def nothing_to_reuse(external_task_id: str, *, keeps: bool) -> KlingSubmissionEr
     )
 
 
-def record_not_reached(
-    place: str, error: Exception, done: str, external_task_id: str = "unknown"
-) -> KlingSubmissionError:
-    """The place of the submission record does not answer.
-
-    :param place: where it lies.
-    :param done: ``read`` or ``written``.
-    """
-    earlier = " An earlier try may have." if done == "read" else ""
-    return KlingSubmissionError(
-        f"The submission record ({place}) could not be {done}: {type(error).__name__}: {str(error)[:300]}. Nothing is "
-        f"submitted without it, and nothing was by this call.{earlier} A retry of the task tries again.",
-        external_task_id=external_task_id,
-        retryable=True,
-    )
-
-
-def record_of_another_run(place: str, record: SubmissionRecord) -> KlingSubmissionError:
-    """The record may be of a run that was deleted and made again, or of another Airflow without a ``namespace``.
-
-    :param place: where it lies.
-    """
-    made = f"Kling task {record.kling_task_id}" if record.kling_task_id else "a paid generation may exist"
-    return KlingSubmissionError(
-        f"The submission record ({place}) is of a run of the same name that started {record.run.started}, and nothing "
-        f"proves that it is this run: it may be one that was deleted and made again, or another Airflow's that has the "
-        f"same namespace. It tells of external_task_id {record.external_task_id!r} ({made}). Nothing was submitted "
-        "now. Give each Airflow a namespace in its connection's extra; delete the record to submit a new generation, "
-        "or archive that one by its Kling task id.",
-        external_task_id=record.external_task_id,
-        kling_task_id=record.kling_task_id,
-        retryable=False,
-    )
-
-
 def outcome_unknown(what: str, external_task_id: str, *, retryable: bool = False) -> KlingSubmissionError:
     """A paid generation may exist, and nothing can tell now.
 
@@ -190,25 +154,6 @@ def input_changed(record: SubmissionRecord) -> KlingSubmissionError:
         "adopt that one, or set on_input_change='new'.",
         external_task_id=record.external_task_id,
         kling_task_id=record.kling_task_id,
-        retryable=False,
-    )
-
-
-def unreadable_record(place: str, value: Any, wrong: Mapping[str, Any]) -> KlingSubmissionError:
-    """The submission record of an earlier try is damaged, or of a release that wrote it otherwise.
-
-    :param place: where it lies.
-    :param value: as it is stored.
-    :param wrong: the first wrong field, as pydantic tells of it.
-    """
-    known = value.get("external_task_id") if isinstance(value, Mapping) else None
-    external_task_id = str(known or "unknown")
-    field = ".".join(map(str, wrong["loc"])) or "record"
-    return KlingSubmissionError(
-        f"The submission record ({place}) cannot be read: {field}: {wrong['msg']}. Nothing was "
-        f"submitted now, but an earlier try may have, under external_task_id {external_task_id!r}: look for that "
-        "generation in the provider's console, then delete the record to submit a new one.",
-        external_task_id=external_task_id,
         retryable=False,
     )
 

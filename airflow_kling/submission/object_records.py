@@ -19,7 +19,7 @@ from airflow_kling.submission.identity import Identity
 from airflow_kling.submission.record import RecordStore, TaskState
 
 if TYPE_CHECKING:
-    from airflow_kling.storage.open import Store
+    from airflow_kling.storage.base import Store
 
 _REPLACE_AT_ONCE = ("s3", "file", "local")  # elsewhere an object may be missing for a moment while it is replaced
 
@@ -78,7 +78,7 @@ class ObjectRecord:
 
     def _put(self, key: str, content: bytes) -> None:
         sha256 = hashlib.sha256(content).hexdigest()
-        self._store.write_file(key, io.BytesIO(content), content_type="application/json", sha256=sha256)
+        self._store.put(key, io.BytesIO(content), content_type="application/json", sha256=sha256)
         if self._content(key) != content:
             raise OSError("the storage does not give back what was written to it")
 
@@ -86,7 +86,7 @@ class ObjectRecord:
         if not self._at_once:
             self._store.stat(key)  # forgets what the storage's library has kept of the folder
         target = io.BytesIO()
-        return target.getvalue() if self._store.read_into(key, target) else None
+        return target.getvalue() if self._store.download(key, target) else None
 
 
 def open_records(record_store: str, task_state_store: Any, identity: Identity | None) -> RecordStore:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
-from airflow_kling.submission import messages
+from airflow_kling.submission import record_errors
 from airflow_kling.submission.identity import Identity, Kind, Run
 from airflow_kling.submission.proof import same_run
 
@@ -114,13 +114,18 @@ class RecordStore:
         try:
             value = self._place.read()
         except Exception as error:  # each storage library has errors of its own
-            raise messages.record_not_reached(self._place.name, error, "read") from error
+            raise record_errors.not_reached(self._place.name, error, "read") from error
         record = None if value is None else _parse(self._place.name, value)
         if record is None or not self._place.by_name:
             return record
         whose = same_run(record.run, record.try_number, identity)
         if whose == "unknown":
-            raise messages.record_of_another_run(self._place.name, record)
+            raise record_errors.of_another_run(
+                self._place.name,
+                started=record.run.started,
+                external_task_id=record.external_task_id,
+                kling_task_id=record.kling_task_id,
+            )
         return record if whose == "same" else None
 
     def write(self, record: SubmissionRecord) -> None:
@@ -133,7 +138,7 @@ class RecordStore:
         try:
             self._place.write(asdict(record))
         except Exception as error:  # each storage library has errors of its own
-            raise messages.record_not_reached(self._place.name, error, "written", record.external_task_id) from error
+            raise record_errors.not_reached(self._place.name, error, "written", record.external_task_id) from error
 
 
 def _parse(name: str, value: Any) -> SubmissionRecord:
@@ -142,4 +147,4 @@ def _parse(name: str, value: Any) -> SubmissionRecord:
     try:
         return TypeAdapter(SubmissionRecord).validate_python(value)
     except ValidationError as error:
-        raise messages.unreadable_record(name, value, error.errors(include_url=False)[0]) from None
+        raise record_errors.unreadable(name, value, error.errors(include_url=False)[0]) from None

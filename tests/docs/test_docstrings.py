@@ -17,7 +17,7 @@ PACKAGES_OF_TASKS = (".operators.", ".sensors.", ".hooks.", ".triggers.")
 PARAM = re.compile(r":param (\w+):")
 #: Parameters of Airflow's own classes that a docstring explains for what they mean here.
 OF_AIRFLOW = {
-    "KlingReviewImagesOperator": {"response_timeout", "assigned_users", "notifiers"},
+    "KlingReviewImagesOperator": {"assigned_users", "notifiers"},
 }
 
 

@@ -108,5 +108,5 @@ def test_modules_and_functions_are_small(path: Path) -> None:
 def test_a_module_says_what_it_does(path: Path) -> None:
     """With a verb in the third person: "Decides whether to submit, adopt or stop."."""
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-    first = docstring.split(" ", 1)[0]
+    first = docstring.split(" ", 1)[0].strip(",:")
     assert first.endswith("s"), docstring.splitlines()[0]

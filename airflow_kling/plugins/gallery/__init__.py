@@ -1,1 +1,1 @@
-"""The gallery: what was generated and archived, as a page in Airflow's UI (Airflow 3.1+)."""
+"""Shows what was generated and archived as a page in Airflow's UI (Airflow 3.1+)."""

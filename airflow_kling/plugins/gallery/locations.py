@@ -19,12 +19,13 @@ from urllib.request import url2pathname
 from airflow_kling.api.route import IMAGE
 from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.media.kinds import FILE_TYPES
 from airflow_kling.reporting import gallery_urls
 from airflow_kling.storage.keys import image_key, manifest_key
 
 #: Storage that an archive can be in: the server's disk, and what an Airflow connection reaches.
 SCHEMES = frozenset({"file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasb", "wasbs"})
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_EXTENSIONS = {file_type.content_type: file_type.extension for file_type in FILE_TYPES}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONNECTION = re.compile(r"[\w.-]{1,250}", re.ASCII)

@@ -198,7 +198,7 @@ async def _original(image: ExpectedImage, name: str) -> Response:
     stack = ExitStack()  # the file stays open until it is sent
     file, info = await _in_thread(lambda: stack.enter_context(open_verified(image)), limited=True)
     headers = {
-        "Content-Disposition": f'attachment; filename="{name}.{info.ext}"',
+        "Content-Disposition": f'attachment; filename="{name}.{info.extension}"',
         "Content-Length": str(image.bytes),
         "Cache-Control": _MAY_BE_CACHED,
     }

@@ -17,10 +17,9 @@ from typing import Any, BinaryIO, cast
 from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
 from airflow_kling.exceptions import KlingImageError, KlingInputError
-from airflow_kling.media.image import ImageInfo, verify_image
+from airflow_kling.media.probe import MediaInfo, probe
 from airflow_kling.plugins.gallery.locations import ArchiveLocation, ExpectedImage, NotShown, UriLocation
-from airflow_kling.storage.objects import open_object
-from airflow_kling.storage.open import open_store
+from airflow_kling.storage.open import open_object, open_store
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class Unreachable(Exception):
 @contextmanager
 def open_verified(
     image: ExpectedImage, *, max_pixels: int = DownloadLimits.max_pixels
-) -> Iterator[tuple[BinaryIO, ImageInfo]]:
+) -> Iterator[tuple[BinaryIO, MediaInfo]]:
     """Open an image as a temporary file at its start, and tell its type and size.
 
     :param max_pixels: width times height.
@@ -48,7 +47,7 @@ def open_verified(
         if size != image.bytes or hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
             raise NotShown("The file in the storage is not the one that was archived.")
         try:
-            info = verify_image(cast(BinaryIO, file), url="storage://image", max_pixels=max_pixels)
+            info = probe(cast(BinaryIO, file), url="storage://image", max_pixels=max_pixels)
         except KlingImageError:
             raise NotShown("The file is not a whole image, or has too many pixels.") from None
         file.seek(0)
@@ -110,7 +109,7 @@ def _read_from_archive(location: ArchiveLocation, target: _LimitedFile) -> bool:
         scheme, _, rest = destination.partition("://")
         destination = f"{scheme}://{location.conn_id}@{rest}"
     store = open_store(destination, aws_conn_id=location.conn_id)
-    return store.read_into(location.key, cast(BinaryIO, target))
+    return store.download(location.key, cast(BinaryIO, target))
 
 
 def _read_from_uri(location: UriLocation, target: _LimitedFile) -> bool:

@@ -36,6 +36,10 @@ class Run:
     def log(self, name: str) -> str:
         return self.api.log(self.dag_id, self.run_id, self.instances()[name])
 
+    def was_deferred(self, name: str) -> bool:
+        """Tell whether a worker has handed the task on: its log says so, the history may have missed a short wait."""
+        return "Pausing task as DEFERRED" in self.log(name)
+
     def asset_events(self) -> list[dict[str, Any]]:
         found = self.api.get("assets/events", source_dag_id=self.dag_id, source_run_id=self.run_id)
         return list(found["asset_events"])

@@ -81,7 +81,7 @@ def test_failed_rows_say_why(run: Run) -> None:
 
 def test_waiting_is_deferred(run: Run) -> None:
     for index in GOOD:
-        assert "deferred" in run.history[f"product.generate[{index}]"]
+        assert run.was_deferred(f"product.generate[{index}]")
 
 
 def test_the_pool_keeps_within_the_accounts_concurrency(run: Run, creations: Callable[[], int]) -> None:

@@ -23,12 +23,27 @@ from tests.airflow.harness.runs import Run, finish
 DAG_ID = "kling_review_and_publish"
 PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
 REVIEW, PUBLISH = "generation.review", "generation.publish"
+WAITING = ("awaiting_input", "deferred")  # the state of a question, the latter before Airflow 3.3
 
 
 def questions(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     """What waits for a person, once it waits."""
     found = api.get(f"dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
-    return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
+    return [one for one in found if one["task_instance"]["state"] in WAITING]
+
+
+def runs_by_asset(api: AirflowApi) -> list[str]:
+    """The runs of the review that Asset events have started."""
+    runs = api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
+    return [str(run["dag_run_id"]) for run in runs]
+
+
+def asked_in_run(api: AirflowApi, run_id: str) -> list[dict[str, Any]]:
+    """The questions of a run of the review, once all of them are asked."""
+    found = questions(api, DAG_ID, run_id)
+    instances = api.task_instances(DAG_ID, run_id)
+    reviews = [one for one in instances if one["task_id"] == REVIEW and one["map_index"] >= 0]
+    return found if len(found) == len(reviews) else []
 
 
 def answer(running: Airflow3, question: dict[str, Any], *options: str) -> None:
@@ -85,26 +100,14 @@ def published(catalog_folder: Path, archive: Path) -> Path:
 @pytest.fixture(scope="module")
 def review_run_id(running: Airflow3, archived: Run) -> str:
     """The run that the Asset events have started, by nobody's hand."""
-
-    def started() -> list[str]:
-        runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
-        return [run["dag_run_id"] for run in runs]
-
-    [run_id] = wait_for("a run of the review", started)
-    return str(run_id)
+    [run_id] = wait_for("a run of the review", lambda: runs_by_asset(running.api))
+    return run_id
 
 
 @pytest.fixture(scope="module")
 def asked(running: Airflow3, review_run_id: str) -> list[dict[str, Any]]:
     """The questions of that run: one for each generation that was archived since its DAG is there."""
-
-    def all_asked() -> list[dict[str, Any]]:
-        found = questions(running.api, DAG_ID, review_run_id)
-        instances = running.api.task_instances(DAG_ID, review_run_id)
-        reviews = [one for one in instances if one["task_id"] == REVIEW and one["map_index"] >= 0]
-        return found if len(found) == len(reviews) else []
-
-    return list(wait_for("the questions", all_asked))
+    return list(wait_for("the questions", lambda: asked_in_run(running.api, review_run_id)))
 
 
 def about(asked: list[dict[str, Any]], kling_task_id: str) -> dict[str, Any]:
@@ -253,8 +256,7 @@ def test_rows_that_end_together_are_all_asked_about_at_once_and_each_only_once(
     archives = {run.xcom("row.archive", row)["manifest"] for row in range(4)}
 
     def asked_about() -> Counter[str]:
-        runs = running.api.get(f"dags/{DAG_ID}/dagRuns", run_type="asset_triggered")["dag_runs"]
-        lists = [asked_by(running.api, one["dag_run_id"]) for one in runs]
+        lists = [asked_by(running.api, run_id) for run_id in runs_by_asset(running.api)]
         return Counter(manifest for manifests in lists for manifest in manifests if manifest in archives)
 
     wait_for("a question about each row", lambda: archives == set(asked_about()), describe=asked_about)

@@ -1,8 +1,7 @@
-"""A finished task into real storage: files on disk, S3 over HTTP, and another storage of fsspec."""
+"""A finished task is archived in real storage: files on disk, S3 over HTTP, and another storage of fsspec."""
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 import json
@@ -11,24 +10,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.download import download_image
 from airflow_kling.archive.manifest import summarize
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingInputError
-from airflow_kling.storage.fsspec import FsspecStore
-from airflow_kling.storage.open import Store, open_store
+from airflow_kling.storage.base import Store
+from airflow_kling.storage.open import open_store
 
 download = functools.partial(download_image, allow_private_hosts=True)
 
@@ -79,94 +76,6 @@ def images() -> Iterator[Images]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
-    connection = {
-        "conn_type": "aws",
-        "login": "testing",
-        "password": "testing",
-        "extra": {"endpoint_url": s3_endpoint, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MY_S3", json.dumps(connection))
-    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-    client = boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1", **keys)
-    client.create_bucket(Bucket="images")
-    yield client
-    for item in client.list_objects_v2(Bucket="images").get("Contents", ()):
-        client.delete_object(Bucket="images", Key=item["Key"])
-
-
-class MemoryRoot:
-    """What FsspecStore uses of an ObjectStoragePath, over a storage whose upload is not atomic."""
-
-    protocol = "memory"
-
-    def __init__(self, path: str) -> None:
-        import fsspec
-
-        self.path = path
-        self.fs = fsspec.filesystem("memory")
-
-    def __truediv__(self, key: str) -> MemoryRoot:
-        return MemoryRoot(f"{self.path}/{key}")
-
-
-class Place:
-    """A store together with a look at what really lies in it."""
-
-    def __init__(
-        self, store: Store, listing: Callable[[], dict[str, bytes]], put: Callable[[str, bytes], None]
-    ) -> None:
-        self.store, self.listing, self.put = store, listing, put
-
-
-@pytest.fixture(params=["file", "s3", "fsspec"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    kind = request.param
-    if kind == "file":
-        root = tmp_path / "new" / "archive"
-
-        def put(key: str, data: bytes) -> None:
-            (root / key).parent.mkdir(parents=True, exist_ok=True)
-            (root / key).write_bytes(data)
-
-        return Place(
-            open_store(root.as_uri()),
-            lambda: {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()},
-            put,
-        )
-    if kind == "s3":
-        client = request.getfixturevalue("s3")
-        return Place(
-            open_store("s3://images/pre/fix", aws_conn_id="my_s3"),
-            lambda: s3_listing(client),
-            lambda key, data: client.put_object(Bucket="images", Key=f"pre/fix/{key}", Body=data),
-        )
-    store = FsspecStore(f"memory://{tmp_path.name}")
-    root = MemoryRoot(f"/{tmp_path.name}")
-    store.__dict__["_root"] = root
-    return Place(
-        store,
-        lambda: {p.removeprefix(root.path + "/"): root.fs.cat_file(p) for p in root.fs.find(root.path)},
-        lambda key, data: root.fs.pipe_file(f"{root.path}/{key}", data),
-    )
-
-
-def s3_listing(client: Any) -> dict[str, bytes]:
-    items = client.list_objects_v2(Bucket="images").get("Contents", ())
-    bodies = {item["Key"]: client.get_object(Bucket="images", Key=item["Key"])["Body"].read() for item in items}
-    return {key.removeprefix("pre/fix/"): body for key, body in bodies.items()}
-
-
 def finished(images: Images, *pages: bytes, **changes: Any) -> dict[str, Any]:
     for index, page in enumerate(pages):
         images.pages[f"/{index}"] = page
@@ -189,8 +98,10 @@ def never() -> dict[str, Any]:
 
 def archive(task: dict[str, Any], store: Store, **options: Any) -> dict[str, Any]:
     run = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
-    options = {"download": download, "refresh": never, "run": run, **options}
-    return summarize(archive_task(task, store=store, **options))
+    refresh = options.pop("refresh", never)
+    options = {"download": download, "run": run, "request": {}, **options}
+    fresh = lambda: KlingTask.from_xcom(refresh())  # noqa: E731
+    return summarize(archive_task(KlingTask.from_xcom(task), store=store, refresh=fresh, **options))
 
 
 def test_every_image_and_a_manifest(images, place):
@@ -287,6 +198,24 @@ def test_a_manifest_of_another_task_is_not_believed(images, tmp_path):
     assert summary["images"][0]["uri"].endswith("task-2/0.png")
 
 
+def test_a_manifest_of_the_version_before_routes_is_kept(images, tmp_path):
+    task = finished(images, noise())
+    store = open_store(tmp_path.as_uri())
+    first = archive(task, store)
+    path = tmp_path / "task-1" / "manifest.json"
+    old = json.loads(path.read_text())
+    assert old["task"].pop("route") == "multi-image-to-image"
+    path.write_text(json.dumps(old))
+    assert archive(task, store) == first
+    assert json.loads(path.read_text()) == old
+
+
+def test_a_task_of_an_unknown_route_is_refused_before_anything_is_fetched(images, tmp_path):
+    with pytest.raises(KlingInputError, match="route is 'of-tomorrow'"):
+        archive(finished(images, noise(), route="of-tomorrow"), open_store(tmp_path.as_uri()))
+    assert not images.requests
+
+
 def test_an_expired_url_is_replaced_once_for_all_images(images, place):
     task = finished(images, noise(), noise())
     images.pages |= {"/fresh0": images.pages.pop("/0"), "/fresh1": images.pages.pop("/1")}
@@ -377,7 +306,9 @@ local.shutil.copyfileobj = copy_half
 import functools, json
 from airflow_kling.archive.download import download_image
 download = functools.partial(download_image, allow_private_hosts=True)
-archive_task(json.loads(sys.argv[1]), store=open_store(sys.argv[2]), download=download, refresh=lambda: None)
+from airflow_kling.api.tasks import KlingTask
+task = KlingTask.from_xcom(json.loads(sys.argv[1]))
+archive_task(task, store=open_store(sys.argv[2]), download=download, refresh=lambda: None, request={}, run={})
 """
 
 
@@ -396,124 +327,9 @@ def test_a_killed_run_leaves_nothing_half_written_and_the_next_one_cleans_up(ima
     assert (tmp_path / "task-1" / "0.png").read_bytes() == images.pages["/0"]
 
 
-class Breaks(BytesIO):
-    """A file that can be read to its middle only."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        if self.tell() > len(self.getvalue()) // 2:
-            raise OSError("disk")
-        return data
-
-
-@pytest.mark.parametrize("size", [1, 40])
-def test_a_write_that_fails_publishes_nothing(place, size, request):
-    with pytest.raises(OSError, match="disk"):
-        place.store.write_file("task-1/0.png", Breaks(bytes(size * 1024 * 1024)), content_type="image/png", sha256="")
-    assert place.listing() == {}
-    if "s3" in request.node.name:
-        client = request.getfixturevalue("s3")
-        assert not client.list_multipart_uploads(Bucket="images").get("Uploads")
-
-
-def test_a_write_leaves_the_file_open_and_replaces(place):
-    for data in (b"first", b"second one"):
-        file = BytesIO(data)
-        place.store.write_file("task-1/0.png", file, content_type="image/png", sha256=hashlib.sha256(data).hexdigest())
-        assert not file.closed
-        assert place.listing() == {"task-1/0.png": data}
-        stored = place.store.stat("task-1/0.png")
-        assert stored is not None
-        assert stored.bytes == len(data)
-        assert stored.sha256 in (None, hashlib.sha256(data).hexdigest())
-    assert place.store.stat("task-1/1.png") is None
-    assert place.store.read_into("task-1/1.png", BytesIO()) is False
-
-
-def test_s3_gets_content_type_hash_and_the_users_arguments(images, s3):
-    extra = {
-        "ServerSideEncryption": "aws:kms",
-        "SSEKMSKeyId": "key",
-        "StorageClass": "STANDARD_IA",
-        "Metadata": {"a": "b"},
-    }
-    store = open_store("s3://my_s3@images/pre/fix", extra_args=extra)
-    page = noise(2000, 2000)
-    archive(finished(images, page), store)
-    head = s3.head_object(Bucket="images", Key="pre/fix/task-1/0.png")
-    assert len(page) > 8 * 1024 * 1024
-    assert head["ContentLength"] == len(page)
-    assert head["ContentType"] == "image/png"
-    assert head["ServerSideEncryption"] == "aws:kms"
-    assert head["StorageClass"] == "STANDARD_IA"
-    assert head["Metadata"] == {"a": "b", "sha256": hashlib.sha256(page).hexdigest()}
-    manifest = s3.head_object(Bucket="images", Key="pre/fix/task-1/manifest.json")
-    assert manifest["ContentType"] == "application/json"
-
-
-@pytest.mark.parametrize(
-    ("config", "extra", "sent"),
-    [
-        ({}, {}, {"ChecksumSHA256"}),
-        ({}, {"ChecksumAlgorithm": "CRC32"}, {"ChecksumCRC32"}),
-        ({"request_checksum_calculation": "when_required"}, {}, set()),
-    ],
-    ids=["ours", "the user's", "none"],
-)
-def test_s3_compares_a_checksum(s3, s3_endpoint, monkeypatch, config, extra, sent):
-    connection = json.loads(os.environ["AIRFLOW_CONN_MY_S3"])
-    connection["extra"]["config_kwargs"] = config
-    monkeypatch.setenv("AIRFLOW_CONN_MY_S3", json.dumps(connection))
-    sha256 = hashlib.sha256(b"data")
-    store = open_store("s3://images", aws_conn_id="my_s3", extra_args=extra)
-    store.write_file("task-1/0.png", BytesIO(b"data"), content_type="image/png", sha256=sha256.hexdigest())
-    head = s3.head_object(Bucket="images", Key="task-1/0.png", ChecksumMode="ENABLED")
-    assert {name for name in head if name.startswith("Checksum")} - {"ChecksumType"} == sent
-    if "ChecksumSHA256" in sent:
-        assert base64.b64decode(head["ChecksumSHA256"]) == sha256.digest()
-
-
-def test_other_answers_of_s3_are_not_taken_for_not_there(s3):
-    from botocore.exceptions import ClientError
-
-    store = open_store("s3://no-such-bucket", aws_conn_id="my_s3")
-    with pytest.raises(ClientError):
-        store.read_into("t/0.png", BytesIO())
-
-
-def test_files_have_the_permissions_of_the_umask(images, tmp_path):
-    previous = os.umask(0o027)
-    try:
-        archive(finished(images, noise()), open_store(tmp_path.as_uri()))
-    finally:
-        os.umask(previous)
-    assert (tmp_path / "task-1" / "0.png").stat().st_mode & 0o777 == 0o640
-
-
-def test_a_living_writer_keeps_its_temporary_file(tmp_path):
-    from airflow_kling.storage.local import LocalStore, _temporary
-
-    store = LocalStore(str(tmp_path))
-    (tmp_path / "t").mkdir()
-    with _temporary(tmp_path / "t" / "0.png") as (temporary, _):
-        store.sweep("t")
-        assert temporary.exists()
-    assert not list((tmp_path / "t").iterdir())
-
-
-def test_object_storage_path_gives_the_filesystem(tmp_path):
-    """Files stand for the storages that need an account: the real ObjectStoragePath works the same over all."""
-    store = FsspecStore(tmp_path.as_uri())
-    assert (
-        store.write_file("t/0.png", BytesIO(b"x"), content_type="image/png", sha256="")
-        == f"{tmp_path.as_uri()}/t/0.png"
-    )
-    assert (tmp_path / "t" / "0.png").read_bytes() == b"x"
-    assert [path.name for path in (tmp_path / "t").iterdir()] == ["0.png"]
-
-
 MEASURE = """
 import functools, json, sys
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.download import download_image
 from airflow_kling.storage.open import open_store
@@ -524,7 +340,8 @@ def kib(name):
 def archive(task):
     download = functools.partial(download_image, allow_private_hosts=True)
     store = open_store(sys.argv[3], aws_conn_id="my_s3")
-    return archive_task(task, store=store, download=download, refresh=lambda: None)
+    task = KlingTask.from_xcom(task)
+    return archive_task(task, store=store, download=download, refresh=lambda: None, request={}, run={})
 
 archive(json.loads(sys.argv[1]))  # a small image first: modules, TLS context and clients are not the image's cost
 open("/proc/self/clear_refs", "w").write("5")
@@ -532,34 +349,6 @@ before = kib("VmRSS")
 archive(json.loads(sys.argv[2]))
 print(kib("VmHWM") - before)
 """
-
-
-def memory_store(protocol: str) -> FsspecStore:
-    store = FsspecStore(f"{protocol}://bucket")
-    root = MemoryRoot(f"/{protocol}-bucket")
-    root.protocol = protocol
-    store.__dict__["_root"] = root
-    return store
-
-
-def test_an_object_store_gets_one_upload_under_the_final_name(monkeypatch):
-    store = memory_store("gs")
-    uploads = []
-    monkeypatch.setattr(type(store._fs), "put_file", lambda fs, local, path: uploads.append((Path(local), path)))
-    store.write_file("t/0.png", BytesIO(b"x"), content_type="image/png", sha256="")
-    assert [(local.suffix, path) for local, path in uploads] == [(".png", "/gs-bucket/t/0.png")]
-
-
-def test_a_move_that_fails_leaves_nothing_behind(monkeypatch):
-    store = memory_store("memory")
-
-    def fails(*args: object) -> None:
-        raise OSError("no move")
-
-    monkeypatch.setattr(type(store._fs), "mv", fails)
-    with pytest.raises(OSError, match="no move"):
-        store.write_file("t/0.png", BytesIO(b"x"), content_type="image/png", sha256="")
-    assert store._fs.find("/memory-bucket") == []
 
 
 CONTROL = """

@@ -7,18 +7,21 @@ import json
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, HookLineageCollector
 from moto.server import ThreadedMotoServer
 
+from airflow_kling.api.tasks import SUCCEED, KlingTask, Result
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.manifest import MAX_BYTES, ManifestImage, build_manifest, dump_manifest
 from airflow_kling.archive.review import open_archive
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.operators.publish import KlingPublishImagesOperator
-from airflow_kling.storage.open import Store, open_store
+from airflow_kling.storage.base import Store
+from airflow_kling.storage.open import open_store
 from tests.integration.conftest import picture
 
 AT = "2026-01-02T03:04:05+00:00"
@@ -128,14 +131,14 @@ def fill(store: Store) -> None:
         fields = {"index": index, "uri": store.uri(key), "key": key, "sha256": sha256, "bytes": len(data)}
         size = {"width": 320, "height": 320, "content_type": "image/png", "source_url": "https://h/0.png"}
         images.append(ManifestImage.model_validate(fields | size))
-    manifest = build_manifest({"kling_task_id": "task-1"}, images, request={"prompt": "a mug"}, run={})
+    manifest = build_manifest(KlingTask(kling_task_id="task-1"), images, request={"prompt": "a mug"}, run={})
     put(store, "task-1/manifest.json", dump_manifest(manifest), "application/json")
 
 
 def put(store: Store, key: str, data: bytes, content_type: str = "image/png") -> str:
     """Write an object; returns its hash."""
     sha256 = hashlib.sha256(data).hexdigest()
-    store.write_file(key, BytesIO(data), content_type=content_type, sha256=sha256)
+    store.put(key, BytesIO(data), content_type=content_type, sha256=sha256)
     return sha256
 
 
@@ -145,8 +148,9 @@ def review(places: Places, *approved: int, **changes: Any) -> dict[str, Any]:
 
 def publish(places: Places, *approved: int, **fields: Any) -> dict[str, Any]:
     said = fields.pop("review", None) or review(places, *approved)
+    context = fields.pop("context", {})
     task = KlingPublishImagesOperator(task_id="publish", review=said, destination=places.published, **fields)
-    return task.execute({})
+    return task.execute(context)
 
 
 def test_approved_images_are_copied_and_every_verdict_is_noted(places: Places) -> None:
@@ -173,9 +177,19 @@ def test_approved_images_are_copied_and_every_verdict_is_noted(places: Places) -
 def test_a_second_run_writes_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     first = publish(places, 0, 3)
     for kind in ("local.LocalStore", "s3.S3Store", "fsspec.FsspecStore"):
-        for method in ("write_file", "remove"):
-            monkeypatch.setattr(f"airflow_kling.archive.{kind}.{method}", None)
+        for method in ("put", "remove"):
+            monkeypatch.setattr(f"airflow_kling.storage.{kind}.{method}", None)
     assert publish(places, 0, 3) == first
+
+
+def test_the_review_names_the_run_that_published_first(places: Places) -> None:
+    runs = [SimpleNamespace(dag_id="d", run_id=f"run-{number}", task_id="publish", map_index=-1) for number in (1, 2)]
+    publish(places, 0, context={"ti": runs[0]})
+    assert places.review()["run"] == {"dag_id": "d", "run_id": "run-1", "task_id": "publish", "map_index": -1}
+    publish(places, 0, context={"ti": runs[1]})
+    assert places.review()["run"]["run_id"] == "run-1", "the same verdict is not written again"
+    publish(places, 1, context={"ti": runs[1]})
+    assert places.review()["run"]["run_id"] == "run-2"
 
 
 def test_another_verdict_takes_back_what_was_published(places: Places) -> None:
@@ -194,14 +208,16 @@ def test_the_archive_stays_as_it_was(places: Places) -> None:
     for index, data in PICTURES.items():
         assert places.read(f"{places.archive}/task-1/{index}.png") == data
     again = archive_task(
-        {
-            "kling_task_id": "task-1",
-            "status": "succeed",
-            "images": [{"index": i, "url": "https://h/0.png"} for i in PICTURES],
-        },
+        KlingTask(
+            kling_task_id="task-1",
+            status=SUCCEED,
+            results=tuple(Result(index=i, url="https://h/0.png") for i in PICTURES),
+        ),
         store=store,
         download=lambda *_: pytest.fail("downloaded again"),
         refresh=lambda: pytest.fail("asked again"),
+        request={},
+        run={},
     )
     assert again == archive
     assert places.review()["at"] == AT
@@ -294,7 +310,7 @@ def test_a_manifest_that_is_far_too_large_is_not_read(tmp_path: Path, monkeypatc
     fill(open_store(tmp_path.as_uri()))
     file = tmp_path / "task-1" / "manifest.json"
     file.write_text(file.read_text() + " " * MAX_BYTES)
-    monkeypatch.setattr("airflow_kling.storage.local.LocalStore.read_into", None)
+    monkeypatch.setattr("airflow_kling.storage.local.LocalStore.download", None)
     with pytest.raises(KlingError, match="is not a manifest of Kling task task-1"):
         open_archive(file.as_uri())
 

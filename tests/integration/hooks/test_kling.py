@@ -10,8 +10,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
+from airflow_kling.api.transport import shared_ssl_context
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
@@ -19,7 +21,7 @@ from airflow_kling.exceptions import (
     KlingInputError,
     KlingTaskNotFoundError,
 )
-from airflow_kling.hooks.kling import KlingHook, shared_ssl_context
+from airflow_kling.hooks.kling import KlingHook
 
 ENV = "AIRFLOW_CONN_KLING_DEFAULT"
 
@@ -125,6 +127,25 @@ def test_pollers_mint_one_token_and_mask_none(
     asyncio.run(one_wait_after_another())
     assert len(signed) == 1
     assert set(masked) == set(pair.values())
+
+
+def test_secrets_are_masked_by_way_of_the_triggerers_own_event_loop(
+    emulator: Emulator, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow 3.0 and 3.1 tell their supervisor through ``async_to_sync``: a second loop would take others' answers."""
+    connect(emulator)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def ask_supervisor() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    monkeypatch.setattr("airflow_kling.hooks.kling.mask_secret", lambda _: async_to_sync(ask_supervisor)())
+
+    async def connect_in_triggerer() -> None:
+        async with await KlingHook().get_async_conn():
+            assert loops == [asyncio.get_running_loop()]
+
+    asyncio.run(connect_in_triggerer())
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -102,6 +102,46 @@ def test_finished_task_that_a_template_renders_to_text(finished: Any, tmp_path: 
     check(task.execute(context), tmp_path, 1)
 
 
+def test_the_route_of_an_id_is_the_operators(finished: Any, kling: Emulator, tmp_path: Path) -> None:
+    kling_task_id = finished()["kling_task_id"]
+    assert "route" in KlingArchiveImagesOperator.template_fields
+    with pytest.raises(KlingInputError, match="route is 'of-tomorrow', must be one of multi-image-to-image"):
+        operator(kling_task_id, tmp_path, route="of-tomorrow").execute({})
+    check(operator(kling_task_id, tmp_path, route="multi-image-to-image").execute({}), tmp_path, 1)
+
+
+@pytest.mark.parametrize("images", [[], None], ids=["asked at once", "asked for fresh URLs"])
+def test_the_route_of_a_finished_task_is_its_own(
+    images: Any, kling: Emulator, finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_kling.hooks.kling import KlingHook
+
+    get_task, routes = KlingHook.get_task, []
+
+    def recorded(hook: KlingHook, kling_task_id: str, *, route: str) -> Any:
+        routes.append(route)
+        return get_task(hook, kling_task_id, route=route)
+
+    task = finished()
+    kling.advance(3601)
+    monkeypatch.setattr(KlingHook, "get_task", recorded)
+    given = task if images is None else {**task, "images": images}
+    check(operator(given, tmp_path, route="of-tomorrow").execute({}), tmp_path, 1)
+    assert routes == ["multi-image-to-image"]
+
+
+def test_the_manifest_names_the_route(finished: Any, tmp_path: Path) -> None:
+    summary = operator(finished(), tmp_path).execute({})
+    manifest = json.loads((tmp_path / summary["kling_task_id"] / "manifest.json").read_text())
+    assert manifest["task"]["route"] == "multi-image-to-image"
+
+
+def test_an_xcom_of_the_version_before_routes(finished: Any, tmp_path: Path) -> None:
+    old = finished(n=2)
+    del old["route"]
+    check(operator(old, tmp_path).execute({}), tmp_path, 2)
+
+
 JUNK = [None, [], {}, {"status": "succeed"}, {"kling_task_id": None}, ["8334"], {"kling_task_id": ""}]
 
 

@@ -84,7 +84,9 @@ def test_finished_task_is_returned_at_the_first_poll(
     task_id = submitted(n=2, external_task_id="mine")
     kling.advance(120)
     finished = wait(sensor(task_id, mode))
+    assert finished["route"] == DEFAULT_ROUTE
     assert set(finished) == {
+        "route",
         "kling_task_id",
         "external_task_id",
         "status",

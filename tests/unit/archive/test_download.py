@@ -22,6 +22,7 @@ from PIL import Image
 
 from airflow_kling.archive.download import EXPIRED_STATUSES, Download, DownloadLimits, download_image
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
+from airflow_kling.media.probe import MediaInfo
 
 Route = Callable[["Handler"], None]
 
@@ -160,7 +161,7 @@ def test_an_image_by_content_whatever_the_server_calls_it(server, format, conten
     server.routes["/a.bin"] = how(data)
     got, stored = fetch(server.url("/a.bin?sig=SECRET"))
     assert stored == data
-    assert got == Download(len(data), hashlib.sha256(data).hexdigest(), content_type, ext, 64, 48)
+    assert got == Download(len(data), hashlib.sha256(data).hexdigest(), MediaInfo(content_type, ext, 64, 48))
 
 
 def test_a_body_without_length_that_ends_with_the_connection(server):

@@ -1,15 +1,15 @@
-"""Names in the storage, the manifest, destinations, and what of a finished task is believed: all pure."""
+"""The manifest: what gets into it, and which one is believed."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from airflow_kling.archive.archiver import image_urls
+from airflow_kling.api.tasks import SUCCEED, KlingTask, Result
 from airflow_kling.archive.manifest import (
     Archive,
     Manifest,
@@ -20,23 +20,17 @@ from airflow_kling.archive.manifest import (
     parse_manifest,
     summarize,
 )
-from airflow_kling.exceptions import KlingError, KlingInputError
-from airflow_kling.storage.fsspec import FsspecStore
-from airflow_kling.storage.keys import check_task_id, image_key, manifest_key
-from airflow_kling.storage.local import LocalStore
-from airflow_kling.storage.open import open_store
-from airflow_kling.storage.s3 import S3Store
+from airflow_kling.exceptions import KlingInputError
 
-TASK = {
-    "kling_task_id": "task-1",
-    "external_task_id": "mine",
-    "status": "succeed",
-    "status_message": "",
-    "images": [{"index": 0, "url": "https://h/0.png?SECRET"}],
-    "created_at": "2025-01-01T00:00:00+00:00",
-    "updated_at": None,
-    "unit_deduction": "8",
-}
+OLD = Path(__file__).parent / "old"
+TASK = KlingTask(
+    kling_task_id="task-1",
+    external_task_id="mine",
+    status=SUCCEED,
+    results=(Result(index=0, url="https://h/0.png?SECRET"),),
+    created_at=datetime(2025, 1, 1, tzinfo=UTC),
+    unit_deduction="8",
+)
 
 
 def entry(index: int = 0, **changes: object) -> ManifestImage:
@@ -73,6 +67,7 @@ def test_a_manifest_round_trip_gives_the_same_bytes():
     assert content["task"] == {
         "created_at": "2025-01-01T00:00:00+00:00",
         "external_task_id": "mine",
+        "route": "multi-image-to-image",
         "status": "succeed",
         "status_message": "",
         "unit_deduction": "8",
@@ -145,103 +140,32 @@ def test_a_manifest_needs_images():
         build_manifest(TASK, [], request={}, run={})
 
 
-def test_keys():
-    assert image_key("A-b_9", 8, "jpg") == "A-b_9/8.jpg"
-    assert manifest_key("1") == "1/manifest.json"
+def test_what_the_route_records_of_a_request_and_no_more() -> None:
+    asked = {"prompt": "p", "watermark_info": {"enabled": True}, "gateway": "official", "route": "multi-image-to-image"}
+    secrets = {"callback_url": "https://h/?SECRET", "subject_images": ["SECRET"], "odd": "SECRET"}
+    assert manifest(**asked, **secrets).request == asked
 
 
-@pytest.mark.parametrize("task_id", ["", "a/b", "..", "a.b", "ä", "a\n", "a" * 129, None, 7, "٣"])
-def test_a_task_id_that_may_not_be_a_name(task_id):
-    with pytest.raises(KlingInputError, match="is not a Kling task id"):
-        check_task_id(task_id)
+def test_an_unknown_route_has_no_manifest() -> None:
+    odd = TASK.model_copy(update={"route": "of-tomorrow"})
+    with pytest.raises(KlingInputError, match="route is 'of-tomorrow'"):
+        build_manifest(odd, [entry()], request={}, run={})
 
 
-@pytest.mark.parametrize(("index", "ext"), [(-1, "png"), (100, "png"), (True, "png"), ("0", "png"), (0, "html")])
-def test_what_is_no_image_of_a_task(index, ext):
-    with pytest.raises(KlingInputError):
-        image_key("t", index, ext)
+def test_a_manifest_of_the_version_before_routes_is_read() -> None:
+    old = parse_manifest((OLD / "manifest.json").read_bytes())
+    assert old is not None
+    assert old.kling_task_id == "831922345719271433"
+    assert [image.index for image in old.images] == [0, 1]
+    assert (old.request["prompt"], old.request["gateway"], "route" in old.request) == ("a mug", "cometapi", False)
+    assert dump_manifest(old) == (OLD / "manifest.json").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("images", "expected"),
-    [
-        ([{"index": 0, "url": "a"}, {"index": 1, "url": "b"}], {0: "a", 1: "b"}),
-        ([{"index": 1, "url": "b"}, {"index": 0, "url": "a"}], {0: "a", 1: "b"}),
-        ([{"url": "a"}, {"index": None, "url": "b"}], {0: "a", 1: "b"}),
-        ([{"index": 3, "url": "a"}, {"url": "b"}], {3: "a", 1: "b"}),
-    ],
-)
-def test_indexes(images, expected):
-    assert image_urls(TASK | {"images": images}) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"images": [{"index": 0, "url": "a"}, {"index": 0, "url": "b"}]}, "used twice"),
-        ({"images": [{"index": 1, "url": "a"}, {"url": "b"}]}, "used twice"),
-        ({"images": [{"index": -1, "url": "a"}]}, "not within 0 to 99"),
-        ({"images": [{"index": 100, "url": "a"}]}, "not within 0 to 99"),
-        ({"images": [{"index": "../x", "url": "a"}]}, "not within 0 to 99"),
-        ({"images": [{"index": True, "url": "a"}]}, "not within 0 to 99"),
-        ({"images": [{"index": 0}]}, "has no URL"),
-        ({"images": []}, "without any image"),
-        ({"images": None}, "without any image"),
-        ({"status": "processing"}, "not succeeded"),
-    ],
-)
-def test_a_task_that_makes_no_sense(changes, reason):
-    with pytest.raises(KlingError, match=reason) as caught:
-        image_urls(TASK | changes)
-    assert caught.value.kling_task_id == "task-1"
-
-
-@pytest.mark.parametrize(
-    ("destination", "store", "uri"),
-    [
-        ("s3://bucket", S3Store, "s3://bucket/t/0.png"),
-        ("s3://bucket/", S3Store, "s3://bucket/t/0.png"),
-        ("s3://bucket/a/b/", S3Store, "s3://bucket/a/b/t/0.png"),
-        ("s3://conn@bucket/a", S3Store, "s3://bucket/a/t/0.png"),
-        ("file:///data/a b/", LocalStore, "file:///data/a b/t/0.png"),
-        ("gs://conn@bucket/a/", FsspecStore, "gs://bucket/a/t/0.png"),
-    ],
-)
-def test_destinations(destination, store, uri):
-    opened = open_store(destination)
-    assert isinstance(opened, store)
-    assert opened.uri(image_key("t", 0, "png")) == uri
-
-
-@pytest.mark.parametrize(
-    "destination",
-    [
-        "",
-        "bucket/a",
-        "/data",
-        "s3://",
-        "s3:///a",
-        "s3://a:SECRET@b/c",
-        "file://data",
-        "file:///a/../b",
-        "s3://b/./c",
-        "s3://b\n",
-    ],
-)
-def test_what_is_no_destination(destination):
-    with pytest.raises(KlingInputError) as caught:
-        open_store(destination)
-    assert "SECRET" not in str(caught.value)
-
-
-def test_extra_args_are_for_s3():
-    with pytest.raises(KlingInputError, match="s3:// only"):
-        open_store("file:///data", extra_args={"StorageClass": "GLACIER"})
-
-
-def test_import_is_light():
-    code = (
-        "import sys, airflow_kling.storage.open; print({'PIL','airflow','httpx','boto3','fsspec'} & set(sys.modules))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "set()"
+def test_xcoms_of_the_version_before_routes_make_the_same_manifest_with_a_route() -> None:
+    old = parse_manifest((OLD / "manifest.json").read_bytes())
+    assert old is not None
+    task = KlingTask.from_xcom(json.loads((OLD / "task.json").read_text()))
+    request = json.loads((OLD / "request.json").read_text())
+    new = build_manifest(task, old.images, request=request, run=old.run)
+    assert new.model_copy(update={"task": old.task}) == old
+    assert new.task == {**old.task, "route": "multi-image-to-image"}

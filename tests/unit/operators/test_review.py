@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from markdown_it import MarkdownIt
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.manifest import Archive, ManifestImage, build_manifest
 from airflow_kling.storage.open import open_store
 
 if AIRFLOW_V_3_1_PLUS:
+    from airflow_kling.operators import review
     from airflow_kling.operators.review import NONE, KlingReviewImagesOperator, describe, read_choice
 
 from_3_1 = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="Airflow asks a person from 3.1 on")
@@ -35,7 +38,7 @@ def archive(*, run: dict[str, Any] | None = None, **request: Any) -> Archive:
         )
         for index in LABELS.values()
     ]
-    manifest = build_manifest({"kling_task_id": "task-1"}, images, request=request, run=run or {})
+    manifest = build_manifest(KlingTask(kling_task_id="task-1"), images, request=request, run=run or {})
     return Archive(manifest, "s3://b/task-1/manifest.json")
 
 
@@ -127,6 +130,23 @@ def test_a_manifest_from_elsewhere_shows_no_picture_of_its_own() -> None:
 @pytest.mark.parametrize("prompt", [7, ["a"], {"a": 1}])
 def test_a_prompt_that_is_no_text_is_shown_as_one(prompt: Any) -> None:
     assert f"```text\n{prompt}\n```" in describe(archive(prompt=prompt), STORE, ui="/")
+
+
+@from_3_1
+@pytest.mark.parametrize("known", [True, False], ids=["new provider", "provider of 3.1's time"])
+def test_the_time_to_answer_is_what_the_standard_provider_reads(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it knew ``response_timeout``, it read ``execution_timeout`` for it when it asked."""
+    if known > review.HAS_RESPONSE_TIMEOUT:
+        pytest.skip("the installed provider does not know it")
+    monkeypatch.setattr(review, "HAS_RESPONSE_TIMEOUT", known)
+    monkeypatch.setattr(KlingReviewImagesOperator, "_open", lambda _: (archive(), STORE))
+    monkeypatch.setattr(review.HITLOperator, "execute", lambda operator, _: operator)
+    monkeypatch.setattr(review.conf, "get", lambda *_, **__: "/")
+    operator = KlingReviewImagesOperator(task_id="r", manifest="s3://b/m.json", response_timeout=timedelta(days=3))
+    assert operator.execution_timeout is None, "the worker's own process has no limit"
+    asking = operator.execute({})
+    assert asking.response_timeout == timedelta(days=3)
+    assert asking.execution_timeout == (None if known else timedelta(days=3))
 
 
 @from_3_1

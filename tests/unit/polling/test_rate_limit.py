@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rate_limit.asyncio, "sleep", clock.sleep)
+    # Not asyncio.sleep itself: other threads of the tests sleep too.
+    monkeypatch.setattr(rate_limit, "asyncio", SimpleNamespace(sleep=clock.sleep))
     monkeypatch.setattr("airflow_kling.api.retry.BASE_DELAY", 1.0)
     return clock
 

@@ -130,6 +130,6 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
         "xcom": (type(ti), "xcom_push", always),
         "resume": (type(task), "execute_complete", always),
         "download": (download, "download_image", always),
-        "write": (LocalStore, "write_file", always),
+        "write": (LocalStore, "put", always),
         "publish": (os, "replace", publishing),
     }

@@ -17,8 +17,8 @@ from typing import Any
 
 from PIL import Image
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
-from airflow_kling.lifecycle import templates
 from airflow_kling.reporting import xcom
 
 BEGAN = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)
@@ -114,7 +114,8 @@ class Pictures:
             ManifestImage(**image, key=key, source_url="https://example.com/result.png")
             for image, key in zip(images, keys, strict=True)
         ]
-        return dump_manifest(build_manifest(finished(generation), described, request=asked(generation, self), run={}))
+        task = KlingTask.from_xcom(finished(generation))
+        return dump_manifest(build_manifest(task, described, request=asked(generation, self), run={}))
 
     def reference(self, generation: Generation) -> dict[str, Any]:
         """A reference image that was given as a file."""
@@ -231,14 +232,14 @@ def _xcoms(one: Generation, run: int, pictures: Pictures, *, on_disk: bool) -> I
     values = {
         ("submit", "return_value"): one.kling_task_id,
         ("submit", "kling_task_id"): one.kling_task_id,
-        ("submit", templates.xcom_key(one.kling_task_id)): request,
+        ("submit", xcom.request_key(one.kling_task_id)): request,
     }
     if one.archived:
         summary = pictures.archive(one, on_disk=on_disk)
         values["wait", "return_value"] = finished(one)
         values["archive", "return_value"] = summary
-        values["archive", xcom.xcom_key(one.kling_task_id)] = xcom.describe(
-            summary, task=finished(one), asked=request, conn_id=None
+        values["archive", xcom.archive_key(one.kling_task_id)] = xcom.describe_archive(
+            summary, task=KlingTask.from_xcom(finished(one)), asked=request, conn_id=None
         )
     for (task_id, key), value in values.items():
         yield {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_kling.lifecycle import templates
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.reporting import xcom
 from tests.integration.plugins.gallery.seed import Generation, Pictures, asked, finished
 from tests.integration.plugins.gallery.server import ApiServer
@@ -63,15 +63,16 @@ class Left:
         """Leave what an archive task leaves, with some of it changed; returns it."""
         summary = pictures.archive(self.generation)
         request = asked(self.generation, pictures)
-        value = xcom.describe(summary, task=finished(self.generation), asked=request, conn_id=None)
+        task = KlingTask.from_xcom(finished(self.generation))
+        value = xcom.describe_archive(summary, task=task, asked=request, conn_id=None)
         value |= changes
-        self.put("archive", xcom.xcom_key(self.generation.kling_task_id), value)
+        self.put("archive", xcom.archive_key(self.generation.kling_task_id), value)
         return value
 
     def request(self, pictures: Pictures, **changes: Any) -> None:
         """Leave what a submitting task leaves."""
         request = {**asked(self.generation, pictures), **changes}
-        self.put("submit", templates.xcom_key(self.generation.kling_task_id), request)
+        self.put("submit", xcom.request_key(self.generation.kling_task_id), request)
 
     def put(self, task_id: str, key: str, value: Any) -> None:
         """Leave any XCom."""

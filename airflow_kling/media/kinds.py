@@ -1,0 +1,42 @@
+"""Names the file types that are archived: the one table of content types, extensions and first bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class FileType:
+    """A type of file.
+
+    :param kind: the kind of result that it holds, as :class:`airflow_kling.api.tasks.Result` names it.
+    :param content_type: for HTTP and the storage.
+    :param extension: of the file's name in the storage.
+    :param pillow_format: Pillow's name of it.
+    :param signature: the bytes by which it is known, each with its offset.
+    """
+
+    kind: str
+    content_type: str
+    extension: str
+    pillow_format: str
+    signature: tuple[tuple[int, bytes], ...]
+
+    def matches(self, head: bytes) -> bool:
+        """Tell whether a file that begins with ``head`` is of this type."""
+        return all(head[offset : offset + len(mark)] == mark for offset, mark in self.signature)
+
+
+PNG: Final = FileType("image", "image/png", "png", "PNG", ((0, b"\x89PNG\r\n\x1a\n"),))
+JPEG: Final = FileType("image", "image/jpeg", "jpg", "JPEG", ((0, b"\xff\xd8\xff"),))
+WEBP: Final = FileType("image", "image/webp", "webp", "WEBP", ((0, b"RIFF"), (8, b"WEBP")))
+
+FILE_TYPES: Final = (PNG, JPEG, WEBP)
+EXTENSIONS: Final = tuple(file_type.extension for file_type in FILE_TYPES)
+HEAD_BYTES: Final = 16  # no signature reaches further
+
+
+def find_type(head: bytes) -> FileType | None:
+    """Return the type of a file by its first :data:`HEAD_BYTES` bytes; None for one that is not archived."""
+    return next((file_type for file_type in FILE_TYPES if file_type.matches(head)), None)

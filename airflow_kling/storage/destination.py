@@ -1,0 +1,93 @@
+"""Reads the address of a destination: ``scheme://conn_id@bucket/prefix``, or ``file:///directory``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_kling.api.redact import redact_url
+from airflow_kling.exceptions import KlingInputError
+
+# A directory that every worker sees: it has no bucket and no connection.
+_DIRECTORIES = ("file", "local")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where an archive is.
+
+    :param scheme: such as ``s3``.
+    :param conn_id: the Airflow connection that the address names; None for the default one.
+    :param bucket: blank for a directory.
+    :param prefix: the path in the bucket, without a slash at its end; the absolute path of a directory.
+    """
+
+    scheme: str
+    conn_id: str | None
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, address: object, extra_args: Mapping[str, Any] | None = None) -> Destination:
+        """Read an address, and refuse one whose paths could escape or vanish; no I/O, no connection.
+
+        :param address: a URL, or an ObjectStoragePath.
+        :param extra_args: arguments of the upload, which only ``s3://`` takes.
+        :raises KlingInputError: it cannot be a destination, or takes no ``extra_args``.
+        """
+        url = str(address)
+        shown = redact_url(url) if "://" in url else address
+        match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^\x00-\x1f\x7f]+)", url)
+        if not match:
+            raise KlingInputError(
+                f"destination is {shown!r}, it must be a URL such as s3://bucket/prefix or file:///directory; nothing "
+                "was archived."
+            )
+        scheme, path = match[1], match[2]
+        if any(part in (".", "..") for part in path.split("/")):
+            raise KlingInputError(f"{shown} has '.' or '..' in its path; write the path out.")
+        if extra_args and scheme != "s3":
+            raise KlingInputError(f"extra_args go with s3:// only, not with {shown}.")
+        if scheme in _DIRECTORIES:
+            if not path.startswith("/"):
+                raise KlingInputError(f"{shown} is not an absolute path; write file:///directory.")
+            return cls(scheme, None, "", path.rstrip("/") or "/")
+        conn_id, bucket = named_connection(url), path.partition("/")[0].rpartition("@")[2]
+        if not bucket or ":" in (conn_id or ""):
+            raise KlingInputError(f"{shown} has no bucket, or a password in it; name a bucket only.")
+        if scheme != "s3" and re.search(r"[?#]", path):
+            raise KlingInputError(
+                f"{shown} has '?' or '#' in its path, where addresses of this storage end; name another folder."
+            )
+        return cls(scheme, conn_id, bucket, path.partition("/")[2].rstrip("/"))
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory of the worker."""
+        return self.scheme in _DIRECTORIES
+
+    @property
+    def url(self) -> str:
+        """The address with its connection."""
+        if self.is_directory:
+            return f"{self.scheme}://{self.prefix}"
+        named = f"{self.conn_id}@" if self.conn_id else ""
+        return f"{self.scheme}://{named}{self.bucket}/{self.prefix}".rstrip("/")
+
+    def connection(self, aws_conn_id: str | None) -> str | None:
+        """Return the Airflow connection that reaches it; None for a default of Airflow, and for a directory.
+
+        :param aws_conn_id: reaches ``s3://`` where the address names no connection.
+        """
+        return self.conn_id or (aws_conn_id if self.scheme == "s3" else None)
+
+    def through(self, conn_id: str | None) -> Destination:
+        """Return it as reached through a connection; ``s3://`` has its own parameter, a directory needs none."""
+        return replace(self, conn_id=conn_id) if conn_id and self.scheme != "s3" and not self.is_directory else self
+
+
+def named_connection(url: str) -> str | None:
+    """Return the Airflow connection that the address of an object names: ``scheme://conn_id@bucket/...``."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[0] or None

@@ -1,0 +1,51 @@
+"""What of a finished task is believed: its status, its indexes, its URLs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_kling.api.tasks import PROCESSING, SUCCEED, KlingTask, Result
+from airflow_kling.archive.archiver import images_by_index
+from airflow_kling.exceptions import KlingError, KlingNotFinishedError
+
+
+def task(*images: tuple[int, str], **changes: Any) -> KlingTask:
+    results = tuple(Result(index=index, url=url) for index, url in images)
+    return KlingTask(kling_task_id="task-1", results=results, **{"status": SUCCEED, **changes})
+
+
+def test_images_in_any_order() -> None:
+    found = images_by_index(task((1, "b"), (0, "a"), (3, "d")))
+    assert {index: image.url for index, image in found.items()} == {0: "a", 1: "b", 3: "d"}
+
+
+def test_a_position_of_an_old_xcom_may_be_taken_already() -> None:
+    images = [{"index": 1, "url": "a"}, {"url": "b"}]
+    with pytest.raises(KlingError, match="has the image index 1, used twice"):
+        images_by_index(KlingTask.from_xcom({"kling_task_id": "task-1", "status": SUCCEED, "images": images}))
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([(0, "a"), (0, "b")], "used twice"),
+        ([(-1, "a")], "not within 0 to 99"),
+        ([(100, "a")], "not within 0 to 99"),
+        ([(0, "")], "Image 0 of Kling task task-1 has no URL"),
+        ([], "without any image"),
+    ],
+)
+def test_a_task_that_makes_no_sense(images: list[tuple[int, str]], reason: str) -> None:
+    with pytest.raises(KlingError, match=reason) as caught:
+        images_by_index(task(*images))
+    assert caught.value.kling_task_id == "task-1"
+    assert not caught.value.retryable
+
+
+def test_a_task_that_is_not_finished_may_be_archived_later() -> None:
+    with pytest.raises(KlingNotFinishedError, match="'processing', not succeeded; nothing was archived") as caught:
+        images_by_index(task((0, "a"), status=PROCESSING))
+    assert caught.value.retryable
+    assert caught.value.kling_task_id == "task-1"
