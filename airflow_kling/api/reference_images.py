@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
-from airflow_kling.api.redact import redact_url, unsigned_query
+from airflow_kling.api.redact import redact_url
 from airflow_kling.api.reference_checks import ACCEPTED, check_reference_literal, refuse, scheme_of
 from airflow_kling.api.route import IMAGE, ImageClass
 from airflow_kling.exceptions import KlingInputError
@@ -40,9 +40,8 @@ class Reference:
 
     :param wire: what the request carries: the URL unchanged, or raw base64 without a ``data:`` prefix.
     :param description: what manifest and lineage record, never a payload: ``name``, ``source`` (``url``, ``file``,
-        ``bytes`` or ``base64``), ``uri`` (url without its query, and file), ``query_sha256`` (of a remote URL's query
-        without what signs it, where anything is left), and unless it is a remote URL ``sha256``, ``bytes``, ``width``,
-        ``height``, ``content_type``.
+        ``bytes`` or ``base64``), ``uri`` (url without its query, and file), and unless it is a remote URL ``sha256``,
+        ``bytes``, ``width``, ``height``, ``content_type``.
     """
 
     wire: str = dataclasses.field(repr=False)
@@ -80,7 +79,7 @@ def load_reference(
         return _from_path_object(reference, field)
     scheme = scheme_of(reference)
     if scheme in ("http", "https"):
-        return Reference(reference, _describe_url(reference, field))
+        return Reference(reference, {"name": field.name, "source": "url", "uri": redact_url(reference)})
     if scheme == "data":
         return _from_base64(reference.partition(",")[2], field)
     if scheme:
@@ -88,14 +87,6 @@ def load_reference(
     if os.path.exists(reference):
         return _from_local_file(reference, field)
     return _from_base64(reference, field)
-
-
-def _describe_url(url: str, field: _Field) -> dict[str, Any]:
-    """Describe a remote URL; of its query, which may hold a secret, only a hash of what says which file is meant."""
-    description = {"name": field.name, "source": "url", "uri": redact_url(url)}
-    if query := unsigned_query(url):
-        description["query_sha256"] = hashlib.sha256(query.encode()).hexdigest()
-    return description
 
 
 def _from_path_object(path: object, field: _Field) -> Reference:

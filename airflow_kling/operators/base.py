@@ -10,6 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
@@ -173,7 +174,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission.identity import Identity, fingerprint
+        from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
         from airflow_kling.submission.object_records import open_records
         from airflow_kling.submission.submitter import Submission
 
@@ -190,8 +191,8 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
             identity=identity,
             records=open_records(settings.record_store, context.get("task_state_store"), identity),
             route=self.kling_route.name,
-            fingerprint=fingerprint(asked),
-            old_fingerprint=fingerprint(asked, queries=False),
+            fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
+            old_fingerprint=fingerprint(asked),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -263,4 +264,5 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
 
 def _base_url() -> str:
     """Return where this Airflow's UI is, which tells it from another that nobody has named."""
-    return str(conf.get("api", "base_url", fallback="") or conf.get("webserver", "base_url", fallback=""))
+    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
+    return str(conf.get(section, "base_url", fallback=""))

@@ -69,8 +69,9 @@ def decide(facts: Facts) -> Step:
     if facts.kling_task_id is not None:
         return Step.STOP if Step.QUERY in facts.queried else Step.QUERY
     if not facts.may_exist:
-        taken = facts.given and facts.finds and Step.FIND not in facts.queried
-        return Step.FIND if taken else Step.POST
+        # What exists before the first POST is another's. Nobody else can have an identity that is not the author's.
+        asked = not facts.given or not facts.can_be_asked or facts.queried
+        return Step.POST if asked else Step.FIND if facts.finds else Step.SEARCH
     if facts.posted == "other" and not facts.can_be_asked:
         return Step.REFUSE
     for question in _questions(facts):

@@ -14,17 +14,22 @@ author's own the first attempt of the first round has just that, and every other
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from airflow_kling.api.redact import unsigned_query
 from airflow_kling.api.routes import DEFAULT_ROUTE
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.route import Route
 
 #: What an identity proves: ``nonce`` is random, so nobody else has it; ``derived`` has the run's start in it; ``given``
 #: is the author's text, which others may have given too.
@@ -155,22 +160,30 @@ def _digits(value: Any, count: int) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:count]
 
 
-def fingerprint(request_record: Mapping[str, Any], *, queries: bool = True) -> str:
+def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) -> str:
     """Of an input: references by content, or by URL without a signature, which is made anew each time.
 
     :param request_record: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity in it does not count.
-    :param queries: what is in the queries of URLs counts, as it did not in records without a ``kind``.
+    :param queries: see :func:`reference_queries`; records without a ``kind`` have a fingerprint without them.
     """
     content = {name: value for name, value in request_record.items() if name != "external_task_id"}
     # Records written before there were routes have none: the same input must have the same fingerprint as then.
     if content.get("route") == DEFAULT_ROUTE:
         del content["route"]
     content["references"] = [
-        {
-            name: value
-            for name, value in reference.items()
-            if (name != "uri" or "sha256" not in reference) and (name != "query_sha256" or queries)
-        }
+        {name: value for name, value in reference.items() if name != "uri" or "sha256" not in reference}
         for reference in request_record.get("references", ())
     ]
+    if any(queries):
+        content["queries"] = list(queries)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def reference_queries(route: Route, request: KlingRequest) -> list[str]:
+    """Return the query of each reference that is a URL, without what signs it; blank for the others.
+
+    A request record has none of them: they may hold secrets.
+    """
+    values = [getattr(request, name) for name in route.media]
+    references = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
+    return [unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one]

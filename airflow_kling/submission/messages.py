@@ -90,8 +90,8 @@ def not_ours(facts: Facts, task: KlingTask, external_task_id: str, *, since: flo
 def may_be_repeated(external_task_id: str) -> str:
     """What a refusal means for the bill where a proxy may have sent the POST twice and the gateway cannot be asked."""
     return (
-        "This answer created nothing; but if a proxy on the way has sent the submission twice, the first of the two "
-        f"may have: a paid generation may exist under external_task_id {external_task_id!r}."
+        "Nothing was created by this POST; but if a proxy on the way has sent it twice, the first of the two may have "
+        f"created one: a paid generation may exist under external_task_id {external_task_id!r}."
     )
 
 

@@ -23,13 +23,16 @@ def is_ours(task: KlingTask, *, kind: Kind, since: float, mapped: bool, refused:
     return bool(since) and task.created_at is not None and task.created_at.timestamp() >= since - CLOCKS_APART
 
 
-def same_run(run: Run, try_number: int, identity: Identity) -> Literal["same", "other", "unknown"]:
+def same_run(
+    run: Run, identity: Identity, *, try_number: int, round_number: int
+) -> Literal["same", "other", "unknown"]:
     """Tell whether a record that was found under a run's id was written by this run.
 
     A run that is deleted and made again under its id begins with its first try and no clears, and starts later.
 
     :param run: as the record has it.
     :param try_number: which wrote the record.
+    :param round_number: of the record.
     """
     now = identity.run
     if None not in (run.row, now.row) and run.row != now.row:
@@ -38,6 +41,6 @@ def same_run(run: Run, try_number: int, identity: Identity) -> Literal["same", "
         return "same"
     if identity.try_number <= try_number:
         return "other"
-    if (now.clear_number or 0) > (run.clear_number or 0):
-        return "same"
-    return "unknown"
+    # A clear moves the start of a finished run, is counted, and numbers another round.
+    cleared = (now.clear_number or 0) > (run.clear_number or 0) and identity.round != round_number
+    return "same" if cleared else "unknown"

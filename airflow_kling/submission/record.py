@@ -85,7 +85,7 @@ class TaskState:
 
     def write(self, value: dict[str, Any]) -> None:
         """Replace it, for good: by default Airflow deletes it after 30 days."""
-        from airflow.sdk import NEVER_EXPIRE
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         self._store.set(KEY, value, retention=NEVER_EXPIRE)
 
@@ -118,7 +118,7 @@ class RecordStore:
         record = None if value is None else _parse(self._place.name, value)
         if record is None or not self._place.by_name:
             return record
-        whose = same_run(record.run, record.try_number, identity)
+        whose = same_run(record.run, identity, try_number=record.try_number, round_number=record.round)
         if whose == "unknown":
             raise record_errors.of_another_run(
                 self._place.name,
