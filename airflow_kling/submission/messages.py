@@ -33,9 +33,10 @@ def stopped(
             "Kling did not say whether it took the submission.", external_task_id, retryable=can_decide_later
         )
     if facts.posted == "duplicate":
+        whose = "another task's, another run's or another Airflow's, or " if facts.given else ""
         return outcome_unknown(
-            "An earlier POST under this external_task_id went through (of an earlier try, or this try's own, which a "
-            f"proxy sent twice), and Kling refuses to take it again: {refusal}",
+            f"Kling knows this external_task_id already, from {whose}an earlier try or a proxy that sent this POST "
+            f"twice, and refuses to take it again: {refusal}",
             external_task_id,
         )
     return outcome_unknown(

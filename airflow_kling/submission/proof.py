@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from airflow_kling.api.listing import CLOCKS_APART
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.submission.identity import Identity, Kind, Run
+
+
+class Written(Protocol):
+    """As much of a submission record as says who wrote it."""
+
+    @property
+    def round(self) -> int:
+        """In which it was written."""
+        ...
+
+    @property
+    def try_number(self) -> int:
+        """Which wrote it."""
+        ...
+
+    @property
+    def run(self) -> Run:
+        """In which it was written."""
+        ...
+
+
+RecordT = TypeVar("RecordT", bound=Written)
 
 
 def is_ours(task: KlingTask, *, kind: Kind, since: float, mapped: bool, refused: bool) -> bool:
@@ -23,24 +46,31 @@ def is_ours(task: KlingTask, *, kind: Kind, since: float, mapped: bool, refused:
     return bool(since) and task.created_at is not None and task.created_at.timestamp() >= since - CLOCKS_APART
 
 
-def same_run(
-    run: Run, identity: Identity, *, try_number: int, round_number: int
-) -> Literal["same", "other", "unknown"]:
-    """Tell whether a record that was found under a run's id was written by this run.
+def earlier_record(records: Sequence[RecordT], identity: Identity) -> RecordT | None:
+    """Choose the record that this run wrote before a user's clear moved its start.
 
-    A run that is deleted and made again under its id begins with its first try and no clears, and starts later.
+    A run that is deleted and made again under its id begins with its first try and no clears, and so does that of
+    another Airflow.
 
-    :param run: as the record has it.
-    :param try_number: which wrote the record.
-    :param round_number: of the record.
+    :param records: found under the name of the task instance, of runs with another start than this one's.
+    :return: None when none is this run's.
+    :raises LookupError: nothing can tell; the error has the record.
     """
     now = identity.run
-    if None not in (run.row, now.row) and run.row != now.row:
-        return "other"
-    if run.started == now.started:
-        return "same"
-    if identity.try_number <= try_number:
-        return "other"
-    # A clear moves the start of a finished run, is counted, and numbers another round.
-    cleared = (now.clear_number or 0) > (run.clear_number or 0) and identity.round != round_number
-    return "same" if cleared else "unknown"
+    before = [
+        record
+        for record in records
+        if record.try_number < identity.try_number and (None in (record.run.row, now.row) or record.run.row == now.row)
+    ]
+    if identity.first_try or not before:
+        return None
+    # A clear is counted, and numbers another round.
+    ours = [
+        record
+        for record in before
+        if (record.run.clear_number or 0) < (now.clear_number or 0) and record.round != identity.round
+    ]
+    latest = max(ours or before, key=lambda record: record.run.start)
+    if not ours:
+        raise LookupError(latest)
+    return latest

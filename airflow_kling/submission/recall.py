@@ -20,7 +20,8 @@ class Attempt:
 
     :param number: from 1 in each round.
     :param name: under which Kling knows it.
-    :param since: epoch seconds just before its first POST, or the run's start where that is not known; 0 for neither.
+    :param since: epoch seconds just before its first POST, or the run's start where the identity is derived from that;
+        0 for neither.
     :param route: of the generation.
     """
 
@@ -67,7 +68,9 @@ class Recall:
         """Make an attempt of this round."""
         one = self.identity
         name = one.draw(number) if self.keeps else one.derive(number)
-        return Attempt(one.round, one.first_round, number, name, 0.0 if self.keeps else one.run.start, self.route)
+        # An author's text may have been another's just before this run: then only this try's own POST counts.
+        since = one.run.start if name.kind == "derived" else 0.0
+        return Attempt(one.round, one.first_round, number, name, since, self.route)
 
     def start(self, record: SubmissionRecord | None) -> Start:
         """Decide.

@@ -6,13 +6,14 @@ Airflow 3.3 and later keep it in the task state store; on every line it may be k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.submission import record_errors
 from airflow_kling.submission.identity import Identity, Kind, Run
-from airflow_kling.submission.proof import same_run
+from airflow_kling.submission.proof import earlier_record
 
 KEY = "kling_submission"
 
@@ -52,14 +53,16 @@ class Place(Protocol):
     """Where one task instance's record lies.
 
     :param name: for messages.
-    :param by_name: it is found by the names of run and task, which another run may have had before.
     """
 
     name: str
-    by_name: bool
 
     def read(self) -> Any:
         """Return what was written last, None for nothing."""
+        ...
+
+    def others(self) -> Sequence[Any]:
+        """Return what was written under the same name before the run's start moved, or by another run."""
         ...
 
     def write(self, value: dict[str, Any]) -> None:
@@ -74,7 +77,6 @@ class TaskState:
     """
 
     name = f"task state {KEY!r}"
-    by_name = False
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -82,6 +84,10 @@ class TaskState:
     def read(self) -> Any:
         """Return what was written last, None for nothing."""
         return self._store.get(KEY)
+
+    def others(self) -> Sequence[Any]:
+        """None: no two runs share it, and a clear leaves it."""
+        return ()
 
     def write(self, value: dict[str, Any]) -> None:
         """Replace it, for good: by default Airflow deletes it after 30 days."""
@@ -113,20 +119,21 @@ class RecordStore:
             return None
         try:
             value = self._place.read()
+            others = self._place.others() if value is None and not identity.first_try else ()
         except Exception as error:  # each storage library has errors of its own
             raise record_errors.not_reached(self._place.name, error, "read") from error
-        record = None if value is None else _parse(self._place.name, value)
-        if record is None or not self._place.by_name:
-            return record
-        whose = same_run(record.run, identity, try_number=record.try_number, round_number=record.round)
-        if whose == "unknown":
+        if value is not None:
+            return _parse(self._place.name, value)
+        try:
+            return earlier_record([_parse(self._place.name, other) for other in others], identity)
+        except LookupError as error:
+            record = error.args[0]
             raise record_errors.of_another_run(
                 self._place.name,
                 started=record.run.started,
                 external_task_id=record.external_task_id,
                 kling_task_id=record.kling_task_id,
-            )
-        return record if whose == "same" else None
+            ) from None
 
     def write(self, record: SubmissionRecord) -> None:
         """Replace the record; durable when this returns.

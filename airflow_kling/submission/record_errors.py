@@ -45,18 +45,18 @@ def not_reached(place: str, error: Exception, done: str, external_task_id: str =
 def of_another_run(
     place: str, *, started: str | None, external_task_id: str, kling_task_id: str | None
 ) -> KlingSubmissionError:
-    """The record may be of a run that was deleted and made again, or of another Airflow without a ``namespace``.
+    """A record may be of a run that was deleted and made again, or of another Airflow without a ``namespace``.
 
-    :param place: where it lies.
+    :param place: where this run's would lie.
     :param started: when the run of the record started.
     """
     made = f"Kling task {kling_task_id}" if kling_task_id else "a paid generation may exist"
     return KlingSubmissionError(
-        f"The submission record ({place}) is of a run of the same name that started {started}, and nothing "
-        f"proves that it is this run: it may be one that was deleted and made again, or another Airflow's that has the "
-        f"same namespace. It tells of external_task_id {external_task_id!r} ({made}). Nothing was submitted "
-        "now. Give each Airflow a namespace in its connection's extra; delete the record to submit a new generation, "
-        "or archive that one by its Kling task id.",
+        f"This run has no submission record ({place}), but beside it lies one of a run of the same name that started "
+        f"{started}, and nothing proves that it is not this run: it may be one that was deleted and made again, or "
+        f"another Airflow's that has the same namespace. It tells of external_task_id {external_task_id!r} ({made}). "
+        "Nothing was submitted by this run. Give each Airflow a namespace in its connection's extra; delete that "
+        "record to submit a new generation, or archive that one by its Kling task id.",
         external_task_id=external_task_id,
         kling_task_id=kling_task_id,
         retryable=False,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from airflow_kling.api.error_table import task_failure
-from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.retry import nothing_was_created, with_money
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from airflow_kling.api.tasks import FAILED
 from airflow_kling.exceptions import KlingBadRequestError, KlingError
@@ -184,6 +184,7 @@ class Submission:
         """The paid call, with its intent on record before and its outcome after it."""
         self._attempt = replace(self._attempt, since=self._attempt.since or self.clock())
         self._record(INTENDED)
+        log.info("Submitting as external_task_id %s.", self._external_task_id)
         try:
             request = self.request.model_copy(update={"external_task_id": self._external_task_id})
             task = self.client.create(request, route=self.route)
@@ -198,12 +199,12 @@ class Submission:
         """Tell what is known after a POST that gave no task; raise the error where it is certain what it means."""
         self._refusal = error
         if isinstance(error, KlingBadRequestError):
+            error.money = ""  # "nothing was created" is true of this call alone
             route = find_route(self.route)
             meaning = meaning_of(error, {*route.fields, *route.body_names.values()} - {"external_task_id"})
             if not facts.may_exist:  # its own: but a proxy on the way may have sent it twice
                 return replace(facts, posted=meaning, may_exist=True, queried=frozenset())
             if meaning != "other":
-                error.money = ""  # "nothing was created" is true of this call alone
                 return replace(facts, posted="duplicate", queried=frozenset())
         if not nothing_was_created(error):
             log.warning("%s Asking whether it was made.", error)
@@ -226,7 +227,7 @@ class Submission:
             self._record(REFUSED)
         except KlingError:  # the record says "intended" then, and a later try asks first
             log.exception("The refusal is not recorded.")
-        raise self._refusal
+        raise with_money(self._refusal)
 
     def _ask(self, step: Step, facts: Facts) -> Facts:
         """Take a free step, and tell what is known after it."""

@@ -1,8 +1,8 @@
 """Random schedules against a model of the API: no unit of work pays twice, and none adopts what is another's.
 
-A process may die before or after any write of the record and any call to the API; an answer may be lost, be an error of
-the server, or come after the task was made; a proxy may send a POST twice; the API's clock may be wrong; another Airflow
-with the same DAG uses the account; runs are cleared, and deleted and made again; ``retries`` are lowered.
+A process may die before or after any write of the record and any call to the API; an answer may be lost, be an error
+of the server, or come after the task was made; a proxy may send a POST twice; the API's clock may be wrong; another
+Airflow with the same DAG uses the account; runs are cleared, and deleted and made again; ``retries`` are lowered.
 """
 
 from __future__ import annotations

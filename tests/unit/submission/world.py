@@ -106,12 +106,20 @@ class Store:
 
 
 class Objects(Store):
-    """The same as an object store: records are found by name."""
+    """The same as an object store: records are found by name, and by the start of the run."""
 
-    name, by_name = "object", True
+    name = "object"
+
+    def __init__(self, world: World, identity: Identity) -> None:
+        self._folder = identity.key
+        super().__init__(world, world.objects, f"{identity.key}/{identity.run.started}")
 
     def read(self) -> Any:
         return self.get("")
+
+    def others(self) -> list[Any]:
+        mine = [key for key in self._state if key.startswith(self._folder) and key != self._key]
+        return [json.loads(self._state[key]) for key in mine]
 
     def write(self, value: Any) -> None:
         self.set("", value)
@@ -180,7 +188,7 @@ class Airflow:
     """A deployment with one task instance, whose run may be cleared, or deleted and made again under its id.
 
     :param layer: where its records are, one of LAYERS.
-    :param own_id: the author's ``external_task_id``: ``""``, a constant, or ``uuid`` for one that each try renders anew.
+    :param own_id: the author's ``external_task_id``: ``""``, a constant, or ``uuid`` for one that each try renders.
     """
 
     world: World
@@ -232,7 +240,7 @@ class Airflow:
 
     def records(self, identity: Identity) -> RecordStore:
         if self.layer == "objects":
-            return RecordStore(Objects(self.world, self.world.objects, identity.key))
+            return RecordStore(Objects(self.world, identity))
         return RecordStore(TaskState(Store(self.world, self.state, "")) if self.layer == "task state" else None)
 
     def run_try(self, **options: Any) -> KlingTask:
