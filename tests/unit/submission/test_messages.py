@@ -30,7 +30,7 @@ def stopped(facts: dict[str, Any], **options: bool) -> Any:
         ({"posted": "duplicate"}, "twice, and refuses to take it again: duplicate. A paid"),
         (
             {"posted": "duplicate", "given": True},
-            "already, from another task's, another run's or another Airflow's, or",
+            "from another task's, another run's or another Airflow's, or",
         ),
         ({}, "this gateway cannot be asked for the outcome"),
     ],
