@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
+
+#: Parameters that sign a URL, in lower case: they differ each time the same file is given. Sources: the providers'
+#: pages on presigned URLs.
+SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-obs-", "x-tos-", "q-sign-")
+SIGNATURE_PARAMETERS = frozenset(
+    {
+        *("signature", "expires", "awsaccesskeyid"),  # AWS signature 2, and what took it over
+        *("key-pair-id", "policy", "hash-algorithm"),  # CloudFront
+        *("googleaccessid", "ossaccesskeyid", "accesskeyid", "security-token"),  # Google, Alibaba, Huawei
+        *("q-ak", "q-key-time", "q-header-list", "q-url-param-list", "q-signature", "x-cos-security-token"),  # Tencent
+        *("sig", "se", "st", "sp", "sv", "sr", "sip", "spr", "ss", "srt", "ses", "sdd", "si"),  # Azure
+        *("ske", "skoid", "sks", "skt", "sktid", "skv", "saoid", "suoid", "scid", "sduoid", "skdutid"),
+        *("hdnea", "hdnts", "__token__", "auth_key"),  # Akamai, Alibaba's CDN
+    }
+)
 
 _LONGEST_SHOWN = 300  # characters of a text that is no URL: a path, or base64
 _BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF, WebP
@@ -52,7 +67,7 @@ def redact_media(value: Any) -> Any:
 
 
 def _redact_text(text: str) -> Any:
-    from airflow_kling.api.request import from_text
+    from airflow_kling.api.values import from_text
 
     given = from_text(text)
     if not isinstance(given, str):
@@ -65,3 +80,17 @@ def _redact_text(text: str) -> Any:
     if len(text) > _LONGEST_SHOWN or text.startswith(_BASE64_OF_IMAGE):
         return f"<{len(text)} characters>"
     return text
+
+
+def unsigned_query(url: str) -> str:
+    """Return the query of a URL without the parameters that sign it: what is left says which file is meant."""
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        return ""
+    return "&".join(part for part in query.split("&") if part and not _signs(part))
+
+
+def _signs(part: str) -> bool:
+    name = unquote_plus(part.partition("=")[0]).lower()
+    return name in SIGNATURE_PARAMETERS or name.startswith(SIGNATURE_PREFIXES)

@@ -139,7 +139,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         """
         super()._do_render_template_fields(parent, *args, **kwargs)
         if parent is self:
-            from airflow_kling.api.request import from_text
+            from airflow_kling.api.values import from_text
 
             self._given = from_text(self.task)
             self.task = _without_signatures(self._given)
@@ -157,7 +157,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         )
 
     def _task_as_given(self) -> Any:
-        from airflow_kling.api.request import from_text
+        from airflow_kling.api.values import from_text
 
         return self._given or from_text(self.task)
 

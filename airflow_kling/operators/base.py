@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
@@ -53,16 +54,17 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
 
     :param callback_url: gets a POST at every status change.
     :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
-        not given, the task instance makes one, see :mod:`airflow_kling.submission.identity`.
+        it is another generation's the task stops. When not given, the task makes one that nobody else has, see
+        :mod:`airflow_kling.submission.identity`.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
     :param on_unknown: when nothing can tell whether an earlier try created a generation: ``fail``, or ``resubmit``,
         which may pay twice.
     :param on_clear: after a user's clear: submit a ``new`` generation, which costs money again, or ``reuse`` the one of
-        before if it runs or succeeded (Airflow 3.3+).
+        before if it runs or succeeded (Airflow 3.3+, or a ``record_store`` in the connection).
     :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
-        generation, which costs money again (noticed on Airflow 3.3+).
+        generation, which costs money again (noticed where a submission record is kept).
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
     :param poke_interval: seconds between two polls, with ``wait_for_completion``.
@@ -204,17 +206,25 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission.identity import Identity, fingerprint
-        from airflow_kling.submission.record import RecordStore
+        from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
+        from airflow_kling.submission.object_records import open_records
         from airflow_kling.submission.submitter import Submission
 
+        settings = self.hook.settings
+        identity = Identity.of(
+            context,
+            retries=self.retries or 0,
+            base=request.external_task_id,
+            deployment=settings.namespace or _base_url(),
+        )
         return Submission(
             client=client,
             request=request,
-            identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
-            records=RecordStore(context.get("task_state_store")),
+            identity=identity,
+            records=open_records(settings.record_store, context.get("task_state_store"), identity),
             route=self.kling_route.name,
-            fingerprint=fingerprint(asked),
+            fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
+            old_fingerprint=fingerprint(asked),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -282,3 +292,9 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
+
+
+def _base_url() -> str:
+    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
+    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
+    return str(conf.get(section, "base_url", fallback=""))

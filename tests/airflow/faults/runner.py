@@ -17,7 +17,7 @@ AT_ONCE = 10
 
 def connection_id(row: Row) -> str:
     """Which Airflow connection a row uses."""
-    return f"kling_{row.gateway}_{row.account}"
+    return f"kling_{row.gateway}_{row.account}" + ("_records" if row.records else "")
 
 
 def run_rows(
@@ -51,7 +51,17 @@ def run_row(row: Row, world: World) -> Outcome:
     """Run one row to its end."""
     token = f"row-{uuid.uuid4().hex[:10]}"
     kling, archive = world.emulators[row.account], world.airflow.home / "archive" / token
-    case = Case(row, token, world.airflow, world.user, kling, connection_id(row), archive, given_up=world.given_up)
+    case = Case(
+        row,
+        token,
+        world.airflow,
+        world.user,
+        kling,
+        connection_id(row),
+        archive,
+        another=world.another,
+        given_up=world.given_up,
+    )
     started, broke = time.monotonic(), None
     try:
         if row.dag == "archive":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class World:
     :param user: starts runs and interferes with them.
     :param emulators: by account.
     :param picture: a reference image in base64, for generations that are paid for beforehand.
+    :param another: starts another Airflow with the same DAGs and connections, by a name for it.
     :param given_up: is set when nobody waits for rows any more.
     """
 
@@ -56,6 +57,7 @@ class World:
     user: User
     emulators: dict[str, Emulator]
     picture: str
+    another: Callable[[str], AbstractContextManager[User]]
     given_up: threading.Event = field(default_factory=threading.Event)
 
 
@@ -76,9 +78,18 @@ def world(line: str, home: Path) -> Iterator[World]:
             for account, emulator in emulators.items()
             for gateway in ("cometapi", "official")
         }
+        for name, connection in list(connections.items()):
+            extra = {**connection["extra"], "record_store": (home / "records").as_uri()}
+            connections[f"{name}_records"] = {**connection, "extra": extra}
         start = _airflow_3 if line == AIRFLOW_3 else _airflow_2
+
+        @contextmanager
+        def another(name: str) -> Iterator[User]:
+            with start(home / name, connections, env) as (_, other):
+                yield other
+
         airflow, user = ends.enter_context(start(home / "airflow", connections, env))
-        yield World(airflow, user, emulators, picture)
+        yield World(airflow, user, emulators, picture, another)
 
 
 @contextmanager
