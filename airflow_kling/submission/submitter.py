@@ -202,6 +202,8 @@ class Submission:
             error.money = ""  # "nothing was created" is true of this call alone
             route = find_route(self.route)
             meaning = meaning_of(error, {*route.fields, *route.body_names.values()} - {"external_task_id"})
+            if error.kling_task_id:  # it speaks of one that exists, whosever it is
+                meaning = "duplicate"
             if not facts.may_exist:  # its own: but a proxy on the way may have sent it twice
                 return replace(facts, posted=meaning, may_exist=True, queried=frozenset())
             if meaning != "other":
@@ -209,7 +211,10 @@ class Submission:
         if not nothing_was_created(error):
             log.warning("%s Asking whether it was made.", error)
             self.refused_attempt = None
-            return replace(facts, posted="unknown", may_exist=True, queried=frozenset())
+            if error.kling_task_id:
+                self._record(INTENDED, error.kling_task_id)
+            named = error.kling_task_id
+            return replace(facts, posted="unknown", may_exist=True, queried=frozenset(), kling_task_id=named)
         if not facts.may_exist:
             self._refuse()
         metrics.refused(error, self._tags)
@@ -243,7 +248,10 @@ class Submission:
         if self._found is None:
             return facts
         # A record that names the task has had its id from Kling's answer; what exists before a POST is not its work.
-        ours = step is Step.QUERY or (facts.may_exist and self._is_ours(self._found, facts))
+        if step is Step.QUERY:
+            ours = self._found.external_task_id in (None, self._external_task_id)
+        else:
+            ours = facts.may_exist and self._is_ours(self._found, facts)
         return replace(facts, status=self._found.status, ours=ours)
 
     def _query(self, step: Step, facts: Facts) -> KlingTask | None:
