@@ -10,10 +10,10 @@ import json
 import sys
 from typing import Any
 
+import sqlalchemy
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.models import DagBag, DagRun
 from airflow.utils.session import create_session
-from sqlalchemy import select
 
 
 def main() -> None:
@@ -42,10 +42,9 @@ def clear(dag_id: str, run_id: str, task_id: str) -> None:
 
 
 def delete(dag_id: str, run_id: str) -> None:
-    """Delete a run, as its page in the UI does."""
+    """Delete a run; the database deletes with it what belongs to it."""
     with create_session() as session:
-        [run] = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-        session.delete(run)
+        session.execute(sqlalchemy.delete(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
 
 
 JOBS = {"trigger": trigger, "clear": clear, "delete": delete}
