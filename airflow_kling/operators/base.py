@@ -127,7 +127,7 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.kling_route.fields} | self._rendered
+        return {**{name: getattr(self, name) for name in self.kling_route.fields}, **self._rendered}
 
     def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
         """Render, then keep media and callback URL aside: Airflow stores and shows what the fields are now.
