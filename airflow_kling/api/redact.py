@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
+
+#: Parameters that sign a URL, in lower case: they differ each time the same file is given. Sources: the providers'
+#: pages on presigned URLs.
+SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-obs-", "x-tos-", "q-sign-")
+SIGNATURE_PARAMETERS = frozenset(
+    {
+        *("signature", "expires", "awsaccesskeyid"),  # AWS signature 2, and what took it over
+        *("key-pair-id", "policy", "hash-algorithm"),  # CloudFront
+        *("googleaccessid", "ossaccesskeyid", "accesskeyid", "security-token"),  # Google, Alibaba, Huawei
+        *("q-ak", "q-key-time", "q-header-list", "q-url-param-list", "q-signature", "x-cos-security-token"),  # Tencent
+        *("sig", "se", "st", "sp", "sv", "sr", "sip", "spr", "ss", "srt", "ses", "sdd", "si"),  # Azure
+        *("ske", "skoid", "sks", "skt", "sktid", "skv", "saoid", "suoid", "scid", "sduoid", "skdutid"),
+        *("hdnea", "hdnts", "__token__", "auth_key"),  # Akamai, Alibaba's CDN
+    }
+)
 
 
 def redact_url(url: str) -> str:
@@ -18,3 +33,17 @@ def redact_url(url: str) -> str:
     if not parts.scheme or "://" not in url:
         return "<not a URL>"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def unsigned_query(url: str) -> str:
+    """Return the query of a URL without the parameters that sign it: what is left says which file is meant."""
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        return ""
+    return "&".join(part for part in query.split("&") if part and not _signs(part))
+
+
+def _signs(part: str) -> bool:
+    name = unquote_plus(part.partition("=")[0]).lower()
+    return name in SIGNATURE_PARAMETERS or name.startswith(SIGNATURE_PREFIXES)

@@ -10,6 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
@@ -183,17 +184,25 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission.identity import Identity, fingerprint
-        from airflow_kling.submission.record import RecordStore
+        from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
+        from airflow_kling.submission.object_records import open_records
         from airflow_kling.submission.submitter import Submission
 
+        settings = self.hook.settings
+        identity = Identity.of(
+            context,
+            retries=self.retries or 0,
+            base=request.external_task_id,
+            deployment=settings.namespace or _base_url(),
+        )
         return Submission(
             client=client,
             request=request,
-            identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
-            records=RecordStore(context.get("task_state_store")),
+            identity=identity,
+            records=open_records(settings.record_store, context.get("task_state_store"), identity),
             route=self.kling_route.name,
-            fingerprint=fingerprint(asked),
+            fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
+            old_fingerprint=fingerprint(asked),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -261,3 +270,9 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
+
+
+def _base_url() -> str:
+    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
+    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
+    return str(conf.get(section, "base_url", fallback=""))

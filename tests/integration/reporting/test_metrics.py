@@ -106,7 +106,7 @@ def test_a_submission_and_its_adoption(statsd: StatsD, kling: Emulator, subjects
 class Store(dict[str, Any]):
     """As Airflow 3.3's task state store."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = value
 
 
