@@ -55,16 +55,17 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
 
     :param callback_url: gets a POST at every status change.
     :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
-        not given, the task instance makes one, see :mod:`airflow_kling.submission.identity`.
+        it is another generation's the task stops. When not given, the task makes one that nobody else has, see
+        :mod:`airflow_kling.submission.identity`.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
     :param on_unknown: when nothing can tell whether an earlier try created a generation: ``fail``, or ``resubmit``,
         which may pay twice.
     :param on_clear: after a user's clear: submit a ``new`` generation, which costs money again, or ``reuse`` the one of
-        before if it runs or succeeded (Airflow 3.3+).
+        before if it runs or succeeded (Airflow 3.3+, or a ``record_store`` in the connection).
     :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
-        generation, which costs money again (noticed on Airflow 3.3+).
+        generation, which costs money again (noticed where a submission record is kept).
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
     :param poke_interval: seconds between two polls, with ``wait_for_completion``.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
@@ -16,6 +17,7 @@ from airflow_kling.submission.identity import Identity, Kind, Run
 from airflow_kling.submission.proof import earlier_record
 
 KEY = "kling_submission"
+_NEVER_EXPIRE = timedelta.max  # airflow.sdk.NEVER_EXPIRE, which Airflow knows by its identity
 
 # What is known of an attempt's POST.
 INTENDED, REFUSED, SUBMITTED = "intended", "refused", "submitted"
@@ -91,9 +93,7 @@ class TaskState:
 
     def write(self, value: dict[str, Any]) -> None:
         """Replace it, for good: by default Airflow deletes it after 30 days."""
-        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
-
-        self._store.set(KEY, value, retention=NEVER_EXPIRE)
+        self._store.set(KEY, value, retention=_NEVER_EXPIRE)
 
 
 class RecordStore:

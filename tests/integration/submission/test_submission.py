@@ -7,7 +7,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ LAYERS = ("task state", "file", "s3", "none")
 
 
 class Store(dict[str, Any]):
-    """As Airflow 3.3's task state store, which has NEVER_EXPIRE."""
+    """As Airflow 3.3's task state store."""
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = json.loads(json.dumps(value))
@@ -89,14 +89,6 @@ def airflow_of(
     return make
 
 
-@pytest.fixture
-def own_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``NEVER_EXPIRE`` also where this Airflow has no task state store."""
-    sdk = pytest.importorskip("airflow.sdk")
-    if not hasattr(sdk, "NEVER_EXPIRE"):
-        monkeypatch.setattr(sdk, "NEVER_EXPIRE", timedelta.max, raising=False)
-
-
 def ledger(emulator: Emulator) -> list[dict[str, Any]]:
     tasks: list[dict[str, Any]] = emulator.ledger()["accounts"]["default"]["tasks"]
     return tasks
@@ -115,18 +107,14 @@ def recorded(tmp_path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("gateway", ["official", "cometapi"])
-def test_two_airflows_run_the_same_scheduled_run(
-    gateway: str, layer: str, airflow_of: Any, emulator: Emulator, own_state: None
-) -> None:
+def test_two_airflows_run_the_same_scheduled_run(gateway: str, layer: str, airflow_of: Any, emulator: Emulator) -> None:
     made = [airflow_of(name, layer=layer, gateway=gateway).run() for name in ("staging", "production")]
     assert len(set(made)) == 2
     assert paid(emulator) == 2
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_production_does_not_take_over_what_staging_made(
-    layer: str, airflow_of: Any, emulator: Emulator, own_state: None
-) -> None:
+def test_production_does_not_take_over_what_staging_made(layer: str, airflow_of: Any, emulator: Emulator) -> None:
     airflow_of("staging", layer=layer, prompt="a TEST background").run()
     production = airflow_of("production", layer=layer, prompt="a studio")
     emulator.faults.add(on="create", action="error", code=5000, times=1)
@@ -140,9 +128,7 @@ def test_production_does_not_take_over_what_staging_made(
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_deleted_run_that_is_made_again_makes_its_own(
-    layer: str, airflow_of: Any, emulator: Emulator, own_state: None
-) -> None:
+def test_a_deleted_run_that_is_made_again_makes_its_own(layer: str, airflow_of: Any, emulator: Emulator) -> None:
     airflow = airflow_of("production", layer=layer)
     first = airflow.run()
     airflow.make_again()
@@ -155,9 +141,7 @@ def test_a_deleted_run_that_is_made_again_makes_its_own(
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("gateway", ["official", "cometapi"])
-def test_a_constant_id_that_is_used_every_day(
-    gateway: str, layer: str, airflow_of: Any, emulator: Emulator, own_state: None
-) -> None:
+def test_a_constant_id_that_is_used_every_day(gateway: str, layer: str, airflow_of: Any, emulator: Emulator) -> None:
     monday = airflow_of("production", layer=layer, gateway=gateway, external_task_id="daily-hero")
     first = monday.run()
     tuesday = airflow_of("staging", layer=layer, gateway=gateway, external_task_id="daily-hero")
@@ -179,7 +163,7 @@ def test_a_constant_id_that_is_used_every_day(
 @pytest.mark.parametrize("layer", ["task state", "file", "s3"])
 @pytest.mark.parametrize("action", ["drop_after", "error_after"])
 def test_an_id_that_renders_differently_at_each_try(
-    action: str, layer: str, airflow_of: Any, emulator: Emulator, own_state: None
+    action: str, layer: str, airflow_of: Any, emulator: Emulator
 ) -> None:
     airflow = airflow_of("production", layer=layer)
     emulator.faults.add(on="create", action=action, times=1, **({"code": 5000} if action == "error_after" else {}))
@@ -244,9 +228,7 @@ def mesh(emulator: Emulator) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_mesh_sends_the_post_twice(
-    layer: str, airflow_of: Any, emulator: Emulator, mesh: str, own_state: None
-) -> None:
+def test_a_mesh_sends_the_post_twice(layer: str, airflow_of: Any, emulator: Emulator, mesh: str) -> None:
     airflow = airflow_of("production", layer=layer, host=mesh)
     made = airflow.run()
     assert [task["task_id"] for task in ledger(emulator)] == [made]
@@ -254,7 +236,7 @@ def test_a_mesh_sends_the_post_twice(
 
 @pytest.mark.parametrize("layer", ["task state", "file"])
 def test_a_mesh_before_a_gateway_that_cannot_be_asked(
-    layer: str, airflow_of: Any, emulator: Emulator, mesh: str, own_state: None, tmp_path: Path
+    layer: str, airflow_of: Any, emulator: Emulator, mesh: str, tmp_path: Path
 ) -> None:
     airflow = airflow_of("production", layer=layer, gateway="cometapi", host=mesh)
     with pytest.raises(KlingSubmissionError, match="already exists") as caught:
@@ -279,7 +261,7 @@ def test_a_refusal_without_words_does_not_say_that_nothing_was_created_twice(
 
 
 @pytest.mark.parametrize("layer", ["task state", "file", "s3"])
-def test_a_clear_reuses_what_the_record_names(layer: str, airflow_of: Any, emulator: Emulator, own_state: None) -> None:
+def test_a_clear_reuses_what_the_record_names(layer: str, airflow_of: Any, emulator: Emulator) -> None:
     airflow = airflow_of("production", layer=layer, gateway="cometapi", on_clear="reuse")
     first = airflow.run()
     airflow.clear()
@@ -290,7 +272,7 @@ def test_a_clear_reuses_what_the_record_names(layer: str, airflow_of: Any, emula
 
 @pytest.mark.parametrize("layer", ["task state", "file", "s3"])
 def test_a_clear_with_the_record_gone_stops(
-    layer: str, airflow_of: Any, emulator: Emulator, own_state: None, tmp_path: Path, request: pytest.FixtureRequest
+    layer: str, airflow_of: Any, emulator: Emulator, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     airflow = airflow_of("production", layer=layer, on_clear="reuse")
     airflow.run()
