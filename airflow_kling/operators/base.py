@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
+    from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
 
     ReferenceImage = str | bytes | PathLike[str]
@@ -222,6 +224,7 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
             request=request,
             identity=identity,
             records=open_records(settings.record_store, context.get("task_state_store"), identity),
+            notes=_notes(settings, request),
             route=self.kling_route.name,
             fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
             old_fingerprint=fingerprint(asked),
@@ -298,3 +301,10 @@ def _base_url() -> str:
     """Return where this Airflow's UI is, which tells it from another that nobody has named."""
     section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
     return str(conf.get(section, "base_url", fallback=""))
+
+
+def _notes(settings: Settings, request: KlingRequest) -> Store | None:
+    """Return where the receiver notes callbacks; None where there is none, or the author has a URL of their own."""
+    from airflow_kling.storage.open import open_store
+
+    return open_store(settings.record_store) if settings.callback_base_url and not request.callback_url else None

@@ -28,7 +28,7 @@ def stopped(
             external_task_id,
         )
     if facts.posted == "unknown":
-        can_decide_later = facts.can_be_asked or facts.refuses_duplicates or resubmits
+        can_decide_later = facts.can_be_asked or facts.refuses_duplicates or facts.receives or resubmits
         return outcome_unknown(
             "Kling did not say whether it took the submission.", external_task_id, retryable=can_decide_later
         )
@@ -38,9 +38,12 @@ def stopped(
             f"Kling knows this external_task_id already, from {whose}an earlier try or a proxy that sent this POST "
             f"twice, and refuses to take it again: {refusal}",
             external_task_id,
+            callback=facts.receives,
         )
     return outcome_unknown(
-        "An earlier try submitted, and this gateway cannot be asked for the outcome.", external_task_id
+        "An earlier try submitted, and this gateway cannot be asked for the outcome.",
+        external_task_id,
+        callback=facts.receives,
     )
 
 
@@ -119,11 +122,14 @@ def nothing_to_reuse(external_task_id: str, *, keeps: bool) -> KlingSubmissionEr
     )
 
 
-def outcome_unknown(what: str, external_task_id: str, *, retryable: bool = False) -> KlingSubmissionError:
+def outcome_unknown(
+    what: str, external_task_id: str, *, retryable: bool = False, callback: bool = False
+) -> KlingSubmissionError:
     """A paid generation may exist, and nothing can tell now.
 
     :param what: the reason, as a sentence.
     :param retryable: a retry of the Airflow task can tell.
+    :param callback: a retry can tell once a callback has come.
     """
     advice = (
         "a retry finds out without paying twice"
@@ -131,10 +137,12 @@ def outcome_unknown(what: str, external_task_id: str, *, retryable: bool = False
         else "look for it in the provider's console; then clear the task with on_unknown='resubmit' to pay for "
         "another, or archive the one found by its Kling task id"
     )
+    if callback:
+        advice = f"a retry finds it once its callback has come; if none comes, {advice}"
     return KlingSubmissionError(
         f"{what} A paid generation may exist under external_task_id {external_task_id!r}; {advice}.",
         external_task_id=external_task_id,
-        retryable=retryable,
+        retryable=retryable or callback,
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.storage.base import Store
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Submission:
     :param identity: None outside of Airflow: then a plain POST with the user's own ``external_task_id``.
     :param fingerprint: of the input as it is now.
     :param old_fingerprint: the same, as it was made for records without a ``kind``.
+    :param notes: the record store with what callbacks have told; None where there is no receiver.
     :param route: of the generation.
     :param refused_attempt: the attempt whose POST was refused earlier in this try, so that it is certain that nothing
         of it exists; :meth:`run` keeps it up to date.
@@ -51,6 +53,7 @@ class Submission:
     records: RecordStore
     fingerprint: str
     old_fingerprint: str = ""
+    notes: Store | None = None
     route: str = DEFAULT_ROUTE
     refused_attempt: int | None = None
     on_unknown: Literal["fail", "resubmit"] = "fail"
@@ -123,6 +126,7 @@ class Submission:
         return Facts(
             finds=gateway.finds_external_ids,
             lists=gateway.has_list,
+            receives=self.notes is not None,
             refuses_duplicates=gateway.refuses_duplicates,
             may_exist=start.may_exist,
             given=start.attempt.name.kind == "given",
@@ -252,6 +256,10 @@ class Submission:
             return recovery.get(self.client, facts.kling_task_id, route=attempt.route)
         if step is Step.FIND:
             return recovery.find(self.client, attempt.name.text, route=attempt.route)
+        if step is Step.CALLBACK and self.notes is not None:
+            name, since = attempt.name.text, attempt.since
+            task = recovery.noted(self.client, self.notes, name, route=attempt.route, since=since)
+            return task if task and self._is_ours(task, facts) else None  # what is not proven is not told
         return recovery.search(self.client, attempt.name.text, route=attempt.route, since=attempt.since)
 
     def _is_ours(self, task: KlingTask, facts: Facts) -> bool:
