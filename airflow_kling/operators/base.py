@@ -7,18 +7,17 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from os import PathLike
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     ReferenceImage = str | bytes | PathLike[str]
 
 
-class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
+class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
@@ -73,10 +72,8 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
     :param timeout: seconds to wait, with ``wait_for_completion``.
     """
 
-    kling_route: ClassVar[Route]
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
-    _rendered: Mapping[str, Any] = MappingProxyType({})
     _request_record: dict[str, Any] | None = None
     _kling_task_id: str | None = None
 
@@ -130,24 +127,6 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
 
     def _fields(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in self.kling_route.fields}, **self._rendered}
-
-    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep media and callback URL aside: Airflow stores and shows what the fields are now.
-
-        Airflow calls this one, and not ``render_template_fields``, for mapped tasks too.
-        """
-        if parent is not self:
-            super()._do_render_template_fields(parent, *args, **kwargs)
-            return
-        from airflow_kling.api.redact import redact_callback, redact_media
-
-        for name, value in self._rendered.items():  # of an earlier rendering
-            setattr(self, name, value)
-        super()._do_render_template_fields(parent, *args, **kwargs)
-        shown = {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
-        self._rendered = {name: getattr(self, name) for name in shown}
-        for name, redact in shown.items():
-            setattr(self, name, redact(self._rendered[name]))
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
