@@ -35,9 +35,12 @@ def get_provider_info() -> dict[str, object]:
         ],
         "connection-types": [CONNECTION_TYPE],
         "plugins": [
-            {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"}
+            {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"},
+            {"name": "kling_callbacks", "plugin-class": "airflow_kling.plugins.callbacks.plugin.KlingCallbacksPlugin"},
         ],
-        "config": {"kling": {"description": "Triggerer; gallery, Airflow 3.1 and later.", "options": OPTIONS}},
+        "config": {
+            "kling": {"description": "Triggerer; gallery and callbacks, Airflow 3.1 and later.", "options": OPTIONS}
+        },
     }
 
 
@@ -107,6 +110,11 @@ CONNECTION_TYPE = {
             "description": "Signs the callback URLs; receiver and connection need the same.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
+        "webhook_secret": {
+            "label": "Webhook secret",
+            "description": "Of Kling's own signature, whsec_...; with it the receiver takes signed callbacks only.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
         "proxy": {
             "label": "Proxy",
             "description": "http://host:port for the API and downloads, or the word environment.",
@@ -131,6 +139,14 @@ CONNECTION_TYPE = {
 }
 
 OPTIONS = {
+    "callback_conn_ids": {
+        "description": "Connections whose callbacks the API server takes, at /kling-callbacks/<connection id>, without "
+        "a login. None by default.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "kling_default, kling_team",
+        "default": "",
+    },
     "freeze_garbage_collection": {
         "description": "Take the modules that a triggerer has loaded out of Python's garbage collections when the "
         "first Kling task waits. Else a collection stops its event loop for over 100 ms when thousands wait.",
@@ -153,5 +169,13 @@ OPTIONS = {
         "type": "integer",
         "example": None,
         "default": "512",
+    },
+    "gallery_file_roots": {
+        "description": "Folders of the API server below which the gallery may read pictures and references with "
+        "file:// addresses: absolute paths between commas. Without one it shows no files of the server.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "/srv/kling",
+        "default": "",
     },
 }

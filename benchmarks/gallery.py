@@ -93,6 +93,7 @@ def api_server(folder: Path, connection: str, dag_id: str, count: int) -> Iterat
         {
             "database__sql_alchemy_conn": connection,
             "kling__gallery_cache_directory": folder / "thumbnails",
+            "kling__gallery_file_roots": folder,
             "api_auth__jwt_secret": secrets.token_hex(32),
             "api__secret_key": secrets.token_hex(32),
         }

@@ -89,7 +89,8 @@ class AsyncKlingClient(BaseClient):
         answer = await self._answer(url, TASK_SIZE, kling_task_id)
         if answer.status == 200 and (status := protocol.read_status(answer.content)):
             return status
-        task = protocol.read_task(answer.as_response(), now=self._clock(), route=route, kling_task_id=kling_task_id)
+        response, now = answer.as_response(), self._clock()
+        task = protocol.read_task(response, now=now, route=route, kling_task_id=kling_task_id, host=self._host)
         return task.brief()
 
     async def list_statuses(
@@ -110,7 +111,7 @@ class AsyncKlingClient(BaseClient):
     async def _answer(self, url: str, limit: int, kling_task_id: str | None) -> Answer:
         try:
             answer = await self._send(url, limit, kling_task_id)
-            if self._auth.renewed_after(answer.status, answer.content):
+            if self._auth.renewed_after(answer):
                 answer = await self._send(url, limit, kling_task_id)
         except KlingError:
             raise
@@ -139,7 +140,7 @@ class AsyncKlingClient(BaseClient):
                 pieces.append(await answer.content.readany())
                 size += len(pieces[-1])
                 if size > limit:
-                    raise too_long(answer.status, limit, kling_task_id)
+                    raise too_long(self.base_url, answer.status, limit, kling_task_id)
             return Answer(answer.status, answer.raw_headers, b"".join(pieces))
 
     async def aclose(self) -> None:

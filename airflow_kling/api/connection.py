@@ -15,6 +15,7 @@ import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
+from airflow_kling.api.callbacks import make_callback_url
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS, Gateway
 from airflow_kling.api.hosts import is_local
 from airflow_kling.api.proxies import Proxy, proxy_for
@@ -60,8 +61,9 @@ class Settings(BaseModel):
     :param refuses_duplicates: whether the account refuses a second task with the same ``external_task_id``.
     :param namespace: tells this Airflow from others that use the account.
     :param record_store: object storage URL for submission records.
-    :param callback_base_url: where Kling reaches the callback receiver.
-    :param callback_secret: signs the callback URLs.
+    :param callback_base_url: where Kling reaches the callback receiver, which needs a ``record_store``.
+    :param callback_secret: signs the callback URLs; the secret key, else the API key, when blank.
+    :param webhook_secret: of Kling's own signature, which the receiver checks then.
     :param proxy: for the API and downloads, whatever the environment says; ``environment`` takes the environment's for
         downloads too. When blank, calls of the API take the environment's and downloads none.
     :param trusted_networks: networks that hosts of result URLs may be in, beside public ones.
@@ -87,6 +89,7 @@ class Settings(BaseModel):
     record_store: Annotated[str, _or_default("")] = ""
     callback_base_url: Annotated[str, _or_default("")] = ""
     callback_secret: Annotated[SecretStr, _or_default("")] = SecretStr("")
+    webhook_secret: Annotated[SecretStr, _or_default("")] = SecretStr("")
     proxy: Annotated[SecretStr, _or_default("")] = SecretStr("")
     trusted_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_names), _or_default(())] = ()
     allow_http: Annotated[bool, _or_default(False)] = False
@@ -136,6 +139,16 @@ class Settings(BaseModel):
             return "has no API key: put it into the password field"
         if not all(map(_fits_a_header, (self.api_key, self.access_key, self.secret_key))):
             return "has a key with characters in it that no key has: copy it again"
+        return self._problem_of_callbacks()
+
+    def _problem_of_callbacks(self) -> str | None:
+        if not self.callback_base_url:
+            return None
+        if not _is_base_url(self.callback_base_url):
+            shown = redact_url(self.callback_base_url)
+            return f"has callback_base_url {shown!r}, which must be a URL such as https://example.com/kling-callbacks"
+        if not self.record_store:
+            return "has a callback_base_url but no record_store, which is where the receiver notes what it is told"
         return None
 
     def _proxy_problem(self) -> str | None:
@@ -171,6 +184,17 @@ class Settings(BaseModel):
             return _jwt_auth(self.access_key.get_secret_value(), self.secret_key.get_secret_value(), on_token)
         return BearerAuth(self.api_key.get_secret_value())
 
+    @property
+    def signing_secret(self) -> str:
+        """What the callback URLs are signed with."""
+        return (self.callback_secret or self.secret_key or self.api_key).get_secret_value()
+
+    def callback_url(self, external_task_id: str) -> str | None:
+        """Return where Kling posts the changes of a task; None where there is no receiver."""
+        if not self.callback_base_url:
+            return None
+        return make_callback_url(self.callback_base_url, self.signing_secret, external_task_id)
+
     def client_options(self) -> dict[str, Any]:
         """Return the keyword arguments that both clients take."""
         return {
@@ -194,7 +218,7 @@ class Settings(BaseModel):
 
     def secrets(self) -> list[str]:
         """Return what no log may show, in each form in which it may appear."""
-        keys = (self.api_key, self.access_key, self.secret_key, self.callback_secret)
+        keys = (self.api_key, self.access_key, self.secret_key, self.callback_secret, self.webhook_secret)
         proxy = urlsplit(self.proxy.get_secret_value())
         of_proxy = proxy.password or proxy.username
         found = [key.get_secret_value() for key in keys]

@@ -67,6 +67,11 @@ class Answer(NamedTuple):
     headers: Iterable[tuple[bytes, bytes]]
     content: bytes
 
+    def header(self, name: str) -> str:
+        """Return a header; empty where there is none."""
+        wanted = name.lower().encode()
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
+
     def as_response(self) -> httpx.Response:
         """Return it as :mod:`airflow_kling.api.protocol` reads it."""
         headers = [(name, value) for name, value in self.headers if name.lower() != b"content-encoding"]
@@ -117,7 +122,7 @@ class Transport:
         :raises KlingServerError: the answer is over the limit.
         """
         answer = self._send(request, limit, kling_task_id, deadline)
-        if self._auth.renewed_after(answer.status, answer.content):
+        if self._auth.renewed_after(answer):
             answer = self._send(request, limit, kling_task_id, deadline)
         return answer
 
@@ -145,7 +150,7 @@ class Transport:
         content = bytearray()
         for piece in answer.iter_bytes():
             if len(content) + len(piece) > limit:
-                raise too_long(answer.status_code, limit, kling_task_id)
+                raise too_long(self._base_url, answer.status_code, limit, kling_task_id)
             if time.monotonic() > end:
                 raise httpx.ReadTimeout("the answer trickles in")
             content += piece
@@ -199,11 +204,11 @@ def no_answer(
     )
 
 
-def too_long(status: int, limit: int, kling_task_id: str | None) -> KlingServerError:
+def too_long(base_url: str, status: int, limit: int, kling_task_id: str | None) -> KlingServerError:
     """Make the exception for an answer of more bytes than any of the API has."""
     task = f" for task {kling_task_id}" if kling_task_id else ""
     return KlingServerError(
-        f"Kling answered{task} with more than {limit} bytes (HTTP {status}); {TRY_LATER}.",
+        f"Kling answered{task} at {base_url} with more than {limit} bytes (HTTP {status}); {TRY_LATER}.",
         http_status=status,
         kling_task_id=kling_task_id,
     )

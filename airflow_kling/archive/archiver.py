@@ -48,8 +48,8 @@ def archive_task(
     :param request: the request record, for the manifest; empty where it is not known.
     :param run: the Airflow run, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
     :return: the manifest, as it is in the store now, and where.
-    :raises KlingNotFinishedError: the task has not succeeded.
-    :raises KlingError: the task has no images, its indexes make no sense, or its route is not known.
+    :raises KlingNotFinishedError: the task has not succeeded, or its images are still to come.
+    :raises KlingError: its indexes make no sense, or its route is not known.
     :raises KlingDownloadError: an image could not be fetched; those before it stay in the store for the next try.
     """
     kling_task_id = check_task_id(task.kling_task_id)
@@ -81,8 +81,8 @@ def archive_task(
 def images_by_index(task: KlingTask) -> dict[int, Result]:
     """Return the images of a finished task by their index.
 
-    :raises KlingNotFinishedError: it has not succeeded.
-    :raises KlingError: no images, an image without a URL, or an index that is used twice or out of range.
+    :raises KlingNotFinishedError: it has not succeeded, or has no images, or one without a URL, which may still come.
+    :raises KlingError: an index that is used twice or out of range.
     """
     task_id = task.kling_task_id
     if task.status != SUCCEED:
@@ -100,10 +100,17 @@ def images_by_index(task: KlingTask) -> dict[int, Result]:
                 kling_task_id=task_id,
             )
         if not image.url:
-            raise KlingError(f"Image {image.index} of Kling task {task_id} has no URL.", kling_task_id=task_id)
+            raise KlingNotFinishedError(
+                f"Image {image.index} of Kling task {task_id} has no URL yet; nothing was archived, a retry asks "
+                "again.",
+                kling_task_id=task_id,
+            )
         images[image.index] = image
     if not images:
-        raise KlingError(f"Kling task {task_id} has succeeded without any image.", kling_task_id=task_id)
+        raise KlingNotFinishedError(
+            f"Kling task {task_id} has succeeded without any image yet; nothing was archived, a retry asks again.",
+            kling_task_id=task_id,
+        )
     return images
 
 
@@ -184,7 +191,7 @@ class _ImageArchiver:
             if self._results[index].url == stale:
                 fresh = images_by_index(self._refresh())
                 if index not in fresh:
-                    raise KlingError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
+                    raise KlingNotFinishedError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
                 self._results.update(fresh)
             return self._results[index].url
 

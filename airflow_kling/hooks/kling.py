@@ -114,7 +114,9 @@ class KlingHook(BaseHook):
 
         settings = self.settings
         _mask(settings)
-        return KlingClient(settings.auth(on_token=mask_secret), **settings.client_options())
+        return KlingClient(
+            settings.auth(on_token=mask_secret), callback_url=settings.callback_url, **settings.client_options()
+        )
 
     async def get_async_conn(self) -> AsyncKlingClient:
         """A new client for the running event loop; the caller closes it (``async with``).

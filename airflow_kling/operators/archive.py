@@ -13,6 +13,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
 from airflow_kling.reporting.assets import emit_asset_events
@@ -31,7 +32,7 @@ DEFAULT_OUTLET = "kling_images"
 MIB = 1024 * 1024
 
 
-class KlingArchiveImagesOperator(BaseOperator):
+class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
@@ -59,6 +60,7 @@ class KlingArchiveImagesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("task", "route", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
+    text_fields = ("route", "destination", "kling_conn_id", "aws_conn_id")
     template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
     ui_color = "#fbe7cf"
@@ -75,7 +77,8 @@ class KlingArchiveImagesOperator(BaseOperator):
         max_image_bytes: int = 64 * MIB,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
+        if "outlets" not in (kwargs.get("default_args") or {}):
+            kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
         self._given: Any = None
@@ -194,7 +197,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         if isinstance(given, str | int):
             return self._ask(str(given), self.route)
         task = KlingTask.from_xcom(given)
-        if task.status == SUCCEED and not task.results:
+        if task.status == SUCCEED and not task.complete:
             return self._ask(task.kling_task_id, task.route)
         return _not_failed(task)
 

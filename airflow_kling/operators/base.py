@@ -17,6 +17,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     ReferenceImage = str | bytes | PathLike[str]
 
 
-class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
+class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
@@ -102,6 +103,12 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         self.poke_interval = templates.seconds(poke_interval, "poke_interval")
         self.timeout = templates.seconds(timeout, "timeout")
 
+    @property
+    def text_fields(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Name the template fields that hold a text, whatever it reads like."""
+        texts = self.kling_route.request.text_fields()
+        return (*(name for name in texts if name not in self.kling_route.media), "kling_conn_id")
+
     def check_fields(self) -> None:
         """Check what is literal of the route's fields, which a subclass has set.
 
@@ -160,7 +167,10 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         from airflow_kling.api.request import build_request, for_gateway
         from airflow_kling.storage.open import open_object
 
-        request, references = build_request(self.kling_route, self._fields(), open_file=open_object)
+        fields = self._fields()
+        templates.check_named("kling_conn_id", self.kling_conn_id)
+        templates.check_rendered({**fields, "kling_conn_id": self.kling_conn_id}, verbatim=self._verbatim)
+        request, references = build_request(self.kling_route, fields, open_file=open_object)
         gateway = self.hook.settings.api
         request = for_gateway(self.kling_route, request, gateway)
         return request, xcom.describe_request(self.kling_route, request, references, gateway_name=gateway.name)

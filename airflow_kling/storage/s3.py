@@ -30,21 +30,34 @@ class S3Store:
     :param prefix: without slashes around it; may be empty.
     :param aws_conn_id: Airflow connection, None for boto3's own ways.
     :param extra_args: of the upload, e.g. ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    :param config: of botocore, such as ``{"connect_timeout": 3}``; comes before the connection's own.
     """
 
     def __init__(
-        self, bucket: str, prefix: str, *, aws_conn_id: str | None, extra_args: Mapping[str, Any] | None = None
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        aws_conn_id: str | None,
+        extra_args: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._aws_conn_id = aws_conn_id
         self._extra_args = dict(extra_args or {})
+        self._config = dict(config or {})
 
     @cached_property
     def _client(self) -> Any:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
+        hook = S3Hook(aws_conn_id=self._aws_conn_id)
+        if not self._config:
+            return hook.get_conn()
+        from botocore.config import Config  # type: ignore[import-untyped]
+
+        return hook.get_client_type(config=hook.config.merge(Config(**self._config)))
 
     def uri(self, key: str) -> str:
         """Return the full address of ``key``."""

@@ -96,7 +96,7 @@ def cluster(
             _start(made, home)
             yield made
         finally:
-            made.interrupt()
+            made.stop()
 
 
 def _of_this_checkout() -> dict[str, str]:

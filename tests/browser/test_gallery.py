@@ -14,9 +14,12 @@ pytest.importorskip("playwright", reason="needs Playwright (extra dev)")
 
 from playwright.sync_api import Page, expect
 
+from deploy.local.waiting import HUNG
 from tests.browser.session import Visitor, assert_decoded, frame_of
 from tests.browser.world import LOOKBOOK, SEEDED, SEEDED_GENERATIONS, SLOW_PROMPT, World
 from tests.integration.plugins.gallery.auth import DENIED_DAG, DENIED_USER
+
+pytestmark = pytest.mark.timeout(3 * HUNG)  # the first test waits for the runs of all
 
 if TYPE_CHECKING:
     Visit = Callable[..., Visitor]

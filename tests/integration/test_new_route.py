@@ -1,4 +1,4 @@
-"""Adds a route as CONTRIBUTING.md says, one file, one operator file and one emulator row, and archives what it makes."""
+"""Adds a route as CONTRIBUTING.md says, by one file, one operator file and one emulator row, and archives with it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ with serve(EmulatorConfig(duration=Duration(0.0), image_size=64)) as emulator:
     connection = {"conn_type": "kling", "host": emulator.url, "password": emulator.api_key, "extra": extra}
     os.environ["AIRFLOW_CONN_KLING_DEFAULT"] = json.dumps(connection)
     run = runpy.run_path(sys.argv[1])["dag"].test()
-    print(json.dumps({"state": str(run.state), "file": airflow_kling.__file__, "bill": emulator.ledger()["tasks"]}))
+    bill = emulator.ledger()["accounts"]["default"]["tasks"]
+    print(json.dumps({"state": str(run.state), "file": airflow_kling.__file__, "bill": bill}))
 """
 
 

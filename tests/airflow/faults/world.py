@@ -85,7 +85,7 @@ def world(line: str, home: Path) -> Iterator[World]:
 def _airflow_3(
     home: Path, connections: Mapping[str, Mapping[str, Any]], env: Mapping[str, str]
 ) -> Iterator[tuple[Airflow, User]]:
-    with airflow_3(home, connections, dags=[DAGS], options=IMPATIENT, env=env) as airflow:
+    with airflow_3(home, connections, dags=[DAGS], options=IMPATIENT, env=env, has_queues=True) as airflow:
         for dag_id in DAG_IDS:
             airflow.api.wait_for_dag(dag_id)
             airflow.api.unpause(dag_id)

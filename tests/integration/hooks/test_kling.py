@@ -340,6 +340,7 @@ def test_form_of_airflow_2_has_the_fields_of_the_provider_info() -> None:
         "record_store": "StringField",
         "callback_base_url": "StringField",
         "callback_secret": "PasswordField",
+        "webhook_secret": "PasswordField",
         "proxy": "StringField",
         "trusted_networks": "StringField",
         "allow_http": "BooleanField",

@@ -265,3 +265,39 @@ def test_trusted_networks() -> None:
     assert [str(network) for network in networks] == ["198.18.0.0/15", "fd00:1::/32"]
     with pytest.raises(KlingInputError, match="trusted_networks"):
         parse(extra={"trusted_networks": "198.18.0.1/15"})
+
+
+CALLBACKS = {"callback_base_url": "https://h.example/x", "record_store": "s3://bucket/records"}
+
+
+def test_callback_urls() -> None:
+    assert parse().callback_url("job-7") is None
+    made = parse(CALLBACKS).callback_url("job-7")
+    assert made is not None
+    assert made.startswith("https://h.example/x/job-7/")
+    assert parse({**CALLBACKS, "callback_secret": "another"}).callback_url("job-7") != made
+
+
+def test_what_signs_callback_urls() -> None:
+    pair = {"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}
+    assert parse().signing_secret == KEY
+    assert parse(pair, password=None).signing_secret == SECRET
+    assert parse({**pair, "callback_secret": " mine\n"}).signing_secret == "mine"
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"callback_base_url": "https://h.example"}, "has a callback_base_url but no record_store"),
+        ({**CALLBACKS, "callback_base_url": "h.example"}, "which must be a URL such as"),
+        ({**CALLBACKS, "callback_base_url": f"https://u:{SECRET}@h.example"}, "which must be a URL such as"),
+        ({**CALLBACKS, "callback_base_url": f"https://h.example/?token={SECRET}"}, "which must be a URL such as"),
+    ],
+)
+def test_a_receiver_that_cannot_work(extra: dict[str, Any], words: str) -> None:
+    assert words in refusal(extra)
+
+
+def test_secrets_of_callbacks_are_not_shown() -> None:
+    settings = parse({**CALLBACKS, "callback_secret": SECRET, "webhook_secret": SECRET})
+    assert SECRET not in repr(settings) + settings.model_dump_json() + repr(settings.callback_url)
