@@ -135,7 +135,7 @@ class Spending:
 
         try:
             with tempfile.TemporaryFile(prefix="kling-doctor-") as file:
-                got = download_image(url, file, allow_private_hosts=self.settings.allow_private_hosts)
+                got = download_image(url, file, **self.settings.download_options())
         except KlingError as error:
             return fail("download", str(error))
         media = got.media
