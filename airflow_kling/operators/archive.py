@@ -135,7 +135,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         """
         super()._do_render_template_fields(parent, *args, **kwargs)
         if parent is self:
-            from airflow_kling.api.request import from_text
+            from airflow_kling.api.values import from_text
 
             self._task = from_text(self.task)
             self.task = _without_signatures(self._task)
@@ -156,7 +156,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
 
     @property
     def _given(self) -> Any:
-        from airflow_kling.api.request import from_text
+        from airflow_kling.api.values import from_text
 
         return self._task or from_text(self.task)
 

@@ -83,7 +83,7 @@ class KlingPublishImagesOperator(BaseOperator):
         return summary
 
     def _verdict(self) -> tuple[str, Verdict]:
-        from airflow_kling.api.request import from_text
+        from airflow_kling.api.values import from_text
         from airflow_kling.archive.review import Verdict
 
         review = from_text(self.review)
