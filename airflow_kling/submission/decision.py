@@ -37,7 +37,7 @@ class Facts:
     :param refuses_duplicates: the account refuses a second task with the same ``external_task_id``.
     :param may_exist: a POST of this attempt may have gone through.
     :param given: the ``external_task_id`` is the author's text, which another generation may have already.
-    :param kling_task_id: the task that the submission record names.
+    :param kling_task_id: the task that the submission record names, or an answer to the POST that was no success.
     :param queried: the free steps taken since the last POST.
     :param status: of the generation that was found, None for none.
     :param ours: it is proven that what was found is this task's own.
@@ -69,9 +69,11 @@ def decide(facts: Facts) -> Step:
         if not facts.ours:
             return Step.STOP
         return Step.NEXT_ATTEMPT if facts.status == FAILED else Step.ADOPT
-    if facts.kling_task_id is not None:
-        return Step.STOP if Step.QUERY in facts.queried else Step.QUERY
-    if not facts.may_exist:
+    if facts.kling_task_id is not None and Step.QUERY not in facts.queried:
+        return Step.QUERY
+    if facts.kling_task_id is not None and facts.posted is None:
+        return Step.STOP
+    if not facts.may_exist and facts.kling_task_id is None:
         # What exists before the first POST is another's. Nobody else can have an identity that is not the author's.
         asked = not facts.given or not facts.can_be_asked or facts.queried
         return Step.POST if asked else Step.FIND if facts.finds else Step.SEARCH
@@ -82,7 +84,7 @@ def decide(facts: Facts) -> Step:
             return question
     if facts.posted in ("other", "doubtful") and facts.can_be_asked:
         return Step.REFUSE
-    if facts.posted is None and facts.refuses_duplicates:
+    if facts.posted is None and facts.refuses_duplicates and facts.kling_task_id is None:
         return Step.POST
     return Step.STOP
 

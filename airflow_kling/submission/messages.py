@@ -18,10 +18,10 @@ def stopped(
 ) -> KlingSubmissionError:
     """Nothing can decide whether a generation exists, see :func:`airflow_kling.submission.decision.decide`.
 
-    :param refusal: Kling's answer to a POST that it refused as a duplicate.
+    :param refusal: the error that a POST of this try ended with.
     :param resubmits: a later try submits another generation.
     """
-    if facts.kling_task_id is not None:
+    if facts.kling_task_id is not None and facts.posted is None:
         return outcome_unknown(
             f"Kling task {facts.kling_task_id} was submitted, but Kling no longer knows it (deleted after 30 days, "
             "or another account's).",
@@ -29,8 +29,12 @@ def stopped(
         )
     if facts.posted == "unknown":
         can_decide_later = facts.can_be_asked or facts.refuses_duplicates or facts.receives or resubmits
+        named = f" Its answer named Kling task {facts.kling_task_id}." if facts.kling_task_id else ""
+        said = f": {refusal.args[0]}" if refusal is not None else "."
         return outcome_unknown(
-            "Kling did not say whether it took the submission.", external_task_id, retryable=can_decide_later
+            f"Kling did not say whether it took the submission{said}{named}",
+            external_task_id,
+            retryable=can_decide_later,
         )
     if facts.posted == "duplicate":
         whose = "another task's, another run's or another Airflow's, or " if facts.given else ""

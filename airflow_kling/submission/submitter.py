@@ -201,19 +201,23 @@ class Submission:
 
     def _facts_after(self, error: KlingError, facts: Facts) -> Facts:
         """Tell what is known after a POST that gave no task; raise the error where it is certain what it means."""
-        self._refusal = error
+        self._refusal, named = error, error.kling_task_id
         if isinstance(error, KlingBadRequestError):
             error.money = ""  # "nothing was created" is true of this call alone
             route = find_route(self.route)
             meaning = meaning_of(error, {*route.fields, *route.body_names.values()} - {"external_task_id"})
+            if named:  # it speaks of one that exists, whosever it is
+                meaning = "duplicate"
             if not facts.may_exist:  # its own: but a proxy on the way may have sent it twice
-                return replace(facts, posted=meaning, may_exist=True, queried=frozenset())
+                return replace(facts, posted=meaning, may_exist=True, queried=frozenset(), kling_task_id=named)
             if meaning != "other":
-                return replace(facts, posted="duplicate", queried=frozenset())
+                return replace(facts, posted="duplicate", queried=frozenset(), kling_task_id=named)
         if not nothing_was_created(error):
             log.warning("%s Asking whether it was made.", error)
             self.refused_attempt = None
-            return replace(facts, posted="unknown", may_exist=True, queried=frozenset())
+            if named:
+                self._record(INTENDED, named)
+            return replace(facts, posted="unknown", may_exist=True, queried=frozenset(), kling_task_id=named)
         if not facts.may_exist:
             self._refuse()
         metrics.refused(error, self._tags)
@@ -247,7 +251,11 @@ class Submission:
         if self._found is None:
             return facts
         # A record that names the task has had its id from Kling's answer; what exists before a POST is not its work.
-        ours = step is Step.QUERY or (facts.may_exist and self._is_ours(self._found, facts))
+        told = self._found.external_task_id
+        if step is Step.QUERY and (told or facts.posted is None):
+            ours = told in (None, self._external_task_id)
+        else:
+            ours = facts.may_exist and self._is_ours(self._found, facts)
         return replace(facts, status=self._found.status, ours=ours)
 
     def _query(self, step: Step, facts: Facts) -> KlingTask | None:

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_kling.api.gateways import COMETAPI, OFFICIAL
-from airflow_kling.exceptions import KlingBadRequestError, KlingConnectionError, KlingError, KlingSubmissionError
+from airflow_kling.exceptions import (
+    KlingBadRequestError,
+    KlingConnectionError,
+    KlingError,
+    KlingServerError,
+    KlingSubmissionError,
+)
 from airflow_kling.submission.record import KEY
 from tests.unit.submission.world import LAYERS, Airflow, Killed, World
 
@@ -173,6 +179,35 @@ def test_a_post_sent_twice_where_nobody_can_be_asked_is_named_and_not_recorded_a
         assert kept(airflow)["state"] == "intended"
     assert isinstance(run(airflow), KlingError)
     assert len(world.tasks) == 1
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("gateway", [OFFICIAL, COMETAPI], ids=lambda gateway: gateway.name)
+def test_an_error_that_names_the_task_is_asked_about(gateway: Any, layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.submission.world import Client
+
+    def fail(self: Client, request: Any, *, route: str) -> None:
+        task = self.world.create(request.external_task_id, self.unit)
+        raise KlingServerError("500", http_status=500, code="5000", kling_task_id=task.kling_task_id)
+
+    monkeypatch.setattr(Client, "create", fail)
+    world = World(gateway)
+    airflow = Airflow(world, "production", layer)
+    assert run(airflow) == "0"
+    if layer != "none":
+        assert (kept(airflow)["state"], kept(airflow)["kling_task_id"]) == ("submitted", "0")
+
+
+def test_an_error_that_names_no_task_of_ours_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.submission.world import Client
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise KlingServerError("500", http_status=500, code="5000", kling_task_id="77")
+
+    monkeypatch.setattr(Client, "create", fail)
+    error = run(Airflow(World(OFFICIAL), "production", "task state"))
+    assert isinstance(error, KlingSubmissionError)
+    assert "Its answer named Kling task 77." in str(error)
 
 
 @pytest.mark.parametrize(
