@@ -118,7 +118,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.kling_route.fields} | self._rendered
+        return {**{name: getattr(self, name) for name in self.kling_route.fields}, **self._rendered}
 
     def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
         """Render, then keep media and callback URL aside: Airflow stores and shows what the fields are now.
@@ -128,7 +128,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         if parent is not self:
             super()._do_render_template_fields(parent, *args, **kwargs)
             return
-        from airflow_kling.api.redact import redact_callback, redact_media
+        from airflow_kling.lifecycle.rendered import redact_callback, redact_media
 
         for name, value in self._rendered.items():  # of an earlier rendering
             setattr(self, name, value)
