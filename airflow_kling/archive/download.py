@@ -192,7 +192,7 @@ def _receive(response: httpcore.Response, url: str, target: BinaryIO, limits: Do
     body = _ResponseBody(response, url, target, limits.max_bytes)
     if not body.read(1):
         raise KlingImageError(f"{shown} answered with an empty body; try again.", url=shown, retryable=True)
-    media = probe(cast(BinaryIO, body), url=url, max_pixels=limits.max_pixels)
+    media = probe(cast(BinaryIO, body), url=shown, max_pixels=limits.max_pixels)
     size = body.seek(0, io.SEEK_END)
     target.seek(0)
     return Download(size, body.sha256.hexdigest(), media)
