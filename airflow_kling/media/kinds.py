@@ -35,6 +35,7 @@ WEBP: Final = FileType("image", "image/webp", "webp", "WEBP", ((0, b"RIFF"), (8,
 FILE_TYPES: Final = (PNG, JPEG, WEBP)
 EXTENSIONS: Final = tuple(file_type.extension for file_type in FILE_TYPES)
 HEAD_BYTES: Final = 16  # no signature reaches further
+SAMPLE_BYTES: Final = 512  # enough to tell a page from an image
 
 #: Other images that people have, by their first bytes.
 _OTHERS: Final = (
@@ -59,6 +60,12 @@ def name_format(head: bytes) -> str | None:
     if file_type is not None:
         return file_type.pillow_format
     return next((name for name, signature in _OTHERS if _matches(head, signature)), None)
+
+
+def is_text(sample: bytes) -> bool:
+    """Tell whether a file is a page or a message, and no image, by its first :data:`SAMPLE_BYTES` bytes."""
+    start = sample.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return start[:1] in (b"<", b"{") or all(byte >= 32 or byte in b"\t\r\n" for byte in sample)
 
 
 def _matches(head: bytes, signature: tuple[tuple[int, bytes], ...]) -> bool:

@@ -3,7 +3,7 @@
 That takes constant memory, whatever the size and however the rows are interlaced. ISA-L does it at twice the speed of
 zlib; inflating is most of what archiving costs.
 
-As libpng, it shrugs at a wrong checksum of a chunk that is not needed for the pixels, at more pixel data than the header
+As libpng, it shrugs at a wrong checksum of a chunk that the pixels do not need, at more pixel data than the header
 says, and at the checksum of the pixel data, whose bytes the checksums of the chunks prove.
 """
 

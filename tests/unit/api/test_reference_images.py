@@ -259,7 +259,7 @@ def test_metadata_has_no_limit_of_its_own():
     text = zlib.compress(b"x" * 2**21)
     for kind, data in ((b"tEXt", b"Comment\0" + b"x" * 2**21), (b"zTXt", b"Comment\0\0" + text)):
         full = whole[:33] + crafted.chunk(kind, data) + whole[33:]
-        assert load_reference(full, name=NAME).description["width"] == 300
+        assert load_reference(full, name=NAME).description["bytes"] == len(full)
 
 
 @pytest.mark.parametrize(
