@@ -45,9 +45,9 @@ class KlingArchiveImagesOperator(BaseOperator):
     your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
-    ``KlingDownloadError`` when an image could not be fetched or was refused; images stored before that stay, and a retry
-    goes on from there. Raises ``KlingImageError`` when a result arrived whole and cannot be verified: it is kept in
-    ``unverified/``, and the manifest names it.
+    ``KlingDownloadError`` when an image could not be fetched or was refused; images stored before that stay, and a
+    retry goes on from there. Raises ``KlingImageError`` when a result arrived whole and cannot be verified: it is kept
+    in ``unverified/``, and the manifest names it.
 
     :param task: a finished task (output of ``KlingTaskSensor``) or a Kling task id.
     :param route: the route that made the task, where ``task`` is a Kling task id; a finished task knows its own.

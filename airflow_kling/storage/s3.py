@@ -96,7 +96,7 @@ class S3Store:
         file.seek(0)
         metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
         arguments = {**self._checksum(sha256), **self._extra_args, "ContentType": content_type, "Metadata": metadata}
-        self._client.put_object(**self._object(key), Body=file, **arguments)
+        self._client.put_object(**{**arguments, **self._object(key)}, Body=file)
         return self.uri(key)
 
     def remove(self, key: str) -> None:
