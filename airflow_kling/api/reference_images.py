@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -199,7 +200,7 @@ def _verify(data: bytes, field: _Field) -> tuple[str, int, int]:
         refuse(field.name, "is an animated PNG; save a single frame of it")
     try:
         width, height = verify_image(
-            BytesIO(data), file_type, max_pixels=MAX_PIXELS, check_size=lambda *size: _check_pixels(*size, field)
+            BytesIO(data), file_type, max_pixels=MAX_PIXELS, check_size=partial(_check_pixels, field)
         )
     except TooManyPixels:
         refuse(field.name, f"has more than {MAX_PIXELS} pixels; scale the image down")
@@ -210,7 +211,7 @@ def _verify(data: bytes, field: _Field) -> tuple[str, int, int]:
     return file_type.content_type, width, height
 
 
-def _check_pixels(width: int, height: int, field: _Field) -> None:
+def _check_pixels(field: _Field, width: int, height: int) -> None:
     limits = field.limits
     size = f"has {width}x{height} px"
     if min(width, height) < limits.min_side:

@@ -107,7 +107,8 @@ class Manifest(BaseModel):
     @property
     def entries(self) -> dict[int, Entry]:
         """All results by their index, verified or not."""
-        return {entry.index: entry for entry in (*self.images, *self.unverified)}
+        found: list[Entry] = [*self.images, *self.unverified]
+        return {entry.index: entry for entry in found}
 
     @model_validator(mode="after")
     def _keys_belong_to_the_task(self) -> Manifest:

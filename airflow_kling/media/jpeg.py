@@ -73,7 +73,7 @@ class _Structure:
         scaled = self.width * self.height * max(3, len(self.components)) // 64
         if self.frame not in _PROGRESSIVE and self.in_first_scan == len(self.components):
             return scaled
-        across, down = (max(factors) for factors in zip(*self.components, strict=True))
+        across, down = max(x for x, _ in self.components), max(y for _, y in self.components)
         columns, rows = -(-self.width // (8 * across)), -(-self.height // (8 * down))
         return scaled + sum(columns * x * rows * y * _BLOCK for x, y in self.components)
 

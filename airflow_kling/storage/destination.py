@@ -6,18 +6,20 @@ The address of a directory is a URI, as ``Path.as_uri()`` writes it: ``%20`` is 
 
 from __future__ import annotations
 
+import os
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
 
 # A directory that every worker sees: it has no bucket and no connection.
 _DIRECTORIES = ("file", "local")
+_AS_THEY_ARE = string.punctuation.replace("%", "")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The ARN of an access point, also of an Outpost's, as boto3 takes it for a bucket. Its last part is the point's name.
 _ACCESS_POINT = re.compile(
@@ -90,7 +92,7 @@ class Destination:
     def url(self) -> str:
         """The address with its connection."""
         if self.is_directory:
-            return f"{self.scheme}{PurePosixPath(self.prefix).as_uri().removeprefix('file')}"
+            return f"{self.scheme}://{quote_path(self.prefix)}"
         named = f"{self.conn_id}@" if self.conn_id else ""
         return f"{self.scheme}://{named}{self.bucket}/{self.prefix}".rstrip("/")
 
@@ -109,6 +111,11 @@ class Destination:
 def named_connection(url: str) -> str | None:
     """Return the Airflow connection that the address of an object names: ``scheme://conn_id@bucket/...``."""
     return url.partition("://")[2].partition("/")[0].rpartition("@")[0] or None
+
+
+def quote_path(path: str) -> str:
+    """Return the path of a directory or file as its URI has it: spaces, ``%`` and what is not ASCII are encoded."""
+    return quote(os.fsencode(path), safe=_AS_THEY_ARE)
 
 
 def _split(scheme: str, path: str) -> tuple[str | None, str, str]:

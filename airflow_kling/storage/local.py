@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from airflow_kling.storage.base import Stored
+from airflow_kling.storage.destination import quote_path
 from airflow_kling.storage.keys import check_task_id
 
 # What file systems answer that know no fsync, or no locks: network shares, FUSE, mounted buckets.
@@ -32,7 +33,7 @@ class LocalStore:
 
     def uri(self, key: str) -> str:
         """Return the full address of ``key``."""
-        return (self._root / key).as_uri()
+        return f"file://{quote_path(str(self._root / key))}"
 
     def keys(self, kling_task_id: str) -> set[str]:
         """Return the keys of all files of a task, without temporary ones."""
