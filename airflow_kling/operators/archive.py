@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.archive.archiver import DownloadImage
     from airflow_kling.archive.download import Download
+    from airflow_kling.archive.image_archiver import DownloadImage
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
 # asset at the same time, and Airflow's core fails all but one of them, with their images archived.
@@ -41,12 +41,14 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     missing, and no more. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
 
     Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
-    "content_type"}]}``. The extra of the Asset event of each outlet has the same and the rest of the manifest:
-    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
+    "content_type"}]}``, and where there are any ``"unverified"`` files and ``"warnings"``. The extra of the Asset event
+    of each outlet has the same and the rest of the manifest: ``request``, ``task`` and ``run``. Without ``outlets`` of
+    your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
-    ``KlingDownloadError`` when an image could not be fetched or
-    was refused; images stored before that stay, and a retry goes on from there.
+    ``KlingDownloadError`` when an image could not be fetched or was refused; images stored before that stay, and a
+    retry goes on from there. Raises ``KlingImageError`` when a result arrived whole and cannot be verified: it is kept
+    in ``unverified/``, and the manifest names it.
 
     :param task: a finished task (output of ``KlingTaskSensor``) or a Kling task id.
     :param route: the route that made the task, where ``task`` is a Kling task id; a finished task knows its own.
@@ -55,8 +57,10 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         ``allow_private_hosts``.
     :param aws_conn_id: for ``s3://`` destinations.
     :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"ServerSideEncryption": "aws:kms",
-        "SSEKMSKeyId": "..."}``.
+        "SSEKMSKeyId": "..."}``; those that reading needs too, such as ``RequestPayer``, go with every request.
     :param max_image_bytes: an image larger than this is refused while it is downloaded.
+    :param accept_unverified: take results that arrived whole and cannot be verified as images. They are kept in
+        ``<destination>/<kling_task_id>/unverified/`` either way; without this, the task fails and says where.
     """
 
     template_fields: Sequence[str] = ("task", "route", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
@@ -75,6 +79,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         aws_conn_id: str | None = "aws_default",
         s3_extra_args: dict[str, Any] | None = None,
         max_image_bytes: int = 64 * MIB,
+        accept_unverified: bool = False,
         **kwargs: Any,
     ) -> None:
         if "outlets" not in (kwargs.get("default_args") or {}):
@@ -92,6 +97,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.s3_extra_args = s3_extra_args
         self.max_image_bytes = max_image_bytes
+        self.accept_unverified = accept_unverified
         make_storable(self)
 
     @cached_property
@@ -120,6 +126,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
                 refresh=lambda: self._ask(task.kling_task_id, task.route),
                 request=asked,
                 run=xcom.describe_run(context),
+                accept_unverified=self.accept_unverified,
             )
         summary = self._summary = summarize(archive)
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
