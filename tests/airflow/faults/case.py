@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from deploy.local.waiting import wait_for
 from tests.airflow.faults.model import Row
-from tests.airflow.harness.airflow import Airflow
+from tests.airflow.harness.airflows import Airflow
 from tests.airflow.harness.emulator import Emulator
 from tests.airflow.harness.users import User
 
@@ -29,6 +29,7 @@ class Case:
     :param token: in the prompt of the row's generations and in the names of its runs.
     :param connection: id of the Airflow connection.
     :param archive: the destination of its images.
+    :param taken_over: when a second triggerer took the trigger over, in Unix seconds.
     :param kling_task_id: of the generation that was paid for beforehand, for rows that only archive.
     """
 
@@ -42,6 +43,7 @@ class Case:
     kling_task_id: str | None = None
     faults: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    taken_over: float = 0.0
     given_up: threading.Event = field(default_factory=threading.Event)
 
     @property
