@@ -15,7 +15,7 @@ from PIL import Image
 
 from deploy.local.waiting import wait_for
 from tests.airflow.faults.model import AIRFLOW_3
-from tests.airflow.harness.airflow import Airflow, airflow_2, airflow_3
+from tests.airflow.harness.airflows import Airflow, airflow_2, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
 from tests.airflow.harness.receiver import SECRET, running_receiver
 from tests.airflow.harness.users import User
