@@ -207,7 +207,10 @@ def test_a_lost_answer_is_adopted(
     config = EmulatorConfig(allow_duplicate_external_ids=lenient, sparse=sparse, image_size=64)
     with serve(config) as kling:
         connect(kling, extra=extra)
+        # Else the first try might find the note already.
+        kling.faults.add(on="callback", action="delay", seconds=100, times=1)
         task, external_task_id = lost(kling, subjects)
+        kling.advance(100)
         made = wait_for_note(records, external_task_id)
         assert task.run() == made
         assert kling.ledger()["totals"]["created"] == 1
@@ -244,7 +247,9 @@ def test_a_store_of_notes_that_is_away(
     connected: dict[str, Any], kling: Emulator, records: Path, subjects: list[str], connect: Callable[..., str]
 ) -> None:
     connect(kling, extra={**connected, "refuses_duplicates": False})
+    kling.faults.add(on="callback", action="delay", seconds=100, times=1)
     task, external_task_id = lost(kling, subjects)
+    kling.advance(100)
     wait_for_note(records, external_task_id)
     shutil.rmtree(records / "callbacks")
     (records / "callbacks").mkdir()
