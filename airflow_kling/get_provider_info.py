@@ -35,9 +35,15 @@ def get_provider_info() -> dict[str, object]:
         ],
         "connection-types": [CONNECTION_TYPE],
         "plugins": [
-            {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"}
+            {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"},
+            {"name": "kling_callbacks", "plugin-class": "airflow_kling.plugins.callbacks.plugin.KlingCallbacksPlugin"},
         ],
-        "config": {"kling": {"description": "Triggerer; gallery, Airflow 3.1 and later.", "options": OPTIONS}},
+        "config": {
+            "kling": {
+                "description": "Triggerer; gallery and callbacks, Airflow 3.1 and later; what forms may name.",
+                "options": OPTIONS,
+            }
+        },
     }
 
 
@@ -107,6 +113,11 @@ CONNECTION_TYPE = {
             "description": "Signs the callback URLs; receiver and connection need the same.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
+        "webhook_secret": {
+            "label": "Webhook secret",
+            "description": "Of Kling's own signature, whsec_...; with it the receiver takes signed callbacks only.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
         "proxy": {
             "label": "Proxy",
             "description": "http://host:port for the API and downloads, or the word environment.",
@@ -131,6 +142,14 @@ CONNECTION_TYPE = {
 }
 
 OPTIONS = {
+    "callback_conn_ids": {
+        "description": "Connections whose callbacks the API server takes, at /kling-callbacks/<connection id>, without "
+        "a login. None by default.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "kling_default, kling_team",
+        "default": "",
+    },
     "freeze_garbage_collection": {
         "description": "Take the modules that a triggerer has loaded out of Python's garbage collections when the "
         "first Kling task waits. Else a collection stops its event loop for over 100 ms when thousands wait.",
@@ -153,5 +172,29 @@ OPTIONS = {
         "type": "integer",
         "example": None,
         "default": "512",
+    },
+    "allowed_references": {
+        "description": "Where reference images may come from: URL prefixes between commas. s3://conn_id@bucket/ allows "
+        "that connection alone. Blank allows everything; images that are given as bytes or base64 always are.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "https://cdn.example.com/products/, s3://our-references/",
+        "default": "",
+    },
+    "allowed_destinations": {
+        "description": "Where archives and published images may go: URL prefixes between commas. Blank allows "
+        "everything.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "s3://our-archive/kling/",
+        "default": "",
+    },
+    "gallery_file_roots": {
+        "description": "Folders of the API server below which the gallery may read pictures and references with "
+        "file:// addresses: absolute paths between commas. Without one it shows no files of the server.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "/srv/kling",
+        "default": "",
     },
 }

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, cast
 from airflow.providers.common.compat.sdk import TaskGroup, XComArg, task_group
 
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
+from airflow_kling.api.values import is_blank, plain
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.defaults import default_args_here
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import MappedCell
+from airflow_kling.lifecycle.rows import check_known, fields_of, listed
 from airflow_kling.operators.archive import MIB, KlingArchiveImagesOperator
 from airflow_kling.operators.multi_image_to_image import KlingMultiImageToImageOperator
 from airflow_kling.polling import schedule
@@ -27,6 +31,12 @@ P = ParamSpec("P")
 
 #: What differs from row to row; everything else is the same for all of them.
 MAPPABLE = (*ROUTE.fields, "destination")
+
+#: Which task takes what is passed, beside the fields of the request.
+OF_ALL = ("kling_conn_id", "default_args")
+OF_SUBMISSION = (*OF_ALL, "deferrable", "submit_timeout", "on_unknown", "on_clear", "on_input_change")
+OF_WAIT = (*OF_ALL, "deferrable", "start_from_trigger", "poke_interval", "timeout")
+OF_ARCHIVE = (*OF_ALL, "destination", "aws_conn_id", "s3_extra_args", "max_image_bytes", "outlets")
 
 
 class KlingImages(TaskGroup):
@@ -46,57 +56,83 @@ def _with_output(group: Any, archive: KlingArchiveImagesOperator) -> KlingImages
 
 
 class _GroupFactory(Generic[P]):
-    """A function that makes tasks and returns the last one, called within a task group of its own."""
+    """Makes a task group from the parameters that a function declares.
 
-    def __init__(self, make_tasks: Callable[P, KlingArchiveImagesOperator]) -> None:
-        self._make_tasks: Callable[..., KlingArchiveImagesOperator] = make_tasks
-        functools.update_wrapper(self, make_tasks)
+    As with Airflow's operators, what the caller does not pass comes from ``default_args`` before it has the default
+    that is declared.
+    """
+
+    def __init__(self, declaration: Callable[P, KlingImages]) -> None:
+        self._declaration: Callable[..., KlingImages] = declaration
+        functools.update_wrapper(self, declaration)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> KlingImages:
-        names = inspect.signature(self._make_tasks).bind(*args, **kwargs).arguments
-        with TaskGroup(group_id=names["group_id"]) as group:
-            return _with_output(group, self._make_tasks(*args, **kwargs))
+        given = inspect.signature(self._declaration).bind(*args, **kwargs).arguments
+        with TaskGroup(group_id=given.pop("group_id")) as group:
+            return _with_output(group, _make_tasks(given))
 
     def partial(self, group_id: str, **constants: Any) -> _Mapped:
         """Say what is the same for all rows, before ``expand`` or ``expand_kwargs``."""
-        inspect.signature(self._make_tasks).bind_partial(group_id, **constants)
-        return _Mapped(functools.partial(self._make_tasks, group_id, **constants), group_id, constants)
+        signature = inspect.signature(self._declaration)
+        signature.bind_partial(group_id, **constants)
+        return _Mapped(group_id, constants, signature.parameters)
 
 
 class _Mapped:
     """Maps a task group over rows: what ``kling_image.partial`` returns."""
 
     def __init__(
-        self, make_tasks: Callable[..., KlingArchiveImagesOperator], group_id: str, constants: Collection[str]
+        self, group_id: str, constants: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
     ) -> None:
-        self._make_tasks = make_tasks
         self._group_id = group_id
-        self._open = [name for name in MAPPABLE if name not in constants]
+        self._constants = constants
+        self._open = {name: parameters[name].default for name in MAPPABLE if name not in constants}
 
     def expand(self, **lists: Any) -> KlingImages:
         """Make a generation for each element of a list, of several lists for each combination.
 
-        :param lists: of a field of the request, or ``destination``: a list, or the output of a task.
+        :param lists: of a field of the request, or ``destination``: a list, or the output of a task. An element that
+            is None, blank or NaN is as if it were not given.
         """
         self._check(lists)
-        if isinstance(given := lists.get("destination"), list | tuple):
-            for destination in given:
-                templates.check_destination_literal(destination)
-        return self._grouped(lists).expand(**lists)  # type: ignore[no-any-return]
+        mapped = {name: self._each_cell(name, given) for name, given in lists.items()}
+        literal = [name for name, given in lists.items() if not isinstance(given, XComArg)]
+        return self._grouped(list(lists), literal).expand(**mapped)  # type: ignore[no-any-return]
 
     def expand_kwargs(self, rows: Any) -> KlingImages:
         """Make a generation for each row.
 
         :param rows: list of dicts, or the output of a task: fields of the request, and ``destination``. What a row
-            lacks, or has as None or an empty text, is as if it were not given.
+            lacks, or has as None, NaN or a blank text, is as if it were not given. Templates are rendered in a list
+            that stands in the DAG file; in the output of a task they are refused.
         """
-        group, complete = self._grouped(self._open), self._completing()
-        mapped = rows.map(complete) if isinstance(rows, XComArg) else [complete(row) for row in rows]
-        return group.expand_kwargs(mapped)  # type: ignore[no-any-return]
+        names, literal = list(self._open), not isinstance(rows, XComArg)
+        complete = self._completing(names, literal=literal)
+        mapped = [complete(row) for row in listed(rows)] if literal else rows.map(complete)
+        return self._grouped(names, names if literal else ()).expand_kwargs(mapped)  # type: ignore[no-any-return]
 
-    def _grouped(self, names: Collection[str]) -> Any:
+    def _each_cell(self, name: str, given: Any) -> Any:
+        literal = not isinstance(given, XComArg)
+        complete = self._completing([name], literal=literal)
+
+        def cell(value: Any) -> Any:
+            return complete({name: value})[name]
+
+        return [cell(value) for value in listed(given, name)] if literal else given.map(cell)
+
+    def _grouped(self, names: Collection[str], literal: Collection[str]) -> Any:
+        """Return what makes the group of a row.
+
+        :param literal: names whose values stand in the DAG file.
+        """
+
         def make(**mapped: Any) -> KlingImages:
-            archive = self._make_tasks(**mapped)
+            defaults = default_args_here(self._constants.get("default_args"))
+            cells = {
+                name: MappedCell(argument, default=defaults.get(name, self._open[name]), literal=name in literal)
+                for name, argument in mapped.items()
+            }
+            archive = _make_tasks({**self._constants, **cells})
             return _with_output(archive.task_group, archive)
 
         # Airflow maps over the parameters that a function names.
@@ -105,25 +141,32 @@ class _Mapped:
         )
         return task_group(group_id=self._group_id)(make)
 
-    def _completing(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        parameters = [inspect.signature(self._make_tasks).parameters[name] for name in self._open]
-        required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-        defaults = {parameter.name: parameter.default for parameter in parameters if parameter.name not in required}
+    def _completing(self, names: list[str], *, literal: bool = False) -> Callable[[Any], dict[str, Any]]:
+        """Return what checks a row, and gives it each of the names.
 
-        def complete(row: Mapping[str, Any]) -> dict[str, Any]:
-            given = {name: value for name, value in row.items() if value is not None and value != ""}
+        :param literal: the row stands in the DAG file.
+        """
+        required = [name for name in names if self._open.get(name) is inspect.Parameter.empty]
+
+        def complete(row: Any) -> dict[str, Any]:
             with failing_fast():
-                self._check(row)
+                fields = fields_of(row)
+                self._check(fields)
+                given = {name: plain(value) for name, value in fields.items() if not is_blank(value)}
                 if missing := [name for name in required if name not in given]:
                     raise KlingInputError(f"A row has no {' and no '.join(missing)}; nothing was submitted for it.")
+                if literal:
+                    check_known(given)
+                elif "destination" in given:
+                    templates.check_rendered({"destination": given["destination"]})
                 if "destination" in given:
                     templates.check_destination_literal(given["destination"])
-            return defaults | given
+            return dict.fromkeys(names) | given
 
         return complete
 
     def _check(self, names: Collection[str]) -> None:
-        if odd := sorted(set(names) - set(self._open)):
+        if odd := sorted(str(name) for name in names if name not in self._open):
             raise KlingInputError(
                 f"{', '.join(odd)} cannot be mapped over: not a field of the request nor destination, or given to "
                 f"partial() already. Left to map over are: {', '.join(self._open)}."
@@ -161,7 +204,7 @@ def kling_image(
     timeout: timedelta | float = schedule.TIMEOUT,
     pool: str | None = None,
     default_args: dict[str, Any] | None = None,
-) -> KlingArchiveImagesOperator:
+) -> KlingImages:
     """Submit a generation, wait for it, and archive its images: the tasks ``submit``, ``wait``, ``archive`` in a group.
 
     One generation, or one for each row (rows fail alone)::
@@ -195,49 +238,34 @@ def kling_image(
         a number.
     :param default_args: of the tasks, such as ``{"retries": 3}``.
     """
-    of_connection: dict[str, Any] = {"kling_conn_id": kling_conn_id, "default_args": default_args or {}}
-    of_archive: dict[str, Any] = {} if outlets is None else {"outlets": outlets}
-    pace: dict[str, Any] = {"deferrable": deferrable, "poke_interval": poke_interval, "timeout": timeout}
-    generate: Any = functools.partial(
-        KlingMultiImageToImageOperator,
-        subject_images=subject_images,
-        prompt=prompt,
-        model_name=model_name,
-        scene_image=scene_image,
-        style_image=style_image,
-        n=n,
-        aspect_ratio=aspect_ratio,
-        negative_prompt=negative_prompt,
-        watermark_info=watermark_info,
-        callback_url=callback_url,
-        external_task_id=external_task_id,
-        submit_timeout=submit_timeout,
-        on_unknown=on_unknown,
-        on_clear=on_clear,
-        on_input_change=on_input_change,
-        **of_connection,
-    )
-    if pool is None:
-        submit = generate(task_id="submit", deferrable=deferrable)
-        finished = _wait(submit, start_from_trigger=start_from_trigger, **pace, **of_connection)
+    raise NotImplementedError  # declares the parameters: _make_tasks has to know which of them were passed
+
+
+def _make_tasks(given: Mapping[str, Any]) -> KlingArchiveImagesOperator:
+    """Make the tasks, each with those of its parameters that were passed.
+
+    :param given: what was passed to :func:`kling_image`.
+    """
+    defaults = default_args_here(given.get("default_args"))
+    given = {name: value for name, value in given.items() if value is not None or name not in ("pool", "outlets")}
+    if "deferrable" not in defaults:
+        given.setdefault("deferrable", True)
+
+    def passed(*names: str) -> dict[str, Any]:
+        return {name: given[name] for name in names if name in given}
+
+    fields: dict[str, Any] = passed(*ROUTE.fields, *OF_SUBMISSION)
+    if "pool" not in given:
+        submit: Any = KlingMultiImageToImageOperator(task_id="submit", wait_for_completion=False, **fields)
+        wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, **passed(*OF_WAIT))
+        finished = wait.output
     else:
-        slots = _slots(n, start_from_trigger)
-        finished = generate(task_id="generate", wait_for_completion=True, pool=pool, pool_slots=slots, **pace).output
-    return KlingArchiveImagesOperator(
-        task_id="archive",
-        task=finished,
-        destination=destination,
-        aws_conn_id=aws_conn_id,
-        s3_extra_args=s3_extra_args,
-        max_image_bytes=max_image_bytes,
-        **of_connection,
-        **of_archive,
-    )
-
-
-def _wait(submit: Any, **options: Any) -> Any:
-    wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, **options)
-    return wait.output
+        slots = _slots(given.get("n", defaults.get("n", 1)), given.get("start_from_trigger", False))
+        held = passed("pool", "poke_interval", "timeout")
+        finished = KlingMultiImageToImageOperator(
+            task_id="generate", wait_for_completion=True, pool_slots=slots, **held, **fields
+        ).output
+    return KlingArchiveImagesOperator(task_id="archive", task=finished, **passed(*OF_ARCHIVE))
 
 
 def _slots(n: Any, start_from_trigger: bool) -> int:

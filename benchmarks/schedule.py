@@ -11,11 +11,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.polling import schedule
 from benchmarks.processes import is_quick, listening
 from benchmarks.report import percentile, publish, show, table
 from benchmarks.waiting import NAMES, OURS, SENSOR, run_one
 
+PACE = schedule.pace_of(DEFAULT_ROUTE)
 FIXED_POLL = 5.0
 SPREADS = ((20.0, 0.35), (20.0, 0.5), (90.0, 0.35), (90.0, 0.5))  # median in seconds, sigma
 Looks = Callable[[float, random.Random], tuple[int, float]]
@@ -23,7 +25,7 @@ Looks = Callable[[float, random.Random], tuple[int, float]]
 
 def paced(end: float, rng: random.Random) -> tuple[int, float]:
     """Requests and delay of a generation that ends at this age."""
-    options = {"since": 0.0, "deadline": 1e9, "poke_interval": schedule.POKE_INTERVAL}
+    options = {"since": 0.0, "deadline": 1e9, "poke_interval": schedule.POKE_INTERVAL, "pace": PACE}
     at = schedule.first_poll(now=0.0, random_fraction=rng.random(), **options)
     for requests in itertools.count(1):
         if at >= end:

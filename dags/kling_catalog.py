@@ -5,7 +5,8 @@ Every run reads the catalogue file and makes images for each row: what is in the
 the file lists what to make today, not everything that ever was. As with every scheduled DAG, unpausing it starts the
 run of the last midnight at once.
 
-The file is CSV (with a header) or JSON (an array of objects), local or in object storage:
+The file is CSV with a header (comma, semicolon or tab), a JSON array of objects, or JSON lines, in UTF-8, UTF-16 or
+what Excel writes; local or in object storage:
 
 | column | |
 |---|---|
@@ -13,10 +14,12 @@ The file is CSV (with a header) or JSON (an array of objects), local or in objec
 | `subject_images` | URLs or files, separated by `|`, in JSON a list too; required |
 | `prompt`, `scene_image`, `style_image`, `aspect_ratio` | optional |
 
-A file name without a folder or scheme is looked up beside the catalogue.
+Other columns are left alone, and so are blank rows. `Subject Images` is `subject_images`. A file name without a folder
+or scheme is looked up beside the catalogue.
 
-Rows are independent: a row that fails (a refused prompt, an unreadable image) fails alone, and the run is marked failed
-once the others are archived. Clear the failed row's tasks to run it anew.
+Rows are independent: a row that fails (no sku, a refused prompt, an unreadable image) fails alone, with its number, and
+the run is marked failed once the others are archived. Clear the failed row's tasks to run it anew; where the row itself
+had to be mended, let the next run read a file with that row alone.
 
 **The pool `kling` mirrors Kling's concurrency.** An image task holds `n` of the account's parallel slots from
 submission to its end, so with a pool `kling_image` submits *and* waits in one task, `generate`, which holds
@@ -28,33 +31,30 @@ account's limit and count deferred tasks:
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import logging
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import DAG, Asset, ObjectStoragePath, Param, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, ObjectStoragePath, Param, task
 
 from airflow_kling import kling_image
+from airflow_kling.catalog import Row
+from airflow_kling.catalog import read_catalog as read_rows
 
 IMAGES_PER_ROW = 2
+REQUIRED = ("sku", "subject_images")
+COLUMNS = {*REQUIRED, "prompt", "scene_image", "style_image", "aspect_ratio"}
 
-
-def parse_catalog(text: str, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a catalogue, every value as the file has it."""
-    if name.lower().endswith(".json"):
-        return json.loads(text)
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+log = logging.getLogger(__name__)
 
 
 def beside(catalog: ObjectStoragePath, image: Any) -> Any:
     """Return a reference to ``image``; a bare file name is one beside the catalogue."""
-    if not isinstance(image, str) or not image or "://" in image or "/" in image:
-        return image or None
-    return str(catalog.parent / image)
+    if not isinstance(image, str) or "://" in image or "/" in image:
+        return image
+    return str(catalog.parent / image.strip())
 
 
 def subjects(catalog: ObjectStoragePath, images: Any) -> Any:
@@ -64,19 +64,30 @@ def subjects(catalog: ObjectStoragePath, images: Any) -> Any:
     return [beside(catalog, image) for image in images] if isinstance(images, list) else images
 
 
-def to_task_arguments(catalog: ObjectStoragePath, destination: str, row: dict[str, Any]) -> dict[str, Any]:
+def to_task_arguments(catalog: ObjectStoragePath, destination: str, row: Row) -> dict[str, Any]:
     """Turn one row into arguments of `kling_image`; what the API and the storage allow is checked there."""
-    sku = row.get("sku")
-    if sku is None or sku == "":
-        raise ValueError(f"A row of {catalog} has no sku: {row}")
+    fields = row.fields
+    sku = fields.get("sku")
+    error = row.error
+    if not error and (isinstance(sku, bool) or not isinstance(sku, str | int | float)):
+        error = "has no sku" if sku is None else f"has a sku that is no text: {sku!r:.60}"
+    if error:
+        return {"error": f"Row {row.number} of {catalog} {error}; nothing was submitted for it."}
     return {
-        "subject_images": subjects(catalog, row.get("subject_images") or []),
-        "prompt": row.get("prompt"),
-        "scene_image": beside(catalog, row.get("scene_image")),
-        "style_image": beside(catalog, row.get("style_image")),
-        "aspect_ratio": row.get("aspect_ratio") or "1:1",
-        "destination": f"{destination.rstrip('/')}/{quote(str(sku), safe='')}",
+        "subject_images": subjects(catalog, fields.get("subject_images", [])),
+        "prompt": fields.get("prompt"),
+        "scene_image": beside(catalog, fields.get("scene_image")),
+        "style_image": beside(catalog, fields.get("style_image")),
+        "aspect_ratio": fields.get("aspect_ratio", "1:1"),
+        "destination": f"{destination.rstrip('/')}/{quote(str(sku).strip(), safe='')}",
     }
+
+
+def fail_alone(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Let a row that cannot be read fail in its own task."""
+    if "error" in arguments:
+        raise AirflowFailException(arguments["error"])
+    return arguments
 
 
 with DAG(
@@ -92,7 +103,7 @@ with DAG(
             os.environ.get("KLING_CATALOG", "file:///srv/kling/catalog.csv"),
             type="string",
             title="Catalogue",
-            description="A .csv or .json file; see the documentation of the DAG.",
+            description="A CSV or JSON file; see the documentation of the DAG.",
         ),
         "destination": Param(
             os.environ.get("KLING_ARCHIVE", "file:///tmp/kling-archive"),
@@ -109,10 +120,11 @@ with DAG(
     def read_catalog(catalog: str, destination: str) -> list[dict[str, Any]]:
         """Return the arguments of the mapped task group, one set for each row."""
         path = ObjectStoragePath(catalog)
-        # Spreadsheets write a byte order mark in front of UTF-8.
-        rows = parse_catalog(path.read_text(encoding="utf-8-sig"), path.name)
+        rows = read_rows(path.read_bytes(), str(path), columns=REQUIRED)
+        if unused := sorted({name for row in rows for name in row.fields} - COLUMNS):
+            log.warning("Columns that are not used: %s", ", ".join(unused))
         return [to_task_arguments(path, destination, row) for row in rows]
 
     kling_image.partial("product", n=IMAGES_PER_ROW, pool="kling", outlets=[Asset("kling_images")]).expand_kwargs(
-        read_catalog(dag.param("catalog"), dag.param("destination"))
+        read_catalog(dag.param("catalog"), dag.param("destination")).map(fail_alone)
     )

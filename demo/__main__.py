@@ -130,6 +130,7 @@ class Folders:
 def stack(cometapi: Connection | None, folders: Folders) -> Iterator[Airflow]:
     """Run Airflow and, without a connection to CometAPI, the emulator."""
     env = {
+        "AIRFLOW__KLING__GALLERY_FILE_ROOTS": str(folders.output),
         "KLING_ARCHIVE": (folders.output / "archive").as_uri(),
         "KLING_PUBLISHED": (folders.output / "published").as_uri(),
         "KLING_CATALOG": (folders.output / "samples" / "catalog.csv").as_uri(),

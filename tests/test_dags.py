@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 FOLDER = Path(__file__).resolve().parent.parent / "dags"
@@ -69,6 +70,7 @@ def test_loading_a_dag_opens_no_connection_and_reads_no_data(name: str, monkeypa
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr("airflow.providers.common.compat.sdk.BaseHook.get_connection", refuse)
     monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     load(name)
 
 
@@ -139,8 +141,8 @@ def test_catalog_holds_as_many_slots_as_it_asks_for_images(catalog: ModuleType) 
     assert generate.wait_for_completion
 
 
-def arguments(catalog: ModuleType, file: Path, text: str) -> list[dict[str, Any]]:
-    file.write_text(text)
+def arguments(catalog: ModuleType, file: Path, text: str | bytes) -> list[dict[str, Any]]:
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
     return catalog.dag.get_task("read_catalog").python_callable(file.as_uri(), "s3://bucket/images/")
 
 
@@ -217,9 +219,32 @@ def test_catalog_leaves_a_row_without_subjects_to_fail_alone(catalog: ModuleType
     assert [row["subject_images"] for row in rows] == [[], ["https://x.test/p.png"]]
 
 
-def test_catalog_names_the_row_without_a_sku(catalog: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no sku: .*p\.png"):
-        arguments(catalog, tmp_path / "catalog.csv", "sku,subject_images\n,https://x.test/p.png\n")
+def test_catalog_lets_a_row_without_a_sku_fail_alone_with_its_number(catalog: ModuleType, tmp_path: Path) -> None:
+    text = "sku,subject_images\na,https://x.test/p.png\n,,,\n,https://x.test/q.png\n"
+    good, wrong = arguments(catalog, tmp_path / "catalog.csv", text)
+    assert catalog.fail_alone(good) == good
+    sentence = rf"^Row 4 of {tmp_path.as_uri()}/catalog.csv has no sku; nothing was submitted for it\.$"
+    with pytest.raises(AirflowFailException, match=sentence):
+        catalog.fail_alone(wrong)
+
+
+@pytest.mark.parametrize("sku", [True, [1], {"a": 1}], ids=str)
+def test_catalog_lets_a_row_fail_alone_whose_sku_is_no_text(catalog: ModuleType, tmp_path: Path, sku: Any) -> None:
+    [row] = arguments(catalog, tmp_path / "catalog.json", json.dumps([{"sku": sku, "subject_images": ["a.png"]}]))
+    with pytest.raises(AirflowFailException, match=r"Row 1 of .* has a sku that is no text"):
+        catalog.fail_alone(row)
+
+
+def test_catalog_of_another_kind_is_named(catalog: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"catalog\.csv has no column sku; it has 'name, subject_images'"):
+        arguments(catalog, tmp_path / "catalog.csv", "name,subject_images\na,b\n")
+
+
+def test_catalog_says_which_columns_it_does_not_use(
+    catalog: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments(catalog, tmp_path / "catalog.csv", "sku,subject_images,promt\na,b.png,typo\n")
+    assert "Columns that are not used: promt" in caplog.text
 
 
 # --- review -----------------------------------------------------------------------------------------------------------

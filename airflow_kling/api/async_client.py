@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -18,18 +19,19 @@ import aiohttp
 from yarl import URL
 
 from airflow_kling.api import protocol
+from airflow_kling.api.answer import Answer
 from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.base_client import TASK_SIZE, BaseClient, Call
+from airflow_kling.api.proxies import Proxy, proxy_for
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from airflow_kling.api.tasks import KlingTask, TaskStatus
 from airflow_kling.api.transport import (
     CONNECTIONS,
     DEFAULT_TIMEOUT,
     KEEPALIVE,
+    PROXY_REFUSES,
     WHOLE_ANSWER,
-    Answer,
     no_answer,
-    proxy_for,
     shared_ssl_context,
     too_long,
 )
@@ -54,6 +56,7 @@ class AsyncKlingClient(BaseClient):
         *,
         timeout: float = DEFAULT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         **options: Any,
     ) -> None:
@@ -62,13 +65,13 @@ class AsyncKlingClient(BaseClient):
         self._sleep = sleep
         self._ssl_context = ssl_context or shared_ssl_context()
         self._timeout = aiohttp.ClientTimeout(total=WHOLE_ANSWER, sock_connect=timeout, sock_read=timeout)
-        self._proxy, self._proxy_headers = proxy_for(self.base_url)
+        self._proxy = proxy or proxy_for(self.base_url, os.environ)
 
     @cached_property
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=self._ssl_context, limit=CONNECTIONS, keepalive_timeout=KEEPALIVE)
         # Through a tunnel the proxy reads only what opens it, and else the request itself.
-        to_proxy = {} if self.base_url.startswith("https:") else self._proxy_headers
+        to_proxy = self._proxy.headers if self._proxy and URL(self.base_url).scheme == "http" else {}
         headers = {**protocol.HEADERS, **to_proxy}
         return aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
 
@@ -86,7 +89,8 @@ class AsyncKlingClient(BaseClient):
         answer = await self._answer(url, TASK_SIZE, kling_task_id)
         if answer.status == 200 and (status := protocol.read_status(answer.content)):
             return status
-        task = protocol.read_task(answer.as_response(), now=self._clock(), route=route, kling_task_id=kling_task_id)
+        response, now = answer.as_response(), self._clock()
+        task = protocol.read_task(response, now=now, route=route, kling_task_id=kling_task_id, host=self._host)
         return task.brief()
 
     async def list_statuses(
@@ -107,13 +111,15 @@ class AsyncKlingClient(BaseClient):
     async def _answer(self, url: str, limit: int, kling_task_id: str | None) -> Answer:
         try:
             answer = await self._send(url, limit, kling_task_id)
-            if self._auth.renewed_after(answer.status, answer.content):
+            if self._auth.renewed_after(answer):
                 answer = await self._send(url, limit, kling_task_id)
         except KlingError:
             raise
         except Exception as error:
             sent = not isinstance(error, _NEVER_SENT)
-            raise no_answer(self.base_url, error, _details(error), sent=sent, kling_task_id=kling_task_id) from None
+            raise no_answer(
+                self.base_url, error, _details(error), proxy=self._proxy, sent=sent, kling_task_id=kling_task_id
+            ) from None
         return answer
 
     async def _send(self, url: str, limit: int, kling_task_id: str | None) -> Answer:
@@ -121,16 +127,20 @@ class AsyncKlingClient(BaseClient):
             URL(url, encoded=True),
             headers={"Authorization": self._auth.authorization()},
             timeout=self._timeout,
-            proxy=self._proxy,
-            proxy_headers=self._proxy_headers or None,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._proxy.headers if self._proxy else None,
             allow_redirects=False,
         ) as answer:
+            if self._proxy and answer.status == PROXY_REFUSES:
+                raise aiohttp.ClientHttpProxyError(
+                    answer.request_info, (), status=answer.status, message=answer.reason or ""
+                )
             pieces, size = [], 0
             while not answer.content.at_eof():  # in pieces, since aiohttp inflates no more than it is asked for
                 pieces.append(await answer.content.readany())
                 size += len(pieces[-1])
                 if size > limit:
-                    raise too_long(answer.status, limit, kling_task_id)
+                    raise too_long(self.base_url, answer.status, limit, kling_task_id)
             return Answer(answer.status, answer.raw_headers, b"".join(pieces))
 
     async def aclose(self) -> None:

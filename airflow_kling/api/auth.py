@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jwt
+
+from airflow_kling.api.envelope import code_of, decode
+
+if TYPE_CHECKING:
+    from airflow_kling.api.answer import Answer
 
 TOKEN_LIFETIME = 1800  # seconds [C]
 CLOCK_SKEW = 5  # seconds that nbf lies in the past [C]
 RENEW_BEFORE = 60  # seconds before its end that a token is replaced
-TOKEN_TIME_CODES = (1003, 1004, "1003", "1004")  # not yet valid, expired: worth one more try with a new token
+TOKEN_TIME_CODES = ("1003", "1004")  # not yet valid, expired: worth one more try with a new token
+CLOCKS_AGREE = 2.0  # seconds; a Date has whole seconds, and travels
 
 
 class KlingAuth(ABC):
@@ -22,7 +28,7 @@ class KlingAuth(ABC):
     def authorization(self) -> str:
         """Return the ``Authorization`` header of the next request."""
 
-    def renewed_after(self, status: int, content: bytes) -> bool:
+    def renewed_after(self, answer: Answer) -> bool:
         """Renew the header where an answer calls it out of time; tell whether one more try is worth it."""
         return False
 
@@ -41,6 +47,7 @@ class BearerAuth(KlingAuth):
 class JWTAuth(KlingAuth):
     """A short-lived HS256 token from the official AccessKey/SecretKey pair, signed anew before it expires.
 
+    Where the API calls a token out of time, the next ones are signed by the API's clock, which its answer tells.
     Threads may share one.
 
     :param on_token: called with each new token before it is used, so that it can be masked in logs.
@@ -59,24 +66,39 @@ class JWTAuth(KlingAuth):
         self._secret_key = secret_key
         self._on_token = on_token
         self._clock = clock
+        self._offset = 0.0  # seconds by which the API's clock is ahead of this one
         self._token = ""
         self._expires = 0.0
 
     def authorization(self) -> str:
         """Return a token that is valid for at least a minute."""
-        if self._clock() > self._expires - RENEW_BEFORE:
+        if self._now() > self._expires - RENEW_BEFORE:
             self._sign()
         return f"Bearer {self._token}"
 
-    def renewed_after(self, status: int, content: bytes) -> bool:
-        """Sign a new token where the API calls the old one out of time."""
-        out_of_time = status == 401 and _code(content) in TOKEN_TIME_CODES
+    def renewed_after(self, answer: Answer) -> bool:
+        """Sign a new token, by the API's clock, where the API calls the old one out of time."""
+        out_of_time = answer.status == 401 and _code(answer.content) in TOKEN_TIME_CODES
         if out_of_time:
+            self._offset = self._offset_by(answer.header("Date"))
             self._sign()
         return out_of_time
 
+    def _offset_by(self, date: str) -> float:
+        """Return how far the clocks are apart; nothing where that has been tried, since then the date is wrong."""
+        from airflow_kling.api.error_table import moment
+
+        there = moment(date)
+        if there is None:
+            return self._offset
+        offset = there - self._clock()
+        return 0.0 if min(abs(offset), abs(offset - self._offset)) <= CLOCKS_AGREE else offset
+
+    def _now(self) -> float:
+        return self._clock() + self._offset
+
     def _sign(self) -> None:
-        now = int(self._clock())
+        now = int(self._now())
         expires = now + TOKEN_LIFETIME
         claims = {"iss": self._access_key, "exp": expires, "nbf": now - CLOCK_SKEW}
         token = jwt.encode(claims, self._secret_key, algorithm="HS256", headers={"typ": "JWT"})
@@ -87,9 +109,6 @@ class JWTAuth(KlingAuth):
         self._expires = expires
 
 
-def _code(content: bytes) -> object:
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return body.get("code") if isinstance(body, dict) else None
+def _code(content: bytes) -> str:
+    body = decode(content)
+    return code_of(body) if isinstance(body, dict) else ""

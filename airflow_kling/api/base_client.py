@@ -9,17 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
 from airflow_kling.api import protocol
+from airflow_kling.api.answer import Answer
+from airflow_kling.api.error_table import ErrorRule, no_such_model
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, Gateway
-from airflow_kling.api.request import for_gateway, unknown_model
+from airflow_kling.api.request import for_gateway, known_models, unknown_model
 from airflow_kling.api.retry import delay_before_repeat, with_money
+from airflow_kling.api.route import Route
 from airflow_kling.api.routes import find_route
 from airflow_kling.api.tasks import KlingTask
-from airflow_kling.api.transport import Answer
 from airflow_kling.exceptions import KlingError, KlingInputError
 
 TASK_SIZE = 2**20  # bytes, decoded, of an answer about one task, which has ~1 kB
@@ -60,6 +63,7 @@ class BaseClient:
     ) -> None:
         self.gateway = gateway
         self.base_url = (base_url or gateway.base_url).rstrip("/")
+        self._host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self._clock = clock
         self._random_fraction = random_fraction
 
@@ -72,7 +76,18 @@ class BaseClient:
         if warning := unknown_model(route, fitting, self.gateway):
             log.warning("%s", warning)
         sent = protocol.create_request(self.gateway, self.base_url, route, fitting)
-        return Call(sent, partial(protocol.read_task, route=route_name), creates=True)
+        read = partial(protocol.read_task, route=route_name, no_model=self._no_model(route, fitting))
+        return Call(sent, read, creates=True)
+
+    def _no_model(self, route: Route, request: KlingRequest) -> ErrorRule | None:
+        """Say what to do where the gateway does not have the model (any more); models end without notice."""
+        model_name = getattr(request, "model_name", None)
+        if model_name is None:
+            return None
+        known = dict.fromkeys(known_models(route, self.gateway))
+        known |= dict.fromkeys(name for endpoint in route.endpoints.values() for name in endpoint.models)
+        others = [name for name in known if name != model_name]
+        return no_such_model(model_name, self.gateway.name, route.name, others=others)
 
     def _get(self, kling_task_id: str, route_name: str) -> Call[KlingTask]:
         kling_task_id = self._checked(kling_task_id)
@@ -96,7 +111,7 @@ class BaseClient:
         return Call(sent, read, limit=PAGE_SIZE)
 
     def _read(self, call: Call[T], answer: Answer) -> T:
-        return call.read(answer.as_response(), now=self._clock())
+        return call.read(answer.as_response(), now=self._clock(), host=self._host)
 
     def _delay(self, call: Call[T], error: KlingError, attempt: int, deadline: float) -> float:
         """Return the seconds before the next try; raise the error where there is none."""

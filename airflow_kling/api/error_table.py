@@ -1,17 +1,22 @@
 """Turns an answer that is not a success into one exception, by the documented error table.
 
-Decided by the service code first, then by the HTTP status, never by message text.
+Decided by the service code first, then by the HTTP status, never by message text. The code is the innermost that is
+documented: a gateway passes its upstream's error on inside of its own.
 Source: Kling's error table and CometAPI's error page [C].
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
+from airflow_kling.api.envelope import MESSAGE, SHORT, Said, named_task, printable, read_error
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
     KlingAccountError,
@@ -71,6 +76,8 @@ BY_CODE = {
     "insufficient_user_quota": ErrorRule(KlingAccountError, "the balance is insufficient", _TOP_UP),
 }
 
+LONGEST_RETRY_AFTER = 3600.0  # seconds
+
 # A failed task has no code, only task_status_msg; these words in it are moderation's [C].
 MODERATION_REASONS = ("risk control",)
 
@@ -102,44 +109,95 @@ _UNKNOWN = ErrorRule(KlingAPIError, "an error that is not documented", "ask the 
 _NEITHER = ErrorRule(KlingServerError, "neither a success nor an error that is documented", TRY_LATER)
 
 
-def answer_error(response: httpx.Response, body: Any, *, now: float, kling_task_id: str | None = None) -> KlingAPIError:
-    """Make the exception for an answer that is not a success.
+DOCUMENTED = frozenset({*BY_CODE, *TASK_NOT_FOUND_CODES})
+_TITLE = re.compile(rb"<title[^>]*>([^<]+)", re.IGNORECASE)
+LONGEST_HEAD = 10_000  # bytes of a page in which its title is looked for
+NO_MODEL = "1203"  # of a create: "The model is discontinued" [W]
+
+
+def no_such_model(model_name: str, gateway_name: str, route: str, *, others: Iterable[str]) -> ErrorRule:
+    """Make the rule for a create whose model the gateway does not have (any more).
+
+    :param others: models to name, the likeliest first.
+    """
+    other = next(iter(others), "another model")
+    return ErrorRule(
+        KlingBadRequestError,
+        f"model {model_name!r} is discontinued or unknown on gateway {gateway_name!r}",
+        f"switch with model_name={other!r} of the operator, or for every task with "
+        f'"models": {{"{route}": ["{other}"]}} in the extra of the connection',
+    )
+
+
+def says_error(body: Any) -> bool:
+    """Tell whether an answer says in so many words that it is an error, whatever its HTTP status and outer code."""
+    if isinstance(body, dict) and body.get("error"):
+        return True
+    return read_error(body, DOCUMENTED).code in DOCUMENTED
+
+
+def answer_error(
+    response: httpx.Response,
+    body: Any,
+    *,
+    now: float,
+    kling_task_id: str | None = None,
+    host: str = "",
+    no_model: ErrorRule | None = None,
+) -> KlingAPIError:
+    """Make the exception for an answer that is not a success; it knows the Kling task that the answer names.
 
     :param body: the decoded JSON, None when it was not JSON.
     :param now: epoch seconds, for a ``Retry-After`` that is a date.
     :param kling_task_id: the task that was asked for, None for a create.
+    :param host: who was asked.
+    :param no_model: what a 1203 means for a create.
     """
-    code, message, request_id = _fields(body)
-    rule = _rule_of(response, code, body, of_task=kling_task_id is not None)
-    status = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
-    said = f': "{message}"' if message else ""
-    task = f" for task {kling_task_id}" if kling_task_id else ""
+    error = read_error(body, DOCUMENTED)
+    rule = _rule_of(response, error.code, body, of_task=kling_task_id is not None)
+    if no_model and error.code == NO_MODEL and kling_task_id is None:
+        rule = no_model
+    named = None if kling_task_id else named_task(body, response.content)
     fields: dict[str, Any] = {}
     if issubclass(rule.error, KlingRateLimitError | KlingServerError):
         fields["retry_after"] = retry_after_seconds(response, now=now)
     return rule.error(
-        f"Kling answered{task}: {rule.what} ({status}{said}); {rule.advice}"
-        + (f" (request id {request_id})." if request_id else "."),
+        _sentence(response, rule, error, body, task=kling_task_id, host=host, named=named),
         http_status=response.status_code,
-        code=code or None,
-        request_id=request_id or None,
-        kling_task_id=kling_task_id,
+        code=error.code or None,
+        request_id=error.request_id or None,
+        kling_task_id=kling_task_id or named,
         **fields,
     )
 
 
-def _fields(body: Any) -> tuple[str, str, str]:
-    """Return code, message and request id of any error shape: native, wrapped, or CometAPI's ``{"error": {...}}``."""
-    if not isinstance(body, dict):
-        return "", "", ""
-    inner = body["error"] if isinstance(body.get("error"), dict) else body
-    code, message = inner.get("code"), inner.get("message")
-    request_id = body.get("request_id") or inner.get("request_id")
+def _sentence(
+    response: httpx.Response, rule: ErrorRule, error: Said, body: Any, *, task: str | None, host: str, named: str | None
+) -> str:
+    status = f"HTTP {response.status_code}" + (f", code {error.code}" if error.code else "")
+    message = error.message or _words_of_page(response, body)
     return (
-        "" if code is None else str(code).strip(),
-        " ".join(message.split())[:500] if isinstance(message, str) else "",
-        str(request_id or ""),
+        "Kling answered"
+        + (f" for task {printable(task)}" if task else "")
+        + (f" at {host}" if host else "")
+        + f": {rule.what} ({status}"
+        + (f': "{message}"' if message else "")
+        + f"); {rule.advice}"
+        + (f" (request id {error.request_id})." if error.request_id else ".")
+        + (f" The answer names Kling task {named}." if named else "")
     )
+
+
+def _words_of_page(response: httpx.Response, body: Any) -> str:
+    """Say what came in place of the API's answer: where a redirect leads, or the title of a page."""
+    if 300 <= response.status_code < 400:
+        try:
+            host = urlsplit(response.headers.get("Location", "")).hostname
+        except ValueError:
+            host = None
+        return f"to {printable(host)}" if host else ""
+    title = _TITLE.search(response.content[:LONGEST_HEAD]) if body is None else None
+    return printable(title[1].decode("utf-8", "replace"), SHORT) if title else ""
 
 
 def _rule_of(response: httpx.Response, code: str, body: Any, *, of_task: bool) -> ErrorRule:
@@ -182,7 +240,7 @@ def task_failure(task: KlingTask) -> KlingTaskFailed:
     reason = task.status_message
     moderated = any(words in reason.lower() for words in MODERATION_REASONS)
     advice = _OTHER_INPUT if moderated else "correct the input if the reason names it, else generate again"
-    said = " ".join(reason.split()) or "no reason given"
+    said = printable(reason, MESSAGE) or "no reason given"
     return KlingTaskFailed(
         f'Kling failed to generate task {task.kling_task_id}: "{said}"; {advice}.',
         kling_task_id=task.kling_task_id,
@@ -192,11 +250,25 @@ def task_failure(task: KlingTask) -> KlingTaskFailed:
 
 
 def retry_after_seconds(response: httpx.Response, *, now: float) -> float | None:
-    """Return ``Retry-After`` in seconds from now, from a number or an HTTP date; None when absent or unreadable."""
+    """Return ``Retry-After`` in seconds, from a number or an HTTP date; None when absent or unreadable.
+
+    A date is relative to the answer's own, since the clock here may be another.
+
+    :param now: epoch seconds, for an answer that has no date.
+    """
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
-        return float(value)
+        return min(LONGEST_RETRY_AFTER, float(value))
+    until = moment(value)
+    if until is None:
+        return None
+    answered = moment(response.headers.get("Date", ""))
+    return min(LONGEST_RETRY_AFTER, max(0.0, until - (now if answered is None else answered)))
+
+
+def moment(date: str) -> float | None:
+    """Read an HTTP date as epoch seconds; None where it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        return parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None

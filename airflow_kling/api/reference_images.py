@@ -213,9 +213,10 @@ def _verify(data: bytes, field: _Field) -> tuple[str, int, int]:
 
 def _check_pixels(field: _Field, width: int, height: int) -> None:
     limits = field.limits
-    size = f"has {width}x{height} px"
     if min(width, height) < limits.min_side:
-        refuse(field.name, f"{size}, under the limit of {limits.min_side} px a side; use a larger image")
+        least = f"under the limit of {limits.min_side} px a side"
+        refuse(field.name, f"has {width}x{height} px, {least}; use a larger image")
     long, short = limits.max_ratio
     if max(width, height) * short > min(width, height) * long:
-        refuse(field.name, f"{size}, outside the ratios 1:{long / short:g} to {long / short:g}:1; crop the image")
+        most = long / short
+        refuse(field.name, f"has {width}x{height} px, outside the ratios 1:{most:g} to {most:g}:1; crop the image")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from annotated_types import MaxLen, MinLen
@@ -14,6 +11,7 @@ from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
 from airflow_kling.api.reference_images import load_reference
 from airflow_kling.api.route import ImageClass, Route
+from airflow_kling.api.values import from_text, is_blank, is_missing, plain, shortened
 from airflow_kling.exceptions import KlingInputError
 
 #: Stands for an image where only the other limits are checked.
@@ -53,7 +51,7 @@ def media_value(route: Route, name: str, value: Any) -> Any:
     """Return the reference media of a field: a list, or one of them; None where a single one is not given."""
     if route.media[name].list_of is not None:
         return as_list(route, name, value)
-    return None if value is None or (isinstance(value, str) and not value.strip()) else value
+    return None if is_blank(value) else value
 
 
 def _placeholder(value: Any) -> Any:
@@ -118,24 +116,19 @@ def build_body(route: Route, request: KlingRequest, gateway: Gateway) -> dict[st
     return body
 
 
-def from_text(value: Any) -> Any:
-    """Return the list or dict that a template has rendered to its text; every other value as it is."""
-    if isinstance(value, str) and value.lstrip().startswith(("[", "{", "(")):
-        for read in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError):
-                return read(value.strip())
-    return value
-
-
 def as_list(route: Route, name: str, value: Any) -> list[Any]:
-    """Return a field's list; a template renders a list to its text, ``"['a', 'b']"`` or JSON.
+    """Return a field's list: of any sequence, such as the outputs of mapped tasks, of an array or a column.
+
+    A template renders a list to its text, ``"['a', 'b']"`` or JSON, which becomes that list.
 
     :raises KlingInputError: it is no list.
     """
-    value = from_text(value)
-    if isinstance(value, list | tuple):
+    value = plain(from_text(value))
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return list(value)
     kind = "a single text" if isinstance(value, str) else f"a {type(value).__name__}"
+    if value is not None and is_missing(value):
+        kind = shortened(value)
     least, most = _list_limits(route, name)
     raise KlingInputError(f"{name} is {kind}, it must be a list of {least} to {most} images; nothing was submitted.")
 

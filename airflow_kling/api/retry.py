@@ -25,8 +25,13 @@ def nothing_was_created(error: KlingError) -> bool:
     """Tell whether it is certain that a create that ended with this error created, and so billed, nothing.
 
     Certain where the request never left this machine, and where the API refused it in so many words. A 5xx, a lost
-    connection or an answer that is not the API's own proves nothing; maintenance (5001) is a refusal.
+    connection or an answer that is not the API's own proves nothing; maintenance (5001) is a refusal. An error that
+    names a Kling task speaks of one that exists.
+
+    :param error: of a create.
     """
+    if error.kling_task_id:
+        return False
     if isinstance(error, KlingConnectionError):
         return not error.request_sent
     if isinstance(error, KlingServerError):
@@ -45,18 +50,19 @@ def delay_after_refusal(
 ) -> float | None:
     """Return the seconds before a submission that Kling refused for now may be sent again; None for other errors.
 
-    For now means: too many requests or parallel tasks, or maintenance. Nothing was created.
+    For now means: too many requests or parallel tasks, or maintenance. Nothing was created, unless the error says so.
 
     :param refusals: how many there were, from 1.
     :param now: seconds on the clock of ``deadline``.
     """
-    if not isinstance(error, KlingRateLimitError) and error.code != MAINTENANCE:
+    refused = isinstance(error, KlingRateLimitError) or error.code == MAINTENANCE
+    if not refused or error.money == MAY_BE_BILLED:
         return None
     delay = backoff(error, refusals, random_fraction=random_fraction)
     return delay if now + delay < deadline else None
 
 
-def backoff(error: KlingError, attempt: int, *, random_fraction: float) -> float:
+def backoff(error: Exception, attempt: int, *, random_fraction: float) -> float:
     """Return the seconds before the next try: exponential, half of it jitter, at least ``Retry-After``, capped.
 
     :param attempt: tries made so far, from 1.

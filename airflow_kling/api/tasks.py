@@ -28,7 +28,7 @@ _TIMESTAMP = TypeAdapter(datetime)
 class Result(BaseModel):
     """One file that a task has made.
 
-    :param kind: ``image``, ``video`` or ``audio``.
+    :param kind: ``image``, ``video`` or ``audio``; ``file`` of a list that is not known.
     :param index: its number in the answer, else its position.
     :param url: where it lies for now; signed, and deleted after 30 days [C].
     :param id: Kling's own id, which later routes take; images have none.
@@ -53,16 +53,18 @@ class TaskStatus(NamedTuple):
     """As much of a task as somebody who waits for it needs.
 
     :param created_at: epoch seconds.
+    :param complete: there is a result, and every result has a URL.
     """
 
     kling_task_id: str
     status: str
     created_at: float | None
+    complete: bool = True
 
     @property
     def finished(self) -> bool:
-        """The status is terminal."""
-        return self.status in TERMINAL
+        """Whether it has failed, or has succeeded with all its results; they may come some seconds after the status."""
+        return self.status == FAILED or (self.status == SUCCEED and self.complete)
 
     @property
     def status_known(self) -> bool:
@@ -105,9 +107,14 @@ class KlingTask(BaseModel):
             return None
 
     @property
+    def complete(self) -> bool:
+        """Whether there is a result, and every result has a URL."""
+        return bool(self.results) and all(result.url for result in self.results)
+
+    @property
     def finished(self) -> bool:
-        """Whether the status is terminal."""
-        return self.status in TERMINAL
+        """Whether it has failed, or has succeeded with all its results; they may come some seconds after the status."""
+        return self.status == FAILED or (self.status == SUCCEED and self.complete)
 
     @property
     def status_known(self) -> bool:
@@ -126,7 +133,7 @@ class KlingTask(BaseModel):
     def brief(self) -> TaskStatus:
         """Return as much as somebody who waits for it needs."""
         created = self.created_at.timestamp() if self.created_at else None
-        return TaskStatus(self.kling_task_id, self.status, created)
+        return TaskStatus(self.kling_task_id, self.status, created, self.status == SUCCEED and self.complete)
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the task as tasks downstream see it (URLs included: they expire, archive soon)."""

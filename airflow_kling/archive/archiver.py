@@ -42,8 +42,8 @@ def archive_task(
     :param run: the Airflow run, for the manifest; see :func:`airflow_kling.archive.manifest.build_manifest`.
     :param accept_unverified: take results that arrived whole and cannot be verified; they stay aside.
     :return: the manifest, as it is in the store now, and where.
-    :raises KlingNotFinishedError: the task has not succeeded.
-    :raises KlingError: the task has no images, its indexes make no sense, or its route is not known.
+    :raises KlingNotFinishedError: the task has not succeeded, or its images are still to come.
+    :raises KlingError: its indexes make no sense, or its route is not known.
     :raises KlingDownloadError: an image could not be fetched; those before it stay in the store for the next try.
     :raises KlingImageError: a result cannot be verified; the manifest is written, and names where it is kept.
     """

@@ -1,7 +1,7 @@
 """Downloads an image from a URL that somebody else wrote into a file, in constant memory.
 
 httpcore and not httpx: it takes a network backend, which checks the addresses, and it adds nothing of its own: no
-proxies of the environment, no netrc, no cookies, no redirects, no decoding.
+proxies of the environment unless asked for, no netrc, no cookies, no redirects, no decoding.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import BinaryIO, Final, cast
 
 import httpcore
@@ -21,8 +22,9 @@ import httpx
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.transport import shared_ssl_context
+from airflow_kling.archive.connection import Connections, FindProxy
 from airflow_kling.archive.content_encoding import BadEncoding, decode
-from airflow_kling.archive.network_guard import AddressRefused, GuardedBackend, Resolver, resolve
+from airflow_kling.archive.network_guard import AddressRefused, NetworkGuard, Resolver, resolve
 from airflow_kling.archive.redirects import BadURL, read_url, redirect_target
 from airflow_kling.archive.response_body import BodyTooLarge, ResponseBody, limited
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
@@ -92,6 +94,8 @@ def download_image(
     *,
     limits: DownloadLimits = DownloadLimits(),
     allow_private_hosts: bool = False,
+    trusted_networks: tuple[IPv4Network | IPv6Network, ...] = (),
+    find_proxy: FindProxy = lambda url: None,
     ssl_context: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.monotonic,
     resolver: Resolver = resolve,
@@ -101,21 +105,23 @@ def download_image(
     :param url: an https URL; http only with ``allow_private_hosts``.
     :param target: a seekable file; emptied first, at its start afterwards.
     :param allow_private_hosts: allow http and hosts whose addresses are not public.
+    :param trusted_networks: networks whose addresses are allowed beside the public ones.
+    :param find_proxy: returns the proxy for a URL, None where it is asked directly.
     :param ssl_context: for all connections; that of the process when not given.
     :raises KlingDownloadError: not fetched; ``http_status`` in :data:`EXPIRED_STATUSES` asks for a fresh URL.
     :raises KlingImageError: fetched, but not a whole image within the limits.
     """
     target.seek(0)
     target.truncate()
-    backend = GuardedBackend(
-        allow_private_hosts=allow_private_hosts,
+    connections = Connections(
+        guard=NetworkGuard(trusted_networks, allow_private_hosts, resolver),
+        find_proxy=find_proxy,
+        ssl_context=ssl_context or shared_ssl_context(),
         deadline=clock() + limits.total_timeout,
         clock=clock,
-        resolver=resolver,
     )
-    context = ssl_context or shared_ssl_context()
-    with _errors_of(url), httpcore.ConnectionPool(context, network_backend=backend, max_connections=1) as pool:
-        return _fetch(pool, url, target, limits, allow_private_hosts)
+    with _errors_of(url):
+        return _fetch(connections, url, target, limits, allow_private_hosts)
 
 
 @contextmanager
@@ -125,19 +131,17 @@ def _errors_of(url: str) -> Iterator[None]:
     try:
         yield
     except AddressRefused as error:
-        message = f"{shown} was not fetched: {error}; allow_private_hosts would allow it."
+        message = f"{shown} was not fetched: {error}."
         raise KlingDownloadError(message, url=shown, retryable=False) from None
     except httpcore.TimeoutException as error:
         message = f"{shown} was not fetched in time ({error or type(error).__name__}); try again."
         raise KlingDownloadError(message, url=shown, retryable=True) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
         message = f"{shown} was not fetched whole ({error}); try again."
         raise KlingDownloadError(message, url=shown, retryable=True) from error
 
 
-def _fetch(
-    pool: httpcore.ConnectionPool, url: str, target: BinaryIO, limits: DownloadLimits, allow_http: bool
-) -> Download:
+def _fetch(connections: Connections, url: str, target: BinaryIO, limits: DownloadLimits, allow_http: bool) -> Download:
     """Follow redirects by hand: each is a new request with the same guards, which carries nothing over."""
     timeout = {"connect": limits.connect_timeout, "read": limits.read_timeout, "write": limits.read_timeout}
     try:
@@ -145,10 +149,7 @@ def _fetch(
     except BadURL as error:
         raise _refused(url, str(error)) from None
     for _ in range(limits.max_redirects + 1):
-        location = httpcore.URL(
-            scheme=current.raw_scheme, host=current.raw_host, port=current.port, target=current.raw_path
-        )
-        with pool.stream("GET", location, headers=list(_HEADERS), extensions={"timeout": timeout}) as response:
+        with connections.get(current, list(_HEADERS), timeout) as response:
             if response.status not in _REDIRECTS:
                 return _receive(response, str(current), target, limits)
             current = _follow(response, current, allow_http)

@@ -19,7 +19,7 @@ from airflow_kling.archive.documents import is_stored
 from airflow_kling.archive.download import Download, DownloadLimits
 from airflow_kling.archive.manifest import Entry, ManifestImage, UnverifiedFile
 from airflow_kling.archive.results import images_by_index
-from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError
+from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError, KlingNotFinishedError
 from airflow_kling.media.kinds import EXTENSIONS, HEAD_BYTES, find_type
 from airflow_kling.media.probe import probe
 from airflow_kling.storage.base import Store
@@ -155,7 +155,7 @@ class ImageArchiver:
             if self._results[index].url == stale:
                 fresh = images_by_index(self._refresh())
                 if index not in fresh:
-                    raise KlingError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
+                    raise KlingNotFinishedError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
                 self._results.update(fresh)
             return self._results[index].url
 

@@ -3,21 +3,29 @@
 The URL of an image is text from outside. It must not make a worker ask its own network, a cloud's metadata service or
 itself. So a name is resolved once, all its addresses are checked, and the connection goes to one of them: the DNS is
 never asked a second time, when it might answer otherwise.
+
+A proxy resolves names itself. Then the name is checked by its text and, where this machine can resolve it, by its
+addresses; the rest is up to the proxy, which its administrator has chosen.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
 
+from airflow_kling.api.hosts import address_of, is_local
+
 #: ``(host, port)`` -> the addresses of the host as text; raises ``OSError``.
 Resolver = Callable[[str, int], list[str]]
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address for networks that have IPv6 only
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291: all that is routed in public
 _NOT_PUBLIC_V6 = (
@@ -29,10 +37,28 @@ _NOT_PUBLIC_V4 = (
     ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526
     ipaddress.IPv4Network("168.63.129.16/32"),  # a public number, but inside Azure it is the host's own service
 )
+# Services that a cloud offers to its machines, credentials among them: refused whatever is allowed. They are documented
+# by AWS (EC2, ECS, EKS), Alibaba, Azure, Google, Oracle, Scaleway and Tencent; most others have the first one.
+_METADATA = tuple(
+    map(
+        ipaddress.ip_address,
+        (
+            *("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"),
+            *("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd20:ce::254"),
+            *("169.254.42.42", "fd00:42::42", "169.254.0.23"),
+        ),
+    )
+)
+_METADATA_NAMES = frozenset(
+    (
+        *("metadata", "metadata.google.internal", "metadata.goog", "metadata.azure.internal"),
+        *("metadata.tencentyun.com", "instance-data", "instance-data.ec2.internal"),
+    )
+)
 
 
 class AddressRefused(Exception):
-    """A host resolves to an address that is not public."""
+    """A host may not be connected to: because of its name, or of an address that it has."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -63,25 +89,101 @@ def is_public(address: str) -> bool:
     return ip.is_global and not any(ip in network for network in _NOT_PUBLIC_V6)
 
 
+def is_metadata(address: str) -> bool:
+    """Tell whether ``address`` is a cloud's metadata service, or is an IPv6 one that has such an IPv4 address in it.
+
+    An IPv4 address lies anywhere in the bytes, or around the ninth of them: networks choose where (RFC 6052, 6to4).
+    """
+    if (ip := address_of(address)) is None:
+        return False
+    packed = ip.packed
+    forms = (packed, packed[:8] + packed[9:], bytes(byte ^ 0xFF for byte in packed[12:]))  # the last one is Teredo's
+    return any(service.packed in form for service in _METADATA for form in forms)
+
+
+@dataclass(frozen=True)
+class NetworkGuard:
+    """Decides which hosts a download may ask.
+
+    :param trusted_networks: networks that are allowed beside the public ones.
+    :param allow_private_hosts: allow all addresses but those of metadata services.
+    """
+
+    trusted_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    allow_private_hosts: bool = False
+    resolver: Resolver = resolve
+
+    def allows(self, address: str) -> bool:
+        """Tell whether a connection may go to ``address``."""
+        ip = address_of(address)
+        if ip is None or is_metadata(address):
+            return False
+        trusted = any(ip in network for network in self.trusted_networks)
+        return self.allow_private_hosts or trusted or is_public(address)
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Resolve a host, once.
+
+        :return: its addresses, all of them allowed.
+        :raises AddressRefused: one of them is not, whichever it is.
+        :raises httpcore.ConnectError: it cannot be resolved.
+        """
+        self._check_name(host)
+        try:
+            addresses = self.resolver(host.strip("[]"), port)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"the host name cannot be resolved: {error}") from error
+        if not addresses:
+            raise httpcore.ConnectError(f"{host} has no address")
+        for address in addresses:
+            self._check(host, address)
+        return addresses
+
+    def check_proxied(self, host: str, port: int) -> None:
+        """Check a host that a proxy is going to resolve; a name that cannot be resolved here may pass.
+
+        :raises AddressRefused: it has an address that is not allowed, or is a name of a local network.
+        """
+        if literal := address_of(host):
+            return self._check(host, str(literal))
+        try:
+            self.addresses(host, port)
+        except httpcore.ConnectError:
+            if is_local(host) and not self.allow_private_hosts:
+                raise AddressRefused(
+                    f"{host} cannot be resolved here and is not a public name; allow_private_hosts would allow it"
+                ) from None
+
+    def _check_name(self, host: str) -> None:
+        if host.lower().rstrip(".") in _METADATA_NAMES:
+            raise AddressRefused(f"{host} is the name of a metadata service, which nothing allows")
+        if not _HOST_NAME.fullmatch(host) and address_of(host) is None:
+            raise AddressRefused(f"{host} is not a host name")  # a proxy might make an address of it
+
+    def _check(self, host: str, address: str) -> None:
+        if self.allows(address):
+            return
+        if is_metadata(address):
+            raise AddressRefused(f"{host} has {address}, the address of a metadata service, which nothing allows")
+        raise AddressRefused(
+            f"{host} has the address {address}, which is not public; trusted_networks or allow_private_hosts would "
+            "allow it"
+        )
+
+
 class GuardedBackend(httpcore.NetworkBackend):
     """Connects only to checked addresses, and ends everything at a deadline.
 
-    :param allow_private_hosts: connect to any address.
     :param deadline: value of ``clock`` after which every read and write times out, however steadily bytes trickle in.
+    :param guard: None where a proxy is connected to: its administrator answers for its address.
     """
 
     def __init__(
-        self,
-        *,
-        allow_private_hosts: bool,
-        deadline: float,
-        clock: Callable[[], float] = time.monotonic,
-        resolver: Resolver = resolve,
+        self, guard: NetworkGuard | None, *, deadline: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._allow_private_hosts = allow_private_hosts
+        self._guard = guard
         self._deadline = deadline
         self._clock = clock
-        self._resolve = resolver
         self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -96,26 +198,17 @@ class GuardedBackend(httpcore.NetworkBackend):
 
         :raises AddressRefused: one of the addresses is not public, whichever it is.
         """
-        error: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in self._checked_addresses(host, port):
+        host = host.strip("[]")
+        for address in (addresses := self._guard.addresses(host, port) if self._guard else [host]):
             try:
                 left = _time_left(timeout, self._deadline, self._clock)
                 stream = self._backend.connect_tcp(address, port, left, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
-                error = failed
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if address == addresses[-1]:
+                    raise
             else:
                 return _DeadlineStream(stream, self._deadline, self._clock)
-        raise error
-
-    def _checked_addresses(self, host: str, port: int) -> list[str]:
-        try:
-            addresses = self._resolve(host.strip("[]"), port)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"the host name cannot be resolved: {error}") from error
-        refused = [] if self._allow_private_hosts else [item for item in addresses if not is_public(item)]
-        if refused:
-            raise AddressRefused(f"{host} has the address {refused[0]}, which is not public")
-        return addresses
+        raise AssertionError("unreachable")
 
 
 class _DeadlineStream(httpcore.NetworkStream):
@@ -139,7 +232,8 @@ class _DeadlineStream(httpcore.NetworkStream):
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = _time_left(timeout, self._deadline, self._clock)
-        stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        name = server_hostname.strip("[]") if server_hostname else None  # an address: in a certificate without brackets
+        stream = self._stream.start_tls(ssl_context, name, left)
         return _DeadlineStream(stream, self._deadline, self._clock)
 
     def get_extra_info(self, info: str) -> Any:

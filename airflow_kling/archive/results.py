@@ -10,8 +10,8 @@ from airflow_kling.storage.keys import MAX_INDEX
 def images_by_index(task: KlingTask) -> dict[int, Result]:
     """Return the images of a finished task by their index.
 
-    :raises KlingNotFinishedError: it has not succeeded.
-    :raises KlingError: no images, an image without a URL, or an index that is used twice or out of range.
+    :raises KlingNotFinishedError: it has not succeeded, or has no images, or one without a URL, which may still come.
+    :raises KlingError: an index that is used twice or out of range.
     """
     task_id = task.kling_task_id
     if task.status != SUCCEED:
@@ -29,8 +29,15 @@ def images_by_index(task: KlingTask) -> dict[int, Result]:
                 kling_task_id=task_id,
             )
         if not image.url:
-            raise KlingError(f"Image {image.index} of Kling task {task_id} has no URL.", kling_task_id=task_id)
+            raise KlingNotFinishedError(
+                f"Image {image.index} of Kling task {task_id} has no URL yet; nothing was archived, a retry asks "
+                "again.",
+                kling_task_id=task_id,
+            )
         images[image.index] = image
     if not images:
-        raise KlingError(f"Kling task {task_id} has succeeded without any image.", kling_task_id=task_id)
+        raise KlingNotFinishedError(
+            f"Kling task {task_id} has succeeded without any image yet; nothing was archived, a retry asks again.",
+            kling_task_id=task_id,
+        )
     return images

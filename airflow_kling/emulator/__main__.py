@@ -23,6 +23,14 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--host", default="127.0.0.1", help="address to bind; the control endpoints need no authentication")
     add("--port", type=int, default=8899, help="TCP port, 0 for a free one (default %(default)s)")
+    add(
+        "--allowed-host",
+        action="append",
+        metavar="NAME",
+        default=[],
+        dest="allowed_hosts",
+        help="repeatable: a name by which clients call it, such as its service in Docker Compose",
+    )
     add("--api-key", action="append", metavar="[NAME=]KEY", help=f"repeatable (default default={DEFAULT_API_KEY})")
     add("--access-key", default=DEFAULT_ACCESS_KEY, help="AccessKey of the first account (default %(default)s)")
     add("--secret-key", default=DEFAULT_SECRET_KEY, help="SecretKey of the first account (default %(default)s)")
@@ -48,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         help="download reference images given as URL",
     )
     add("--public-url", metavar="URL", help="base of result URLs (default: as the client called)")
+    add("--webhook-secret", metavar="WHSEC", help="sign callbacks with it (default: they are not signed)")
     add(
         "--access-log",
         action=argparse.BooleanOptionalAction,
@@ -73,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The other options have the names of the settings.
     options = parser()
     given = vars(options.parse_args(arguments))
+    given["allowed_hosts"] = tuple(given["allowed_hosts"])
     keys = (given.pop("api_key"), given.pop("access_key"), given.pop("secret_key"))
     try:
         config = EmulatorConfig(accounts=accounts(*keys), **given)

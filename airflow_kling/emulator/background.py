@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
+from airflow_kling.emulator.callbacks import Callbacks, Delivery
 from airflow_kling.emulator.references import MAX_BYTES, NotAnImage, Reference, ReferenceStore
-from airflow_kling.emulator.serializers import Answers
 from airflow_kling.emulator.tasks import PROCESSING, SUBMITTED, Task, TaskStore
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ class Background:
     _client: httpx.AsyncClient
     _connections: asyncio.Semaphore
 
-    def __init__(self, store: TaskStore, references: ReferenceStore, answers: Answers) -> None:
+    def __init__(self, store: TaskStore, references: ReferenceStore, callbacks: Callbacks) -> None:
         self._store = store
         self._references = references
-        self._answers = answers
+        self._callbacks = callbacks
         self._running: set[asyncio.Task[Any]] = set()
         self._fetches: OrderedDict[str, asyncio.Task[Reference]] = OrderedDict()
         self._due: list[tuple[float, str, Task, str]] = []
@@ -69,7 +69,7 @@ class Background:
         if task.ends_at is None:
             self._spawn(self._fetch_all(task))
         if task.creation.callback_url and len(self._due) < _KEPT_CALLBACKS:
-            self._spawn(self._post(task))
+            self._post(task)
             heapq.heappush(self._due, (task.starts_at, task.task_id, task, SUBMITTED))
             if not self._posting:
                 self._posting = True
@@ -127,17 +127,23 @@ class Background:
     def _post_change(self, task: Task, posted: str, now: float) -> None:
         status = task.status(now)
         if status != posted:
-            self._spawn(self._post(task))
+            self._post(task)
         if status in (SUBMITTED, PROCESSING):
             # The end is not known while references are being fetched, so the next tick checks again.
             when = now + _TICK if task.ends_at is None else task.ends_at
             heapq.heappush(self._due, (when, task.task_id, task, status))
 
-    async def _post(self, task: Task) -> None:
-        url = task.creation.callback_url or ""
-        body = self._answers.task(task, task.base_url)
+    def _post(self, task: Task) -> None:
+        # What is sent late is what was true now.
+        for delivery in self._callbacks.deliveries(task):
+            self._spawn(self._deliver(delivery))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        while self._store.clock() < delivery.due:  # noqa: ASYNC110 - a test may move the clock at any time
+            await asyncio.sleep(_TICK)
+        headers = self._callbacks.headers(delivery)
         try:
             async with self._connections:
-                await self._client.post(url, json=body, follow_redirects=False)
+                await self._client.post(delivery.url, content=delivery.content, headers=headers, follow_redirects=False)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            log.info("The callback for task %s to %s failed: %r", task.task_id, url, error)
+            log.info("A callback for task %s failed: %r", delivery.task_id, error)  # the URL may hold a token

@@ -74,6 +74,7 @@ class EmulatorConfig:
 
     :param host: address to bind; keep it on loopback, the control endpoints need no authentication
     :param port: TCP port, 0 for a free one
+    :param allowed_hosts: names by which clients call it, beside ``localhost``, ``host`` and that of ``public_url``
     :param accounts: who may call; every other key is refused
     :param duration: how long tasks take
     :param concurrency: slots per account, an unfinished task holds ``n`` of them; None for no limit
@@ -86,12 +87,14 @@ class EmulatorConfig:
     :param image_format: ``png``, ``jpeg`` or ``webp``
     :param fetch_references: download references given as URL; a task whose reference cannot be had then fails
     :param public_url: base of result URLs, where clients see another address than the ``Host`` header they send
+    :param webhook_secret: ``whsec_`` and base64; callbacks are signed with it (Standard Webhooks)
     :param access_log: log every request to standard error
     :param clock: Unix time in seconds; tests pass their own
     """
 
     host: str = "127.0.0.1"
     port: int = 0
+    allowed_hosts: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = (DEFAULT_ACCOUNT,)
     duration: Duration = field(default_factory=lambda: Duration(8.0))
     concurrency: int | None = None
@@ -104,6 +107,7 @@ class EmulatorConfig:
     image_format: str = "png"
     fetch_references: bool = True
     public_url: str | None = None
+    webhook_secret: str | None = None
     access_log: bool = False
     clock: Callable[[], float] = time.time
 

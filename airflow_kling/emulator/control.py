@@ -1,4 +1,7 @@
-"""Serves the endpoints that control an emulator. They need no authentication: bind it to loopback only."""
+"""Serves the endpoints that control an emulator. They need no authentication: bind it to loopback only.
+
+Pages of other sites are kept out by :mod:`airflow_kling.emulator.callers`.
+"""
 
 from __future__ import annotations
 

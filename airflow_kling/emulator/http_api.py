@@ -21,9 +21,8 @@ from airflow_kling.emulator.faults.book import Fault
 from airflow_kling.emulator.faults.middleware import handle
 from airflow_kling.emulator.gateways import DEFAULT_PAGE_SIZE, MAX_PAGE_NUM, MAX_PAGE_SIZE
 from airflow_kling.emulator.requests import validate
-from airflow_kling.emulator.serializers import envelope, wrapped
+from airflow_kling.emulator.serializers import envelope, task_facts, wrapped
 from airflow_kling.emulator.services import World
-from airflow_kling.emulator.tasks import Task
 
 _MAX_BODY = 96 * 1024 * 1024
 """Bytes: six images of 10 MB in base64, and the rest."""
@@ -207,19 +206,6 @@ def denied(status: int, code: str, message: str) -> Response:
     """An error as object storage words it."""
     xml = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Response(xml, status, media_type="application/xml")
-
-
-def task_facts(task: Task | None) -> dict[str, Any]:
-    """What faults can be matched against, nothing without a task."""
-    if task is None:
-        return {}
-    return {
-        "task_id": task.task_id,
-        "external_task_id": task.creation.external_task_id,
-        "prompt": task.creation.prompt,
-        "account": task.account,
-        "gateway": task.endpoint.gateway.name,
-    }
 
 
 def _with_unknown_status(data: dict[str, Any], fault: Fault | None) -> dict[str, Any]:

@@ -109,6 +109,19 @@ class Answers:
         }
 
 
+def task_facts(task: Task | None) -> dict[str, Any]:
+    """What faults can be matched against, nothing without a task."""
+    if task is None:
+        return {}
+    return {
+        "task_id": task.task_id,
+        "external_task_id": task.creation.external_task_id,
+        "prompt": task.creation.prompt,
+        "account": task.account,
+        "gateway": task.endpoint.gateway.name,
+    }
+
+
 def envelope(data: Any, request_id: str, *, sparse: bool = False) -> dict[str, Any]:
     """Kling's own envelope."""
     # A failed task has it too: the failure is in ``data`` only [C].

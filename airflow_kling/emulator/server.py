@@ -9,14 +9,17 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from airflow_kling.emulator.callers import CheckCaller
 from airflow_kling.emulator.config import EmulatorConfig
 from airflow_kling.emulator.control import control_routes
 from airflow_kling.emulator.errors import kling_error
@@ -85,7 +88,9 @@ def build_app(world: World) -> Starlette:
         async with world.background.running():
             yield
 
+    names = (*world.config.allowed_hosts, *filter(None, [urlsplit(world.config.public_url or "").hostname]))
     app = Starlette(
+        middleware=[Middleware(CheckCaller, bound=world.config.host, allowed=names)],
         routes=[*kling_routes(world), *control_routes(world)],
         exception_handlers={404: _not_served, 405: _not_served},
         lifespan=lifespan,

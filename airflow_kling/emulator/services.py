@@ -8,6 +8,7 @@ from typing import Any
 from airflow_kling.emulator.accounts import Accounts
 from airflow_kling.emulator.background import Background
 from airflow_kling.emulator.billing import ledger
+from airflow_kling.emulator.callbacks import Callbacks
 from airflow_kling.emulator.config import EmulatorConfig
 from airflow_kling.emulator.faults.book import FaultBook
 from airflow_kling.emulator.references import ReferenceStore
@@ -32,7 +33,8 @@ class World:
         self.references = ReferenceStore()
         self.results = ResultFiles(self.references, config.image_size, config.image_format)
         self.answers = Answers(UrlSigner(config.url_ttl, self.clock), self.results.suffix, self.clock)
-        self.background = Background(self.store, self.references, self.answers)
+        self.callbacks = Callbacks(self.answers, self.faults, config.webhook_secret)
+        self.background = Background(self.store, self.references, self.callbacks)
         self.requests: Counter[str] = Counter()
 
     def ledger(self, *, tasks: bool = True) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class KlingHook(BaseHook):
 
     ``password`` is the API key; ``host`` the base URL (the gateway's own when blank); the extra holds ``gateway``
     (``cometapi``, ``cometapi-v2``, ``official``), ``access_key`` and ``secret_key`` (official gateway only, instead of
-    the password), ``timeout`` (seconds), ``allow_private_hosts`` and ``max_requests_per_second`` (waiting tasks).
+    the password), and what docs/connection.md lists: ``timeout``, ``proxy``, ``trusted_networks`` ...
 
     :param kling_conn_id: the connection.
     """
@@ -114,7 +114,9 @@ class KlingHook(BaseHook):
 
         settings = self.settings
         _mask(settings)
-        return KlingClient(settings.auth(on_token=mask_secret), **settings.client_options())
+        return KlingClient(
+            settings.auth(on_token=mask_secret), callback_url=settings.callback_url, **settings.client_options()
+        )
 
     async def get_async_conn(self) -> AsyncKlingClient:
         """A new client for the running event loop; the caller closes it (``async with``).
@@ -176,10 +178,8 @@ class KlingHook(BaseHook):
 
 def _mask(settings: Settings) -> None:
     """Airflow masks the password and the extra as a whole, not the values in the extra nor a stripped password."""
-    secrets = (settings.api_key, settings.access_key, settings.secret_key, settings.callback_secret, settings.proxy)
-    for secret in secrets:
-        if secret:
-            mask_secret(secret.get_secret_value())
+    for secret in settings.secrets():
+        mask_secret(secret)
 
 
 def _connection_type() -> dict[str, Any]:

@@ -1,19 +1,23 @@
-"""Checks, while a DAG file is parsed, what is literal; what is templated waits for the run."""
+"""Checks what is literal while a DAG file is parsed, and when the task runs that no template was left over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from airflow_kling.api.reference_checks import check_reference_literal
+from airflow_kling.api.values import is_blank, is_missing
 from airflow_kling.exceptions import KlingInputError
 
 if TYPE_CHECKING:
     from airflow_kling.api.route import Route
 
 _JINJA = ("{{", "{%", "{#")
+# Of a comment both ends: "{#" alone may be a colour. Airflow's stand-in for a mapped value is text only by mistake.
+_LEFT_OVER = re.compile(r"\{\{|\{%|\{#.*?#\}|MappedArgument\(|MappedCell\(", re.DOTALL)
 _LITERAL = (str, bytes, int, float, PathLike, type(None))
 
 
@@ -33,7 +37,7 @@ def check_literals(route: Route, fields: Mapping[str, Any]) -> None:
 
     :raises KlingInputError: a literal breaks a limit that every gateway has.
     """
-    checked = {name: value for name, value in fields.items() if name not in route.media and value is not None}
+    checked = {name: value for name, value in fields.items() if name not in route.media and not is_missing(value)}
     literals = {name: value for name, value in checked.items() if is_literal(value)}
     for name in route.media:
         if name in fields:
@@ -46,10 +50,12 @@ def _check_media(route: Route, name: str, value: Any) -> dict[str, Any]:
     from airflow_kling.api.request import PLACEHOLDER, as_list
 
     if route.media[name].list_of is None:
-        if value and is_literal(value):
+        if not is_blank(value) and is_literal(value):
             check_reference_literal(value, name=name)
         return {}
     if not isinstance(value, list | tuple):
+        if isinstance(value, Iterator | set | frozenset):
+            as_list(route, name, value)  # can be read once or in no order, so never a list
         return {name: [PLACEHOLDER] * len(as_list(route, name, value))} if is_literal(value) else {}
     for position, reference in enumerate(value):
         if is_literal(reference):
@@ -67,6 +73,42 @@ def check_destination_literal(destination: Any, extra_args: Any = None) -> None:
         from airflow_kling.storage.destination import Destination
 
         Destination.parse(destination, extra_args if is_literal(extra_args) else None)
+
+
+def check_rendered(fields: Mapping[str, Any], *, verbatim: Collection[str] = ()) -> None:
+    """Refuse texts in which a template is left, as in rows that a task made: Airflow renders none of them.
+
+    :param fields: as they are when the task runs.
+    :param verbatim: fields whose author said that braces are no template, by ``{% raw %}`` or ``literal()``.
+    :raises KlingInputError: names the field and the template.
+    """
+    for name, value in fields.items():
+        for text in _texts(value):
+            if name not in verbatim and (found := _LEFT_OVER.search(text)):
+                excerpt = text[found.start() : found.start() + 40].partition("}}")
+                raise KlingInputError(
+                    f"{name} still has {excerpt[0] + excerpt[1]!r} in it; what comes from a task or a form is not "
+                    "rendered, so put the value itself there; nothing was submitted."
+                )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def check_named(name: str, value: Any) -> None:
+    """Refuse a connection that a template has rendered to nothing: the default may belong to another account.
+
+    :raises KlingInputError: it is no text, or blank.
+    """
+    if is_blank(value) or not isinstance(value, str):
+        raise KlingInputError(f"{name} is {value!r}, it must be the id of a connection; nothing was submitted.")
 
 
 def one_of(name: str, value: Any, *choices: str) -> Any:

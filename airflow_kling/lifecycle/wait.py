@@ -39,6 +39,7 @@ class KlingWaitMixin:
     _resumed_route: str = ""
     _waiting_for: str | None = None
     _finished: KlingTask | None = None
+    _last_answer: KlingTask | KlingError | None = None
 
     if TYPE_CHECKING:
         log: Any
@@ -58,7 +59,7 @@ class KlingWaitMixin:
         :raises KlingError: waiting cannot help: the key is refused, the task does not exist.
         """
         from airflow_kling.api.error_table import task_failure
-        from airflow_kling.api.tasks import FAILED
+        from airflow_kling.api.tasks import FAILED, SUCCEED
 
         self._waiting_for = kling_task_id
         metrics.polled(1, self._tags)
@@ -68,11 +69,15 @@ class KlingWaitMixin:
             if not error.retryable:
                 raise
             self.log.warning("Kling task %s was not polled, waiting on: %s", kling_task_id, error)
+            self._last_answer = error
             return error
+        self._last_answer = task
         if task.status == FAILED:
             raise task_failure(task)
         if not task.status_known:
             self._warn_once("Kling task %s has the unknown status %r; waiting on.", kling_task_id, task.status)
+        elif task.status == SUCCEED and not task.complete:
+            self._warn_once("Kling task %s has succeeded, its results are still to come; waiting on.", kling_task_id)
         return task
 
     @property
@@ -104,13 +109,22 @@ class KlingWaitMixin:
             self.log.warning(message, *values)
 
     def wait_deferred(
-        self, kling_task_id: str, deadline: float, *, patience: float = 0, refusals: int = 0
+        self,
+        kling_task_id: str,
+        deadline: float,
+        *,
+        patience: float = 0,
+        refusals: int = 0,
+        reason: str = "",
+        clocks_apart: bool = False,
     ) -> dict[str, Any]:
         """Return the finished task, else free the worker until the triggerer knows more.
 
         :param deadline: epoch seconds.
         :param refusals: how often the triggerer was refused where this worker was not; the first one may have been of
             a key that has been replaced since.
+        :param reason: why the triggerer was refused, where it could not even ask.
+        :param clocks_apart: the triggerer has called the wait over before its time, so its clock is another.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
         with self.hook.get_conn() as client:
@@ -118,7 +132,7 @@ class KlingWaitMixin:
         if not isinstance(answer, KlingError) and answer.finished:
             return self.finish(answer, since=deadline - self.timeout)
         if refusals >= MAX_REFUSALS and not isinstance(answer, KlingError):
-            raise self._only_triggerer_refused(kling_task_id)
+            raise self._only_triggerer_refused(kling_task_id, reason)
         from airflow_kling.triggers.task import KlingTaskTrigger
 
         remaining = self._remaining(kling_task_id, deadline)
@@ -128,7 +142,8 @@ class KlingWaitMixin:
                 route=self._route,
                 kling_conn_id=self.kling_conn_id,
                 poke_interval=self.poke_interval,
-                deadline=deadline,
+                deadline=None if clocks_apart else deadline,
+                remaining=remaining,
             ),
             method_name="execute_complete",
             kwargs={
@@ -136,6 +151,7 @@ class KlingWaitMixin:
                 "route": self._route,
                 "deadline": deadline,
                 "refusals": refusals,
+                **({"clocks_apart": True} if clocks_apart else {}),
             },
             timeout=timedelta(seconds=remaining) + DEFERRAL_GRACE,
         )
@@ -156,22 +172,40 @@ class KlingWaitMixin:
                 )
                 time.sleep(max(0.0, min(pause, deadline - time.time())))
 
-    def _only_triggerer_refused(self, kling_task_id: str) -> KlingNotFinishedError:
+    def _only_triggerer_refused(self, kling_task_id: str, reason: str) -> KlingNotFinishedError:
         """Else worker and triggerer would hand the task to each other until the timeout."""
+        why = f" (it cannot open connection {self.kling_conn_id!r}: {reason})" if reason else ""
         return KlingNotFinishedError(
-            f"The triggerer was refused when it asked for Kling task {kling_task_id}, though this worker is not: give "
-            "it the same connection, clock and network. The generation is running on and will be billed.",
+            f"The triggerer was refused when it asked for Kling task {kling_task_id}{why}, though this worker is not: "
+            "give it the same connection, clock and network. The generation is running on and will be billed.",
             kling_task_id=kling_task_id,
         )
 
     def _remaining(self, kling_task_id: str, deadline: float) -> float:
         remaining = deadline - time.time()
         if remaining <= 0:
-            raise AirflowSensorTimeout(
-                f"Kling task {kling_task_id} is not finished after {self.timeout:g} s (timeout); the generation is "
-                "running on and will be billed: wait for the same id with a longer timeout to get its images."
+            raise self.out_of_time(kling_task_id)
+        return min(schedule.MAX_WAIT, remaining)
+
+    def out_of_time(self, kling_task_id: str) -> AirflowSensorTimeout | KlingNotFinishedError:
+        """Make the exception for a wait that is over; it says what the last poll said.
+
+        A success whose results have not come is retryable, since they may still come; Airflow does not retry the other.
+        """
+        from airflow_kling.api.tasks import SUCCEED
+
+        last, waited = self._last_answer, f"after {self.timeout:g} s (timeout)"
+        if last is not None and not isinstance(last, KlingError) and last.status == SUCCEED:
+            return KlingNotFinishedError(
+                f"Kling task {kling_task_id} has succeeded, but {waited} its answer still has no URL for every result: "
+                "a retry waits for them anew. The generation is billed; nothing is submitted again.",
+                kling_task_id=kling_task_id,
             )
-        return remaining
+        said = f" The last poll: {last}" if isinstance(last, KlingError) else ""
+        return AirflowSensorTimeout(
+            f"Kling task {kling_task_id} is not finished {waited}; the generation is running on and will be billed: "
+            f"wait for the same id with a longer timeout to get its images.{said}"
+        )
 
     def on_kill(self) -> None:
         """The task is killed while it waits on a worker; say what becomes of the generation."""
@@ -187,6 +221,7 @@ class KlingWaitMixin:
         route: str = "",
         deadline: float = 0.0,
         refusals: int = 0,
+        clocks_apart: bool = False,
     ) -> dict[str, Any]:
         """Resume after the trigger has fired: whatever the event claims, the API is asked.
 
@@ -196,6 +231,7 @@ class KlingWaitMixin:
         :param route: likewise; what was deferred before there were routes has none.
         :param deadline: likewise, epoch seconds.
         :param refusals: as deferred.
+        :param clocks_apart: as deferred.
         :raises KlingTaskFailed: the generation failed.
         :raises AirflowSensorTimeout: not finished at the deadline.
         """
@@ -204,7 +240,15 @@ class KlingWaitMixin:
         with failing_fast():
             return self.wait_deferred(
                 kling_task_id or event["kling_task_id"],
-                deadline or event.get("deadline") or time.time() + self.timeout,
+                deadline or self._deadline_of(event),
                 patience=RESUME_PATIENCE,
                 refusals=refusals + (event.get("status") == schedule.ERROR),
+                reason=str(event.get("reason") or ""),
+                clocks_apart=clocks_apart or event.get("status") == schedule.TIMED_OUT,
             )
+
+    def _deadline_of(self, event: Mapping[str, Any]) -> float:
+        """Return the deadline of a task that started in the triggerer; a trigger of an older release sent its own."""
+        if "remaining" in event:
+            return time.time() + float(event["remaining"])
+        return float(event.get("deadline") or time.time() + self.timeout)

@@ -10,9 +10,10 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
 from airflow_kling.reporting.assets import emit_asset_events
@@ -31,7 +32,7 @@ DEFAULT_OUTLET = "kling_images"
 MIB = 1024 * 1024
 
 
-class KlingArchiveImagesOperator(BaseOperator):
+class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
@@ -63,6 +64,7 @@ class KlingArchiveImagesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("task", "route", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
+    text_fields = ("route", "destination", "kling_conn_id", "aws_conn_id")
     template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
     ui_color = "#fbe7cf"
@@ -80,7 +82,8 @@ class KlingArchiveImagesOperator(BaseOperator):
         accept_unverified: bool = False,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
+        if "outlets" not in (kwargs.get("default_args") or {}):
+            kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
         self._given: Any = None
@@ -111,6 +114,7 @@ class KlingArchiveImagesOperator(BaseOperator):
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
+            allowed.check_destination(self.destination)
             self._push_links(context)
             task = self._finished = self._finished_task()
             asked = self._request = self._asked(context, task.kling_task_id)
@@ -142,7 +146,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         """
         super()._do_render_template_fields(parent, *args, **kwargs)
         if parent is self:
-            from airflow_kling.api.request import from_text
+            from airflow_kling.api.values import from_text
 
             self._given = from_text(self.task)
             self.task = _without_signatures(self._given)
@@ -160,7 +164,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         )
 
     def _task_as_given(self) -> Any:
-        from airflow_kling.api.request import from_text
+        from airflow_kling.api.values import from_text
 
         return self._given or from_text(self.task)
 
@@ -184,7 +188,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         download = partial(
             download_image,
             limits=DownloadLimits(max_bytes=self.max_image_bytes),
-            allow_private_hosts=self.hook.settings.allow_private_hosts,
+            **self.hook.settings.download_options(),
         )
         tags = {
             "dag_id": self.dag_id,
@@ -201,7 +205,7 @@ class KlingArchiveImagesOperator(BaseOperator):
         if isinstance(given, str | int):
             return self._ask(str(given), self.route)
         task = KlingTask.from_xcom(given)
-        if task.status == SUCCEED and not task.results:
+        if task.status == SUCCEED and not task.complete:
             return self._ask(task.kling_task_id, task.route)
         return _not_failed(task)
 

@@ -7,16 +7,18 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin
+from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
@@ -26,14 +28,16 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
+    from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
 
     ReferenceImage = str | bytes | PathLike[str]
 
 
-class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
+class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
@@ -51,23 +55,23 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
 
     :param callback_url: gets a POST at every status change.
     :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
-        not given, the task instance makes one, see :mod:`airflow_kling.submission.identity`.
+        it is another generation's the task stops. When not given, the task makes one that nobody else has, see
+        :mod:`airflow_kling.submission.identity`.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
     :param on_unknown: when nothing can tell whether an earlier try created a generation: ``fail``, or ``resubmit``,
         which may pay twice.
     :param on_clear: after a user's clear: submit a ``new`` generation, which costs money again, or ``reuse`` the one of
-        before if it runs or succeeded (Airflow 3.3+).
+        before if it runs or succeeded (Airflow 3.3+, or a ``record_store`` in the connection).
     :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
-        generation, which costs money again (noticed on Airflow 3.3+).
+        generation, which costs money again (noticed where a submission record is kept).
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
     :param poke_interval: seconds between two polls, with ``wait_for_completion``.
     :param timeout: seconds to wait, with ``wait_for_completion``.
     """
 
-    kling_route: ClassVar[Route]
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
     _request_record: dict[str, Any] | None = None
@@ -102,6 +106,12 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         self.poke_interval = templates.seconds(poke_interval, "poke_interval")
         self.timeout = templates.seconds(timeout, "timeout")
 
+    @property
+    def text_fields(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Name the template fields that hold a text, whatever it reads like."""
+        texts = self.kling_route.request.text_fields()
+        return (*(name for name in texts if name not in self.kling_route.media), "kling_conn_id")
+
     def check_fields(self) -> None:
         """Check what is literal of the route's fields, which a subclass has set.
 
@@ -116,7 +126,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.kling_route.fields}
+        return {**{name: getattr(self, name) for name in self.kling_route.fields}, **self._rendered}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -160,7 +170,11 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         from airflow_kling.api.request import build_request, for_gateway
         from airflow_kling.storage.open import open_object
 
-        request, references = build_request(self.kling_route, self._fields(), open_file=open_object)
+        fields = self._fields()
+        templates.check_named("kling_conn_id", self.kling_conn_id)
+        templates.check_rendered({**fields, "kling_conn_id": self.kling_conn_id}, verbatim=self._verbatim)
+        allowed.check_references(self.kling_route, fields)
+        request, references = build_request(self.kling_route, fields, open_file=open_object)
         gateway = self.hook.settings.api
         request = for_gateway(self.kling_route, request, gateway)
         return request, xcom.describe_request(self.kling_route, request, references, gateway_name=gateway.name)
@@ -173,17 +187,26 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
         asked: Mapping[str, Any],
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission.identity import Identity, fingerprint
-        from airflow_kling.submission.record import RecordStore
+        from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
+        from airflow_kling.submission.object_records import open_records
         from airflow_kling.submission.submitter import Submission
 
+        settings = self.hook.settings
+        identity = Identity.of(
+            context,
+            retries=self.retries or 0,
+            base=request.external_task_id,
+            deployment=settings.namespace or _base_url(),
+        )
         return Submission(
             client=client,
             request=request,
-            identity=Identity.of(context, retries=self.retries or 0, base=request.external_task_id),
-            records=RecordStore(context.get("task_state_store")),
+            identity=identity,
+            records=open_records(settings.record_store, context.get("task_state_store"), identity),
+            notes=_notes(settings, request),
             route=self.kling_route.name,
-            fingerprint=fingerprint(asked),
+            fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
+            old_fingerprint=fingerprint(asked),
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -219,7 +242,7 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
 
         given: list[Any] = []
         for name in self.kling_route.media:
-            value = media_value(self.kling_route, name, getattr(self, name))
+            value = media_value(self.kling_route, name, self._fields()[name])
             given += value if isinstance(value, list) else [value]
         return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
 
@@ -251,3 +274,16 @@ class KlingGenerationOperator(KlingWaitMixin, BaseOperator):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
+
+
+def _base_url() -> str:
+    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
+    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
+    return str(conf.get(section, "base_url", fallback=""))
+
+
+def _notes(settings: Settings, request: KlingRequest) -> Store | None:
+    """Return where the receiver notes callbacks; None where there is none, or the author has a URL of their own."""
+    from airflow_kling.storage.open import open_store
+
+    return open_store(settings.record_store) if settings.callback_base_url and not request.callback_url else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_kling.exceptions import KlingInputError
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.reporting import lineage, xcom
@@ -83,6 +83,7 @@ class KlingPublishImagesOperator(BaseOperator):
         from airflow_kling.archive.review import open_archive, publish
 
         with failing_fast():
+            allowed.check_destination(self.destination)
             manifest, verdict = self._verdict()
             archive, source = open_archive(
                 manifest,
@@ -115,7 +116,7 @@ class KlingPublishImagesOperator(BaseOperator):
         return open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args)
 
     def _verdict(self) -> tuple[str, Verdict]:
-        from airflow_kling.api.request import from_text
+        from airflow_kling.api.values import from_text
         from airflow_kling.archive.review import Verdict
 
         review = from_text(self.review)

@@ -27,7 +27,7 @@ REST = 60.0  # seconds without the list after it has failed
 class TaskListing:
     """The list of one route of a connection.
 
-    :param clock: epoch seconds.
+    :param clock: seconds, as of the poller.
     """
 
     def __init__(self, session: Session, route: str, *, clock: Callable[[], float]) -> None:

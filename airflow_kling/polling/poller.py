@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import random
 import time
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from airflow_kling.polling.queue import Answer
     from airflow_kling.polling.session import Connect
 
+log = logging.getLogger(__name__)
+
 CONCURRENCY = 32  # requests under way; an answer costs the loop ~0.2 ms, and all of them may come at once
 LIST_GAP = 0.5  # seconds for more tasks to come due before the list is read
 OVERDUE = 5.0  # seconds after its deadline in which a wait may still be answered
 PATIENCE = 15.0  # seconds to get the whole of a task that has succeeded
+OPEN_PATIENCE = 15.0  # seconds that a wait has for a connection that cannot be looked up
+OPEN_PAUSE = 10.0  # seconds, the longest between two lookups
 
 
 class StatusPoller:
@@ -41,7 +46,7 @@ class StatusPoller:
 
     :param conn_id: the connection.
     :param connect: makes the client, and says how many requests a second it may send.
-    :param clock: epoch seconds.
+    :param clock: seconds; one that nobody sets, so that a correction of the machine's time ends no wait.
     :param random_fraction: random numbers in [0, 1), so that tasks that started together are not polled together.
     """
 
@@ -52,7 +57,7 @@ class StatusPoller:
         conn_id: str,
         *,
         connect: Connect,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self.conn_id = conn_id
@@ -66,6 +71,7 @@ class StatusPoller:
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._polls: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
+        self.trouble: str | None = None  # why the connection cannot be looked up
 
     @classmethod
     def of(cls, conn_id: str, connect: Connect) -> StatusPoller:
@@ -86,32 +92,38 @@ class StatusPoller:
         kling_task_id: str,
         *,
         route: str = DEFAULT_ROUTE,
-        deadline: float,
+        left: float,
         poke_interval: float,
-        since: float,
+        age: float = 0.0,
         with_task: bool = False,
     ) -> tuple[str, KlingTask | None]:
         """Wait for a verdict, see :func:`airflow_kling.polling.schedule.verdict`; cancelled, it leaves at once.
 
-        Where no poll has been answered by then, the wait ends ``OVERDUE`` seconds after its deadline without one.
+        Where no poll has been answered by then, the wait ends ``OVERDUE`` seconds after that time without one. Where
+        the connection cannot be looked up, it ends with ``error`` after ``OPEN_PATIENCE`` seconds, and :attr:`trouble`
+        says why: a worker can ask, and say what is wrong.
 
         :param route: of the task; a query needs it.
-        :param deadline: epoch seconds.
+        :param left: seconds that the wait may take.
         :param poke_interval: seconds, the longest time between two polls.
-        :param since: epoch seconds when the wait began, the same after a restart of the triggerer.
+        :param age: seconds since the wait began, before a restart of the triggerer.
         :param with_task: get the whole task too, once it has succeeded.
         :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
-        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(kling_task_id, route, deadline, poke_interval, since, ended)
+        loop, now = asyncio.get_running_loop(), self._clock()
+        ended: asyncio.Future[str] = loop.create_future()
+        waiter = Waiter(kling_task_id, route, now + left, poke_interval, now - age, ended)
         try:
             self._join(waiter)
-            overdue = self._when_overdue(waiter)
+            timers = [self._when_overdue(waiter)]
+            if self._session.gateway is None:
+                timers.append(loop.call_later(OPEN_PATIENCE, self._end_unopened, waiter))
             try:
                 verdict = await ended
             finally:
-                overdue.cancel()
+                for timer in timers:
+                    timer.cancel()
             if not with_task or verdict != SUCCEED:
                 return verdict, None
             with suppress(TimeoutError):
@@ -172,7 +184,7 @@ class StatusPoller:
 
     async def _run(self) -> None:
         try:
-            await self._session.open()
+            await self._open()
             await self._poll_all()
         except Exception as error:  # whatever it is, nobody may wait for a poller that has ended
             self._forget()
@@ -181,6 +193,27 @@ class StatusPoller:
             for poll in self._polls:
                 poll.cancel()
             await self._session.close()
+
+    async def _open(self) -> None:
+        """Look the connection up, as often as it takes: whatever ails Airflow or a file, it may pass."""
+        for attempt in itertools.count(1):
+            try:
+                await self._session.open()
+            except Exception as error:
+                # The message of another's error may quote a secret.
+                self.trouble = str(error) if isinstance(error, KlingError) else type(error).__name__
+                log.warning("Connection %s cannot be opened, trying again: %s", self.conn_id, self.trouble)
+                pause = backoff(error, attempt, random_fraction=self._random_fraction())
+            else:
+                self.trouble = None
+                return
+            await asyncio.sleep(min(OPEN_PAUSE, pause))
+
+    def _end_unopened(self, waiter: Waiter) -> None:
+        if self._session.gateway is None and not waiter.over:
+            self.trouble = self.trouble or "no answer to the lookup"
+            waiter.warn("The triggerer cannot open connection %s: %s", self.conn_id, self.trouble)
+            waiter.end(schedule.ERROR, self._clock())
 
     async def _poll_all(self) -> None:
         while True:
@@ -233,7 +266,7 @@ class StatusPoller:
     async def _read_list(self, route: str, due: list[Waiter]) -> set[str]:
         """Read a list; return the ids that are not on it."""
         unseen = {waiter.kling_task_id for waiter in due}
-        since = min(waiter.since for waiter in due)
+        since = time.time() - (self._clock() - min(waiter.since for waiter in due))
         waiting = len(self._waiters.get(route, ()))
         async for page in self._listing(route).pages(unseen, since=since, waiting=waiting):
             for task in page:

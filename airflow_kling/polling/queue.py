@@ -28,12 +28,14 @@ TICK = 0.1  # seconds; polls that are due in the same tick go out together, whic
 class Waiter:
     """One trigger that waits for one task.
 
-    :param deadline: epoch seconds.
+    All moments are seconds of the poller's clock.
+
     :param poke_interval: seconds, the longest time between two polls.
-    :param since: epoch seconds when the wait began.
+    :param since: when the wait began, perhaps in another triggerer.
     :param ended: resolves to the verdict.
-    :param due: epoch seconds of the next poll, infinite when none is to come.
-    :param queued_for: epoch seconds for which the poll queue holds it, infinite where it does not.
+    :param joined: when the wait began here.
+    :param due: the next poll, infinite when none is to come.
+    :param queued_for: for when the poll queue holds it, infinite where it does not.
     """
 
     kling_task_id: str
@@ -42,6 +44,7 @@ class Waiter:
     poke_interval: float
     since: float
     ended: asyncio.Future[str]
+    joined: float = 0.0
     due: float = 0.0
     queued_for: float = math.inf
     _odd_status: str | None = None
@@ -54,19 +57,20 @@ class Waiter:
 
     def begin(self, now: float, random_fraction: float) -> None:
         """Be due for the first time."""
+        self.joined = now
         self._schedule(schedule.first_poll, now, random_fraction)
 
     def receive(self, answer: Answer, now: float, random_fraction: float) -> None:
         """End, or be due again."""
         verdict = schedule.verdict(answer, now=now, deadline=self.deadline)
         if verdict == schedule.ERROR:
-            self._warn("Waiting for task %s cannot help: %s", self.kling_task_id, answer)
+            self.warn("Waiting for task %s cannot help: %s", self.kling_task_id, answer)
         if verdict:
             self.end(verdict, now)
             return
         if not isinstance(answer, KlingError) and not answer.status_known and answer.status != self._odd_status:
             self._odd_status = answer.status
-            self._warn("Kling task %s has the unknown status %r; waiting on.", self.kling_task_id, answer.status)
+            self.warn("Kling task %s has the unknown status %r; waiting on.", self.kling_task_id, answer.status)
         self._schedule(schedule.next_poll, now, random_fraction)
 
     def _schedule(self, rule: schedule.Rule, now: float, random_fraction: float) -> None:
@@ -76,16 +80,18 @@ class Waiter:
             deadline=self.deadline,
             poke_interval=self.poke_interval,
             random_fraction=random_fraction,
+            pace=schedule.pace_of(self.route),
         )
         self.due = math.ceil(due / TICK) * TICK
 
-    def _warn(self, message: str, *values: object) -> None:
+    def warn(self, message: str, *values: object) -> None:
+        """Write a warning into the log of the waiting task."""
         self._context.run(log.warning, message, *values)
 
     def end(self, outcome: str | Exception, now: float) -> None:
         """Resolve, but not before the scheduler has seen the deferral: the poll may have been for an older waiter."""
         self.due = math.inf
-        early = self.since + schedule.FIRST_POLL_AFTER_DEFERRAL - now
+        early = self.joined + schedule.FIRST_POLL_AFTER_DEFERRAL - now
         if early > 0:
             asyncio.get_running_loop().call_later(early, self._resolve, outcome)
         else:
@@ -112,7 +118,7 @@ class PollQueue:
 
     @property
     def next_due(self) -> float:
-        """Epoch seconds before which nothing is due; infinite when it is empty."""
+        """The moment before which nothing is due; infinite when it is empty."""
         return self._heap[0][0] if self._heap else math.inf
 
     def add(self, waiter: Waiter) -> bool:

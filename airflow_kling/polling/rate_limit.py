@@ -34,7 +34,7 @@ class RateLimiter:
     """One for all requests of a connection on an event loop.
 
     :param rate: requests per second.
-    :param clock: epoch seconds.
+    :param clock: seconds, as of the poller.
     :param random_fraction: random numbers in [0, 1).
     """
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from airflow_kling.exceptions import KlingError
+from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
+from airflow_kling.exceptions import KlingError, KlingInputError
 
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from airflow_kling.api.route import Pace
     from airflow_kling.api.tasks import KlingTask, TaskStatus
 
     class Rule(Protocol):
-        """When to poll, in epoch seconds."""
+        """When to poll, in seconds of the poller's clock."""
 
         def __call__(
-            self, *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float
+            self, *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float, pace: Pace
         ) -> float:
             """:func:`first_poll` or :func:`next_poll`."""
             ...
@@ -27,11 +30,11 @@ FIRST_POLL_AFTER_DEFERRAL = 5.0  # seconds
 POKE_INTERVAL = 20.0  # seconds; CometAPI recommends 20 to 30 [C]
 TIMEOUT = 3600.0  # seconds; images take 8 to 41 s [C]
 
-# Nothing is ready in the first ten seconds, most images in the half minute after that [C]; then the interval grows with
-# the age, so that the delay with which an end is noticed stays below PROPORTION of the run time.
-FIRST_POLL = 11.0  # seconds of age
-DENSE_UNTIL, DENSE_INTERVAL = 25.0, 4.2  # seconds of age, seconds
-LATER_INTERVAL = 4.85  # seconds
+MAX_WAIT = 30 * 86_400.0  # seconds; Kling deletes a task after 30 days [C]
+# A clock that is ahead of the worker's would end a wait at once, and the worker would begin it anew.
+DESPITE_THE_CLOCK = 30.0  # seconds that a wait has in any case
+
+# The interval grows with the age, so that the delay with which an end is noticed stays below this part of the run time.
 PROPORTION = 0.02
 MIN_INTERVAL = 1.0  # seconds, whatever poke_interval says
 JITTER = 0.1  # of an interval, up or down
@@ -48,10 +51,10 @@ def verdict(answer: KlingTask | TaskStatus | KlingError, *, now: float, deadline
     """What one answer to a poll means.
 
     :param answer: the task, or the error that came in its place.
-    :param now: epoch seconds, like ``deadline``.
+    :param now: seconds of any clock, like ``deadline``.
     :return: the terminal status (``succeed``, ``failed``), ``error`` where waiting cannot help (the key is refused, the
-        task does not exist), ``timeout`` past the deadline, None to poll again: an unknown status and a passing error
-        mean "not finished yet".
+        task does not exist), ``timeout`` past the deadline, None to poll again: an unknown status, a success without
+        its results and a passing error mean "not finished yet".
     """
     if isinstance(answer, KlingError):
         if not answer.retryable:
@@ -61,25 +64,53 @@ def verdict(answer: KlingTask | TaskStatus | KlingError, *, now: float, deadline
     return TIMED_OUT if now >= deadline else None
 
 
-def interval(age: float, poke_interval: float) -> float:
+@cache
+def pace_of(route: str) -> Pace:
+    """Return the pace of a route; of one that this process does not know, the default route's."""
+    try:
+        return find_route(route).pace
+    except KlingInputError:
+        return find_route(DEFAULT_ROUTE).pace
+
+
+def seconds_left(*, now: float, deadline: float | None, remaining: float | None) -> float:
+    """Return how long a wait may take from now on, when another machine has begun it, whose clock may be another.
+
+    :param now: epoch seconds by the clock here.
+    :param deadline: epoch seconds by the clock there; None where the two clocks are known to be apart.
+    :param remaining: seconds that were left there, of which a wait never gets more, and never none at once; None for a
+        wait that was stored before they were sent.
+    """
+    by_clock = MAX_WAIT if deadline is None else min(MAX_WAIT, deadline - now)
+    return by_clock if remaining is None else min(remaining, max(by_clock, DESPITE_THE_CLOCK))
+
+
+def interval(age: float, poke_interval: float, pace: Pace) -> float:
     """Seconds between two polls of a task of this age, at most ``poke_interval``."""
-    dense = DENSE_INTERVAL if age < DENSE_UNTIL else LATER_INTERVAL
+    dense = pace.dense_interval if age < pace.dense_until else pace.later_interval
     return max(MIN_INTERVAL, min(poke_interval, max(dense, PROPORTION * age)))
 
 
-def first_poll(*, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float) -> float:
-    """When the triggerer polls first, in epoch seconds.
+def first_poll(
+    *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float, pace: Pace
+) -> float:
+    """When the triggerer polls first.
 
+    :param now: when the trigger started here.
     :param since: when the wait began; long ago after a restart of the triggerer, which then spreads its polls.
     :param random_fraction: a random number in [0, 1).
     """
-    age = max(FIRST_POLL_AFTER_DEFERRAL, min(FIRST_POLL, poke_interval))
+    age = max(FIRST_POLL_AFTER_DEFERRAL, min(pace.first_poll, poke_interval))
     if now - since < age:
-        return min(since + age * (1 + JITTER * random_fraction), max(deadline, since + FIRST_POLL_AFTER_DEFERRAL))
-    return min(now + interval(now - since, poke_interval) * random_fraction, max(deadline, now))
+        at = since + age * (1 + JITTER * random_fraction)
+    else:
+        at = now + interval(now - since, poke_interval, pace) * random_fraction
+    return max(now + FIRST_POLL_AFTER_DEFERRAL, min(at, deadline))
 
 
-def next_poll(*, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float) -> float:
-    """When to poll again, in epoch seconds; never past the deadline."""
+def next_poll(
+    *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float, pace: Pace
+) -> float:
+    """When to poll again; never past the deadline."""
     jitter = 1 + JITTER * (2 * random_fraction - 1)
-    return max(now, min(deadline, now + interval(now - since, poke_interval) * jitter))
+    return max(now, min(deadline, now + interval(now - since, poke_interval, pace) * jitter))

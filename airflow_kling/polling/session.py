@@ -33,7 +33,7 @@ class Session:
 
     :param conn_id: the connection.
     :param connect: makes a client, and says how many requests a second it may send.
-    :param clock: epoch seconds.
+    :param clock: seconds, as of the poller.
     :param random_fraction: random numbers in [0, 1).
     """
 

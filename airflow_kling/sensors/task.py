@@ -20,6 +20,7 @@ from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
 from airflow_kling.polling import schedule
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 
-class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
+class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
     """Wait for a Kling task; return the finished task.
 
     Returns ``{"kling_task_id", "route", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
@@ -56,6 +57,7 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "route", "kling_conn_id")
+    text_fields = template_fields
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#d9f2e6"
 
@@ -116,7 +118,10 @@ class KlingTaskSensor(KlingWaitMixin, BaseSensorOperator):
         with self._failing_softly(), failing_fast():
             if self.deferrable:
                 return self.wait_deferred(_text(self.kling_task_id), time.time() + self.timeout)
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            except AirflowSensorTimeout:
+                raise self.out_of_time(_text(self.kling_task_id)) from None
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, for the modes that do not defer."""

@@ -33,10 +33,17 @@ class S3Store:
     :param aws_conn_id: Airflow connection, None for boto3's own ways.
     :param extra_args: of the upload, e.g. ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``. The keys of the
         customer (SSE-C), ``RequestPayer`` and ``ExpectedBucketOwner`` go with every request that takes them.
+    :param config: of botocore, such as ``{"connect_timeout": 3}``; comes before the connection's own.
     """
 
     def __init__(
-        self, bucket: str, prefix: str, *, aws_conn_id: str | None, extra_args: Mapping[str, Any] | None = None
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        aws_conn_id: str | None,
+        extra_args: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
@@ -44,12 +51,18 @@ class S3Store:
         self._extra_args = dict(extra_args or {})
         self._access_args = {name: self._extra_args[name] for name in ACCESS_ARGS & self._extra_args.keys()}
         self._read_args = {name: self._extra_args[name] for name in READ_ARGS & self._extra_args.keys()}
+        self._config = dict(config or {})
 
     @cached_property
     def _client(self) -> Any:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
+        hook = S3Hook(aws_conn_id=self._aws_conn_id)
+        if not self._config:
+            return hook.get_conn()
+        from botocore.config import Config  # type: ignore[import-untyped]
+
+        return hook.get_client_type(config=hook.config.merge(Config(**self._config)))
 
     def uri(self, key: str) -> str:
         """Return the full address of ``key``."""

@@ -19,9 +19,11 @@ class Step(enum.Enum):
     QUERY = "query the recorded task"
     FIND = "query the external_task_id"
     SEARCH = "search the account's list"
+    CALLBACK = "read what a callback has told"
     POST = "submit"
     ADOPT = "take the generation that exists"
     NEXT_ATTEMPT = "the generation failed, start another"
+    REFUSE = "Kling's refusal stands, nothing was created"
     STOP = "nothing can decide"
 
 
@@ -29,36 +31,63 @@ class Step(enum.Enum):
 class Facts:
     """All that the decision depends on.
 
+    :param finds: the gateway finds a task by its ``external_task_id``.
     :param lists: the gateway lists tasks.
+    :param receives: a receiver notes the callbacks.
     :param refuses_duplicates: the account refuses a second task with the same ``external_task_id``.
     :param may_exist: a POST of this attempt may have gone through.
+    :param given: the ``external_task_id`` is the author's text, which another generation may have already.
     :param kling_task_id: the task that the submission record names.
     :param queried: the free steps taken since the last POST.
     :param status: of the generation that was found, None for none.
-    :param posted: a POST of this try was refused as a ``duplicate``, or its outcome is ``unknown``.
+    :param ours: it is proven that what was found is this task's own.
+    :param posted: what came of this try's POST: its outcome is ``unknown``; or it was refused as a ``duplicate``, for
+        an ``other`` reason, or for one that is not said (``doubtful``).
     """
 
     lists: bool
     refuses_duplicates: bool
     may_exist: bool
+    finds: bool = False
+    receives: bool = False
+    given: bool = False
     kling_task_id: str | None = None
     queried: frozenset[Step] = frozenset()
     status: str | None = None
-    posted: Literal["duplicate", "unknown"] | None = None
+    ours: bool = True
+    posted: Literal["duplicate", "doubtful", "other", "unknown"] | None = None
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether a generation is found when it exists."""
+        return self.finds or self.lists
 
 
 def decide(facts: Facts) -> Step:
     """The next step."""
     if facts.status is not None:
+        if not facts.ours:
+            return Step.STOP
         return Step.NEXT_ATTEMPT if facts.status == FAILED else Step.ADOPT
     if facts.kling_task_id is not None:
         return Step.STOP if Step.QUERY in facts.queried else Step.QUERY
     if not facts.may_exist:
-        return Step.POST
-    if Step.FIND not in facts.queried:
-        return Step.FIND
-    if facts.lists and Step.SEARCH not in facts.queried:
-        return Step.SEARCH
-    if facts.refuses_duplicates and facts.posted is None:
+        # What exists before the first POST is another's. Nobody else can have an identity that is not the author's.
+        asked = not facts.given or not facts.can_be_asked or facts.queried
+        return Step.POST if asked else Step.FIND if facts.finds else Step.SEARCH
+    if facts.posted == "other" and not facts.can_be_asked:
+        return Step.REFUSE
+    for question in _questions(facts):
+        if question not in facts.queried:
+            return question
+    if facts.posted in ("other", "doubtful") and facts.can_be_asked:
+        return Step.REFUSE
+    if facts.posted is None and facts.refuses_duplicates:
         return Step.POST
     return Step.STOP
+
+
+def _questions(facts: Facts) -> tuple[Step, ...]:
+    """What can be asked for free, in order."""
+    asks = (Step.FIND, Step.SEARCH) if facts.lists else (Step.FIND,)
+    return (*asks, Step.CALLBACK) if facts.receives else asks

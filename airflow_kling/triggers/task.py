@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.api.tasks import SUCCEED
+from airflow_kling.exceptions import KlingInputError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.polling import schedule
 from airflow_kling.polling.poller import StatusPoller
@@ -51,11 +53,22 @@ async def _connect(kling_conn_id: str) -> tuple[AsyncKlingClient, float]:
     return client, hook.settings.max_requests_per_second
 
 
+def _check_seconds(**values: Any) -> None:
+    for name, value in values.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and math.isfinite(value)):
+            raise KlingInputError(f"{name} is {value!r}, it must be a number of seconds; nothing was asked.")
+
+
 class KlingTaskTrigger(BaseTrigger):
     """Fire once, when a Kling task is finished, cannot be waited for, or the deadline has passed.
 
     The event says ``{"kling_task_id", "route", "status"}``, status ``succeed``, ``failed``, ``error`` or ``timeout``;
-    whoever resumes asks the API for the rest, since events are logged and stored as they are.
+    ``"reason"`` where the connection could not be opened here. Whoever resumes asks the API for the rest, since events
+    are logged and stored as they are.
+
+    A wait that another machine has begun goes by what was left there, since its clock may be another:
+    :func:`airflow_kling.polling.schedule.seconds_left`. Airflow's own timeout of the deferral holds in any case.
 
     :param kling_task_id: the task.
     :param route: of the task; a trigger that was stored without one is of ``multi-image-to-image``.
@@ -63,10 +76,13 @@ class KlingTaskTrigger(BaseTrigger):
     :param poke_interval: seconds, the longest time between two polls; younger tasks are polled more often. All
         triggers of a connection share one client and a budget of requests, see :mod:`airflow_kling.polling.poller`.
     :param deadline: epoch seconds; a restart of the triggerer does not grant a new wait.
-    :param timeout: seconds, in place of a deadline, for a task that starts in the triggerer: there, Airflow's own
-        timeout of the deferral is what survives a restart.
+    :param remaining: seconds until the deadline when it was deferred. Without a deadline, a wait of so many seconds
+        begins with each start: for machines whose clocks are known to be apart.
+    :param timeout: seconds, in place of both, for a task that starts in the triggerer: there, Airflow's own timeout of
+        the deferral is what survives a restart.
     :param end_from_trigger: a success ends the Airflow task here, with the finished task as its XCom (Airflow 3.3+).
     :param since: epoch seconds when the wait began, now if None.
+    :raises KlingInputError: a number of seconds is none.
     """
 
     def __init__(
@@ -77,17 +93,24 @@ class KlingTaskTrigger(BaseTrigger):
         kling_conn_id: str = KlingHook.default_conn_name,
         poke_interval: float = schedule.POKE_INTERVAL,
         deadline: float | None = None,
+        remaining: float | None = None,
         timeout: float = schedule.TIMEOUT,
         since: float | None = None,
         end_from_trigger: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        _check_seconds(
+            poke_interval=poke_interval, deadline=deadline, remaining=remaining, timeout=timeout, since=since
+        )
         self.kling_task_id = kling_task_id
         self.route = route
         self.kling_conn_id = kling_conn_id
         self.poke_interval = poke_interval
         self.since = time.time() if since is None else since
-        self.deadline = self.since + timeout if deadline is None else deadline
+        if deadline is None and remaining is None:
+            deadline, remaining = self.since + timeout, timeout
+        self.deadline = deadline
+        self.remaining = remaining
         self.end_from_trigger = end_from_trigger
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -99,9 +122,11 @@ class KlingTaskTrigger(BaseTrigger):
                 "route": self.route,
                 "kling_conn_id": self.kling_conn_id,
                 "poke_interval": self.poke_interval,
-                "deadline": self.deadline,
                 "since": self.since,
                 "end_from_trigger": self.end_from_trigger,
+                # One of the two may not be there: what was stored goes on as it was.
+                **({} if self.deadline is None else {"deadline": self.deadline}),
+                **({} if self.remaining is None else {"remaining": self.remaining}),
             },
         )
 
@@ -112,23 +137,34 @@ class KlingTaskTrigger(BaseTrigger):
         route = self.route or DEFAULT_ROUTE  # a template may render to nothing: an id that was stored without a route
         _freeze_loaded_modules()
         poller = StatusPoller.of(self.kling_conn_id, _connect)
+        now, began = time.time(), time.monotonic()
+        left = schedule.seconds_left(now=now, deadline=self.deadline, remaining=self.remaining)
+        age = 0.0 if self.deadline is None else max(0.0, now - self.since)
         status, task = await poller.wait(
             self.kling_task_id,
             route=route,
-            deadline=self.deadline,
+            left=left,
             poke_interval=self.poke_interval,
-            since=self.since,
+            age=age,
             with_task=self.end_from_trigger,
         )
-        if task is not None and task.status == SUCCEED and await self._push(XCOM_RETURN_KEY, task.to_xcom):
+        waited = time.monotonic() - began
+        if (
+            task is not None
+            and task.status == SUCCEED
+            and task.complete
+            and await self._push(XCOM_RETURN_KEY, task.to_xcom)
+        ):
             dag_id = getattr(self.task_instance, "dag_id", None)
             tags = {"dag_id": dag_id, "gateway": poller.gateway, "route": route}
-            metrics.finished(task, since=self.since, now=time.time(), tags=tags, in_triggerer=True)
+            metrics.finished(task, since=time.time() - waited - age, now=time.time(), tags=tags, in_triggerer=True)
             yield TaskSuccessEvent()
         else:
             payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "route": route, "status": status}
+            if status == schedule.ERROR and poller.trouble:
+                payload |= {"reason": poller.trouble}
             if self.end_from_trigger:
-                payload |= {"deadline": self.deadline}  # no worker has deferred, so nothing else holds it
+                payload |= {"remaining": max(0.0, left - waited)}  # no worker has deferred, so nothing else holds it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _push(self, key: str, make_value: Callable[[], Any]) -> bool:

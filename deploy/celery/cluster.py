@@ -1,4 +1,4 @@
-"""Runs the processes of the Procfile in the environment of airflow.env, with a PostgreSQL and a Redis of their own."""
+"""Runs the processes of the Procfile, each with its env files, and a PostgreSQL and a Redis of their own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 
-from deploy.celery.files import read_env, read_procfile
-from deploy.celery.services import postgres, redis_server, rows
+from deploy.celery.files import env_files, read_env, read_procfile
+from deploy.celery.services import add_database, postgres, redis_server, rows
 from deploy.local.airflow_api import AirflowApi
 from deploy.local.components import Components
 from deploy.local.paths import CHECKOUT
@@ -25,6 +25,8 @@ from deploy.local.stack import USER, variables, write_password
 from deploy.local.waiting import wait_for
 
 HERE = Path(__file__).parent
+#: Starts of the names of the processes that use connections.
+CONNECTED = ("worker", "triggerer")
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -35,15 +37,17 @@ class Cluster(Components):
     :param api: a client of its REST API.
     :param database: ``user:password@host:port/name`` of its PostgreSQL.
     :param commands: of the Procfile, by name.
+    :param envs: environments of the processes, by name; ``env`` is that of the API server.
     """
 
     api: AirflowApi
     database: str
     commands: dict[str, list[str]]
+    envs: dict[str, dict[str, str]]
 
     def restart(self, name: str) -> None:
         """Start a process of the Procfile again, as a service manager would."""
-        self.start(name, *self.commands[name])
+        self.start(name, *self.commands[name], env=self.envs[name])
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the answer of Airflow's database to a query."""
@@ -54,14 +58,15 @@ class Cluster(Components):
 def cluster(
     folder: Path,
     connections: Mapping[str, Mapping[str, Any]],
-    *env_files: Path,
+    *more_env_files: Path,
     settings: Mapping[str, object] = NO_SETTINGS,
 ) -> Iterator[Cluster]:
     """Start everything on free ports of 127.0.0.1; nothing of it is left afterwards but the folder.
 
     :param folder: new or empty; logs are in ``logs`` below it.
-    :param connections: Airflow connections by id; in production they are in a secrets backend.
-    :param env_files: read after ``airflow.env``.
+    :param connections: Airflow connections by id, for workers and triggerers; in production they are in a secrets
+        backend.
+    :param more_env_files: read after those of the processes.
     :param settings: of Airflow, by ``section__name``; override the files.
     """
     folder.chmod(0o711)  # PostgreSQL runs as another user, when we are root
@@ -76,27 +81,34 @@ def cluster(
             "AIRFLOW_HOME": str(home),
             "DAGS_FOLDER": str(HERE / "dags"),
             "POSTGRES": database,
+            "CELERY_POSTGRES": add_database(database, "celery"),
             "REDIS_URL": broker,
             "API_URL": url,
             "API_HOST": "127.0.0.1",
             "API_PORT": str(port),
             "JWT_SECRET": secrets.token_urlsafe(32),
+            "API_SECRET_KEY": secrets.token_urlsafe(32),
             "FERNET_KEY": Fernet.generate_key().decode(),
         }
-        env = dict(os.environ)
-        for file in (HERE / "airflow.env", *env_files):
-            env |= read_env(file.read_text(), values)
-        env |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
-        env |= variables(settings) | _of_this_checkout() | _login(home)
+        common = variables(settings) | _of_this_checkout() | _login(home)
+        connected = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
+
+        def environment(process: str) -> dict[str, str]:
+            env = dict(os.environ)
+            for file in (*(HERE / name for name in env_files(process)), *more_env_files):
+                env |= read_env(file.read_text(), values)
+            return env | common | (connected if process.startswith(CONNECTED) else {})
+
         api = stack.enter_context(AirflowApi(url))
         commands = read_procfile((HERE / "Procfile").read_text())
-        made = Cluster(env=env, logs=logs, api=api, database=database, commands=commands)
+        envs = {process: environment(process) for process in commands}
+        made = Cluster(env=envs["api-server"], envs=envs, logs=logs, api=api, database=database, commands=commands)
         stack.enter_context(made.stack)
         try:
             _start(made, home)
             yield made
         finally:
-            made.interrupt()
+            made.stop()
 
 
 def _of_this_checkout() -> dict[str, str]:

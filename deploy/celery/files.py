@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from string import Template
@@ -20,3 +21,8 @@ def read_env(text: str, values: Mapping[str, str]) -> dict[str, str]:
     """
     assignments = shlex.split(Template(text).substitute(values), comments=True)
     return {name: value for name, _, value in (one.partition("=") for one in assignments)}
+
+
+def env_files(process: str) -> tuple[str, str]:
+    """Name the env files of a process of the Procfile: what every process has, and what its component has."""
+    return "airflow.env", f"{re.sub(r'-[0-9]+$', '', process)}.env"

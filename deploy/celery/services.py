@@ -60,6 +60,24 @@ def postgres(folder: Path, log: Path, locale: Sequence[str] = PLAIN) -> Iterator
         yield f"{address}/{DATABASE}"
 
 
+def add_database(address: str, name: str) -> str:
+    """Make a further database with a user of its own, who cannot connect to the first one.
+
+    :param address: of the first database, as :func:`postgres` yields it.
+    :return: the address of the new one.
+    """
+    server_address = address.rpartition("@")[2]
+    first = server_address.rpartition("/")[2]
+    password = secrets.token_urlsafe(16)
+    with closing(psycopg2.connect(f"postgresql://{address}")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"create role {name} login password %s", (password,))
+            cursor.execute(f"create database {name} owner {name}")
+            cursor.execute(f"revoke connect on database {first} from public")
+    return f"{name}:{password}@{server_address.rpartition('/')[0]}/{name}"
+
+
 def rows(address: str, query: str, *values: Any) -> list[dict[str, Any]]:
     """Return the answer of a database to a query.
 

@@ -99,6 +99,10 @@ class AirflowApi:
         }
         self.send("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
+    def delete(self, dag_id: str, run_id: str) -> None:
+        """Delete a run, and all that is known of it."""
+        self._http.delete(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status()
+
     def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Mark a task of a run as failed."""
         self.send("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": "failed"})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.processes import ServerDied, kill_tree, server, tail
+from deploy.local.processes import ServerDied, kill_tree, server, signals_ignored, stop_all, tail
+
+GRACE = 20.0  # seconds that a process may take to end
 
 
 @dataclass
@@ -27,15 +28,15 @@ class Components:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def start(self, name: str, *command: str, grace: float = 20.0) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start a process, or start it again.
 
-        :param grace: seconds that it may take to end.
+        :param env: in place of the environment of all.
         """
         log = self.log_of(name)
         with suppress(FileNotFoundError):
             log.rename(log.with_suffix(".killed.log"))
-        running = server(command, log=log, env=self.env, cwd=self.logs, grace=grace)
+        running = server(command, log=log, env=self.env if env is None else env, cwd=self.logs, grace=GRACE)
         self.processes[name] = self.stack.enter_context(running)
         return self.processes[name]
 
@@ -62,8 +63,7 @@ class Components:
         """SIGKILL a process and all its descendants, as the loss of its machine would."""
         kill_tree(self.processes.pop(name))
 
-    def interrupt(self, *, but: Collection[str] = ()) -> None:
-        """Ask every process to end, at once, so that they end beside each other; ``stack`` waits for each."""
-        for name, process in self.processes.items():
-            if name not in but and process.poll() is None:
-                process.send_signal(signal.SIGINT)
+    def stop(self, *, but: Collection[str] = ()) -> None:
+        """End the processes beside each other, apart from some that ``stack`` ends after them."""
+        with signals_ignored():
+            stop_all([process for name, process in self.processes.items() if name not in but], GRACE)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -98,22 +98,34 @@ def signals_ignored() -> Iterator[None]:
 
 
 def stop(process: subprocess.Popen[bytes], ends_first: str, grace: float) -> None:
-    """End a server and everything it started.
-
-    ``airflow standalone`` ends its children on SIGINT and orphans them on SIGTERM; what outlives its parent (a worker
-    that is being forked while the scheduler goes) is ended by its process id.
-    """
+    """End a server and everything it started."""
     family = _family(process)
     _end_first({child for child in family if ends_first and _last_word(child) == ends_first}, grace)
-    family |= _family(process)
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+    stop_all([process], grace, family)
+
+
+def stop_all(
+    processes: Collection[subprocess.Popen[bytes]], grace: float, family: Collection[psutil.Process] = ()
+) -> None:
+    """End servers beside each other, and everything they started.
+
+    ``airflow standalone`` ends its children on SIGINT and orphans them on SIGTERM; what outlives its parent (a worker
+    that is being forked while the scheduler goes) is ended by its process id. Each gets one SIGINT: with a second one
+    Airflow's components no longer wait for what runs in them.
+
+    :param family: more processes that were started by them.
+    """
+    all_of_them = {*family, *(one for process in processes for one in _family(process))}
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
     deadline = time.monotonic() + grace
-    while process.poll() is None and time.monotonic() < deadline:
-        family |= _family(process)
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        all_of_them |= {one for process in processes for one in _family(process)}
         time.sleep(0.1)
-    _end(family, grace=5.0)
-    process.wait()
+    _end(all_of_them, grace=5.0)
+    for process in processes:
+        process.wait()
 
 
 def _family(process: subprocess.Popen[bytes]) -> set[psutil.Process]:

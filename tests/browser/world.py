@@ -75,6 +75,7 @@ def empty_world(folder: Path) -> Iterator[World]:
         "core__auth_manager": "tests.integration.plugins.gallery.auth.OneDagDenied",
         "core__simple_auth_manager_users": f"{USER}:admin,{DENIED_USER}:viewer",
         "kling__gallery_cache_directory": folder / "thumbnails",
+        "kling__gallery_file_roots": folder,
     }
     dags = [CHECKOUT / "dags", CHECKOUT / "tests" / "browser" / "dags"]
     with running_emulator(folder / "emulator.log", duration=2, image_size=768) as kling:

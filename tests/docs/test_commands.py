@@ -29,7 +29,10 @@ MAKE = {
 #: Targets that no test runs, and why.
 NOT_RUN = {"distributed": "installs PostgreSQL and Redis; it is a test itself, which CI may call"}
 #: Programs that go on until Ctrl-C -> what they print once they are up.
-SERVERS = {"python -m airflow_kling.emulator": "Kling emulator listening on http://127.0.0.1:"}
+SERVERS = {
+    "python -m airflow_kling.callbacks": "Kling callback receiver listening on http://127.0.0.1:",
+    "python -m airflow_kling.emulator": "Kling emulator listening on http://127.0.0.1:",
+}
 _MAKE = re.compile(r"^(?:\w+=\S+ )?make (?P<target>[a-z-]+)(?P<options>(?: \w+=(?:\"[^\"]*\"|\S+))*)(?:\s+#.*)?$")
 _EXPORT = re.compile(r"^export AIRFLOW_CONN_(\w+)=", re.MULTILINE)
 

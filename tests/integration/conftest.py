@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from airflow_kling.api import retry
+from airflow_kling.api.route import Pace
 from airflow_kling.emulator import Account, Duration, Emulator, EmulatorConfig, serve
 from airflow_kling.emulator.config import DEFAULT_ACCOUNT
 from airflow_kling.polling import schedule
@@ -74,7 +75,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "BASE_DELAY", 0.001)
     monkeypatch.setattr(schedule, "FIRST_POLL_AFTER_DEFERRAL", 0.01)
     monkeypatch.setattr(schedule, "MIN_INTERVAL", 0.0)
-    monkeypatch.setattr(schedule, "FIRST_POLL", 0.01)
+    monkeypatch.setattr(schedule, "pace_of", lambda route: Pace(0.01, 25.0, 4.2, 4.85))
 
 
 @pytest.fixture

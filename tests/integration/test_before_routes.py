@@ -92,7 +92,7 @@ def test_a_task_id_beside_which_there_is_no_route(route: Any, finished: str) -> 
 class Store(dict[str, Any]):
     """As Airflow 3.3's task state store."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = value
 
 

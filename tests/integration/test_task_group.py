@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, task
+from airflow.providers.common.compat.sdk import DAG, Asset, TaskGroup, task
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 import airflow_kling
@@ -113,13 +114,91 @@ def test_every_option_reaches_its_tasks() -> None:
 
 def test_it_offers_what_the_operators_do_with_the_same_defaults() -> None:
     ours = inspect.signature(kling_image).parameters
-    of_one_task = {"self", "kwargs", "kling_task_id", "task", "wait_for_completion"}
+    of_one_task = {"self", "kwargs", "kling_task_id", "route", "task", "wait_for_completion"}
     for kind in (KlingMultiImageToImageOperator, KlingTaskSensor, KlingArchiveImagesOperator):
         theirs = inspect.signature(inspect.unwrap(kind.__init__)).parameters
         assert theirs.keys() - of_one_task <= ours.keys()
         shared = theirs.keys() - of_one_task - {"deferrable"}
         assert {name: ours[name].default for name in shared} == {name: theirs[name].default for name in shared}
     assert ours["deferrable"].default is True
+
+
+# --- default_args -----------------------------------------------------------------------------------------------------
+
+DEFAULTS: dict[str, Any] = {
+    "kling_conn_id": "team",
+    "aws_conn_id": "store",
+    "timeout": 77,
+    "poke_interval": 7,
+    "deferrable": False,
+    "submit_timeout": 78,
+    "on_unknown": "resubmit",
+    "model_name": "kling-v2-1",
+    "max_image_bytes": 79,
+    "pool": "small",
+    "retries": 4,
+    "wait_for_completion": True,
+}
+
+
+def check_defaults(dag: Any) -> None:
+    submit, wait, archive = (dag.get_task(f"shoes.{name}") for name in ("submit", "wait", "archive"))
+    assert {(one.kling_conn_id, one.pool, one.retries) for one in (submit, wait, archive)} == {("team", "small", 4)}
+    assert (submit.submit_timeout, submit.on_unknown, submit.deferrable) == (78, "resubmit", False)
+    assert not submit.wait_for_completion, "the group is made of tasks that do one thing each"
+    assert (wait.timeout, wait.poke_interval, wait.deferrable) == (77, 7, False)
+    assert (archive.aws_conn_id, archive.max_image_bytes) == ("store", 79)
+
+
+def test_what_is_not_passed_comes_from_the_default_args_of_the_dag() -> None:
+    with DAG("d", schedule=None, default_args=DEFAULTS) as dag:
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION)
+    check_defaults(dag)
+    assert dag.get_task("shoes.submit").model_name == "kling-v2-1"
+
+
+def test_what_is_not_passed_comes_from_the_default_args_of_a_group_around() -> None:
+    with (
+        DAG("d", schedule=None, default_args={"kling_conn_id": "of the DAG"}) as dag,
+        TaskGroup("all", prefix_group_id=False, default_args=DEFAULTS),
+    ):
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION)
+    check_defaults(dag)
+
+
+def test_what_is_not_passed_comes_from_default_args_where_the_group_is_mapped() -> None:
+    with DAG("d", schedule=None, default_args=DEFAULTS) as dag:
+        kling_image.partial("shoes", destination=DESTINATION).expand_kwargs([{"subject_images": URLS}])
+    check_defaults(dag)
+
+
+def test_the_own_default_args_come_before_those_around_and_what_is_passed_before_all() -> None:
+    with DAG("d", schedule=None, default_args=DEFAULTS) as dag:
+        kling_image(
+            "shoes",
+            subject_images=URLS,
+            destination=DESTINATION,
+            timeout=1,
+            aws_conn_id=None,
+            model_name=None,
+            default_args={"kling_conn_id": "mine", "timeout": 2},
+        )
+    submit, wait, archive = (dag.get_task(f"shoes.{name}") for name in ("submit", "wait", "archive"))
+    assert {one.kling_conn_id for one in (submit, wait, archive)} == {"mine"}
+    assert (wait.timeout, archive.aws_conn_id, submit.model_name) == (1, None, None)
+
+
+def test_outlets_of_default_args_are_those_of_the_archive() -> None:
+    with DAG("d", schedule=None, default_args={"outlets": [Asset("mine")]}) as dag:
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION)
+    assert dag.get_task("shoes.archive").outlets == [Asset("mine")]
+
+
+def test_slots_are_taken_for_the_n_of_default_args() -> None:
+    with DAG("d", schedule=None, default_args={"n": 4}) as dag:
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION, pool="kling")
+    generate = dag.get_task("shoes.generate")
+    assert (generate.n, generate.pool_slots) == (4, 4)
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow starts no task in the triggerer before 3.3")
@@ -156,6 +235,40 @@ def test_a_wrong_row_is_refused_while_parsing(row: dict[str, Any], words: str) -
         kling_image.partial("shoes").expand_kwargs([row])
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["a"], "A row is a str"),
+        ("a", "expand_kwargs has 'a', it must be a list"),
+        ({"subject_images": URLS}, "it must be a list"),
+        ([{"subject_images": URLS, "destination": float("nan")}], "no destination"),
+        ([{"subject_images": URLS, "destination": "nan"}], "destination is 'nan', it must be a URL"),
+    ],
+    ids=str,
+)
+def test_what_are_no_rows_is_refused_while_parsing(rows: Any, words: str) -> None:
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match=words):
+        kling_image.partial("shoes").expand_kwargs(rows)
+
+
+def test_an_output_within_a_list_of_rows_is_refused_while_parsing() -> None:
+    @task
+    def write() -> str: ...
+
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match="prompt of a row is the output of a task"):
+        kling_image.partial("shoes").expand_kwargs(
+            [{"subject_images": URLS, "destination": DESTINATION, "prompt": write()}]
+        )
+
+
+def test_rows_may_be_any_sequence() -> None:
+    row = {"subject_images": deque(URLS), "destination": DESTINATION}
+    for rows in ((row,), deque([row]), (row for _ in range(1))):
+        with DAG("d", schedule=None) as dag:
+            kling_image.partial("shoes").expand_kwargs(rows)
+        assert dag.task_ids == ["shoes.submit", "shoes.wait", "shoes.archive"]
+
+
 def test_the_package_offers_it_and_nothing_unknown() -> None:
     assert set(airflow_kling.__all__) == {"__version__", "kling_image"}
     with pytest.raises(AttributeError, match="klong_image"):
@@ -167,6 +280,8 @@ def test_the_package_offers_it_and_nothing_unknown() -> None:
 HEAD = """
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow_kling import kling_image
+
+NAN = float("nan")
 
 @task
 def count(images):
@@ -200,11 +315,18 @@ with DAG("kling_rows", schedule=None) as dag:
         return [
             {"prompt": "a cat", "subject_images": SUBJECTS, "n": "2"},
             {"promt": "a typo", "subject_images": SUBJECTS},
-            {"prompt": "{{ 7 * 7 }}", "subject_images": SUBJECTS, "aspect_ratio": "", "scene_image": None},
+            {"prompt": "nan", "subject_images": SUBJECTS, "aspect_ratio": "", "scene_image": None, "n": "#"},
             {"prompt": "too many", "subject_images": SUBJECTS, "n": 10},
+            {"prompt": "on {{ ds }}", "subject_images": SUBJECTS},
+            {"prompt": "#", "subject_images": SUBJECTS, "negative_prompt": "#"},
         ]
 
-    images = kling_image.partial("product", destination=DESTINATION, poke_interval=0.05).expand_kwargs(rows())
+    def with_empty_cells(row):  # Airflow 3 refuses an XCom with a NaN in it
+        return {name: NAN if cell == "#" else cell for name, cell in row.items()}
+
+    images = kling_image.partial("product", destination=DESTINATION, poke_interval=0.05).expand_kwargs(
+        rows().map(with_empty_cells)
+    )
     count.override(trigger_rule="all_done")(images.output)
 """
 )
@@ -217,6 +339,38 @@ with DAG("kling_prompts", schedule=None) as dag:
         "product", subject_images=SUBJECTS, destination=DESTINATION, poke_interval=0.05, n=2, pool="default_pool"
     ).expand(prompt=["a cat", "a dog"])
     count(images.output)
+"""
+)
+
+LITERAL = (
+    HEAD
+    + """
+with DAG("kling_literal", schedule=None, render_template_as_native_obj=True) as dag:
+    one = {"subject_images": SUBJECTS, "destination": DESTINATION}
+    kling_image.partial("product", poke_interval=0.05).expand_kwargs([
+        {**one, "prompt": "1e3", "n": "{{ 1 + 1 }}"},
+        {**one, "prompt": "{{ dag.dag_id }}", "destination": DESTINATION + "_of/{{ dag.dag_id }}", "n": NAN},
+    ])
+    kling_image.partial("other", poke_interval=0.05, **one).expand(prompt=('"Just do it"', NAN))
+"""
+)
+
+LAZY = (
+    HEAD
+    + """
+with DAG("kling_lazy", schedule=None) as dag:
+
+    @task
+    def row(prompt):
+        return {"prompt": prompt, "subject_images": SUBJECTS}
+
+    @task
+    def subject(path):
+        return path
+
+    options = {"destination": DESTINATION, "poke_interval": 0.05}
+    kling_image.partial("rows", **options).expand_kwargs(row.expand(prompt=["a", "b"]))
+    kling_image("subjects", subject_images=subject.expand(path=SUBJECTS), prompt="c", **options)
 """
 )
 
@@ -233,15 +387,33 @@ def test_one_generation_and_a_task_that_uses_it(fast: Emulator, run: Any, archiv
 @in_dag_runs
 def test_rows_fail_alone_and_before_anything_is_submitted(fast: Emulator, run: Any, archive: Path) -> None:
     found = states(run("kling_rows", ROWS))
+    wrong = {1: "a typo", 3: "too many", 4: "a template"}
     for name in ("submit", "wait", "archive"):
         failed = "failed" if name == "submit" else "upstream_failed"
-        assert [found[f"product.{name}[{i}]"] for i in range(4)] == ["success", failed, "success", failed]
-    requests = {manifest["request"]["prompt"]: manifest["request"] for manifest in manifests(archive)}
-    assert set(requests) == {"a cat", "{{ 7 * 7 }}"}, "what comes from a row is no template"
+        expected = [failed if i in wrong else "success" for i in range(6)]
+        assert [found[f"product.{name}[{i}]"] for i in range(6)] == expected
+    requests = {manifest["request"].get("prompt"): manifest["request"] for manifest in manifests(archive)}
+    assert set(requests) == {"a cat", "nan", None}, "a text is what its author wrote, NaN is none"
     assert requests["a cat"]["n"] == 2
-    assert requests["{{ 7 * 7 }}"]["n"] == 1
-    assert requests["{{ 7 * 7 }}"]["aspect_ratio"] == "16:9"
-    assert fast.ledger()["requests"]["create"] == 2
+    assert requests["nan"]["n"] == 1
+    assert requests["nan"]["aspect_ratio"] == "16:9"
+    assert fast.ledger()["requests"]["create"] == 3
+
+
+@in_dag_runs
+def test_rows_in_the_dag_file_are_rendered_as_texts(fast: Emulator, run: Any, archive: Path) -> None:
+    assert set(states(run("kling_literal", LITERAL)).values()) == {"success"}
+    elsewhere = archive.parent / "archive_of" / "kling_literal"
+    requests = [manifest["request"] for folder in (archive, elsewhere) for manifest in manifests(folder)]
+    assert {request.get("prompt") for request in requests} == {"1e3", "kling_literal", '"Just do it"', None}
+    assert {request["n"] for request in requests} == {1, 2}
+    assert [manifest["request"]["prompt"] for manifest in manifests(elsewhere)] == ["kling_literal"]
+
+
+@in_dag_runs
+def test_rows_and_subjects_may_come_from_mapped_tasks(fast: Emulator, run: Any, archive: Path) -> None:
+    assert set(states(run("kling_lazy", LAZY)).values()) == {"success"}
+    assert sorted(manifest["request"]["prompt"] for manifest in manifests(archive)) == ["a", "b", "c"]
 
 
 @in_dag_runs

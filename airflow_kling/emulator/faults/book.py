@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Kind = Literal["create", "query", "list", "image"]
+Kind = Literal["create", "query", "list", "image", "callback"]
 Action = Literal[
     "error",
     "error_after",
@@ -30,10 +30,16 @@ Action = Literal[
     "bomb",
     "not_an_image",
     "slow",
+    "twice",
+    "wrong_token",
+    "wrong_task",
+    "wrong_signature",
 ]
-Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "index"]
-# Where an action makes sense; those that are not listed work on every kind.
+Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "index", "task_status"]
+_REQUESTS: frozenset[Kind] = frozenset({"create", "query", "list", "image"})
+# Where an action makes sense; those that are not listed work on every request. Callbacks the emulator sends itself.
 _KINDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("drop", "delay"), _REQUESTS | {"callback"}),
     "error_after": frozenset({"create"}),
     "drop_after": frozenset({"create", "query", "list"}),
     "wrapped": frozenset({"create", "query"}),
@@ -43,15 +49,17 @@ _KINDS: dict[str, frozenset[str]] = {
         ("expire_urls", "truncate", "endless", "bomb", "not_an_image", "slow"),
         frozenset({"image"}),
     ),
+    **dict.fromkeys(("twice", "wrong_token", "wrong_task", "wrong_signature"), frozenset({"callback"})),
 }
 
 
 class Fault(BaseModel):
     """One fault.
 
-    :param on: the kind of request it applies to; ``image`` is the download of any result
+    :param on: the kind of request it applies to; ``image`` is the download of any result, ``callback`` one that the
+        emulator sends, which ``any`` leaves out
     :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway`` and
-        for images ``index`` exactly, ``prompt`` as a part of the prompt
+        for images ``index``, for callbacks ``task_status`` exactly, ``prompt`` as a part of the prompt
     :param action: what happens, see ``docs/emulator.md``
     :param times: how many requests it applies to, None for all
     :param after: how many matching requests pass before it applies
@@ -64,13 +72,14 @@ class Fault(BaseModel):
     :param seconds: length of ``delay`` and ``delay_after``, and of the whole answer with ``slow``
     :param point: when ``hold`` stops a request: ``before`` it is processed, or ``after``, before the answer
     :param task_status: the status in answers with ``unknown_status``
+    :param task_id: the task that a callback with ``wrong_task`` names
     :param depth: 2 or 3 levels of ``data`` with ``wrapped``
     :param size: side of the ``bomb`` in pixels; bytes that ``truncate`` sends (default: half)
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    on: Literal["create", "query", "list", "image", "any"] = "any"
+    on: Literal["create", "query", "list", "image", "callback", "any"] = "any"
     match: dict[Fact, str | int] = Field(default_factory=dict)
     action: Action
     times: int | None = Field(default=None, ge=1)
@@ -84,19 +93,22 @@ class Fault(BaseModel):
     seconds: float = Field(default=1.0, ge=0)
     point: Literal["before", "after"] = "after"
     task_status: str = "reviewing"
+    task_id: str = "no-such-task"
     depth: Literal[2, 3] = 2
     size: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _check_action(self) -> Fault:
-        only = _KINDS.get(self.action)
-        if only and self.on != "any" and self.on not in only:
+        only = _KINDS.get(self.action, _REQUESTS)
+        if self.on != "any" and self.on not in only:
             raise ValueError(f"action {self.action!r} works on {', '.join(sorted(only))}, not on {self.on!r}")
         return self
 
     def applies_to(self, kind: Kind, facts: Mapping[str, Any]) -> bool:
         """Whether the fault is for such a request."""
-        if self.on not in ("any", kind) or kind not in _KINDS.get(self.action, {kind}):
+        if self.on not in ("any", kind) or kind not in _KINDS.get(self.action, _REQUESTS):
+            return False
+        if kind == "callback" and self.on == "any" and self.action in ("drop", "delay"):
             return False
         for name, wanted in self.match.items():
             actual = facts.get(name)

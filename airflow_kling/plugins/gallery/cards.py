@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.plugins.gallery import locations
 from airflow_kling.plugins.gallery.locations import NotShown
-from airflow_kling.plugins.gallery.rows import Identity, Row
+from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row
 from airflow_kling.plugins.gallery.status import UNFINISHED, State
 from airflow_kling.reporting import gallery_urls
 
@@ -75,6 +75,7 @@ class ReferenceView:
 class Card:
     """One generation.
 
+    :param generation: see :attr:`airflow_kling.plugins.gallery.rows.Identity.generation`
     :param element: id of the card's HTML element
     :param at: when its task pushed the XCom
     :param can_change: whether the browser asks again for the state
@@ -85,6 +86,7 @@ class Card:
     """
 
     identity: Identity
+    generation: str
     element: str
     at: datetime
     state: State
@@ -102,14 +104,18 @@ class Card:
     note: str
 
 
-def make_card(row: Row, state: State) -> Card:
-    """The card of a generation, with addresses relative to the gallery's page."""
+def make_card(row: Row, state: State, roots: Sequence[str] = ()) -> Card:
+    """The card of a generation, with addresses relative to the gallery's page.
+
+    :param roots: folders of the API server that may be read.
+    """
     value = as_mapping(row.value)
     request = request_of(value, archived=row.archived)
     one = row.identity
     manifest_uri = _text(value.get("manifest")) if row.archived else ""
     return Card(
         identity=one,
+        generation=one.generation,
         element="g" + "-".join(quote(str(part), safe="") for part in one),
         at=row.at,
         state=state,
@@ -117,15 +123,21 @@ def make_card(row: Row, state: State) -> Card:
         prompt=_text(request.get("prompt")),
         negative_prompt=_text(request.get("negative_prompt")),
         facts=_facts(value, request),
-        images=_images(one, value) if row.archived else [],
-        references=_references(one, request),
+        images=_images(one, value, roots) if row.archived else [],
+        references=_references(one, request, roots),
         expected=_whole_number(request.get("n"), 1, 9),
         manifest=gallery_urls.manifest_url(**one._asdict()) if manifest_uri else "",
         manifest_uri=manifest_uri,
         run_url=gallery_urls.run_url(one.dag_id, one.run_id),
         task_url=gallery_urls.task_url(one.dag_id, one.run_id, one.task_id, one.map_index),
-        note="" if value else "A custom XCom backend keeps its values. The gallery does not read them.",
+        note=_note(row, value),
     )
+
+
+def _note(row: Row, value: Mapping[str, Any]) -> str:
+    if row.is_too_large:
+        return f"Its values are larger than {MAX_VALUE // 1024} kB, which is too large for the gallery to read them."
+    return "" if value else "A custom XCom backend keeps its values. The gallery does not read them."
 
 
 def as_mapping(value: Any) -> dict[str, Any]:
@@ -162,18 +174,18 @@ def _facts(value: Mapping[str, Any], request: Mapping[str, Any]) -> list[tuple[s
     return [(name, fact) for name, fact in facts if fact]
 
 
-def _images(one: Identity, value: Mapping[str, Any]) -> list[ImageView]:
+def _images(one: Identity, value: Mapping[str, Any], roots: Sequence[str]) -> list[ImageView]:
     images = value.get("images")
     if not isinstance(images, list):
         return []
     described = [image for image in images if isinstance(image, dict) and isinstance(image.get("index"), int)]
-    return [_image(one, value, image) for image in described[:MAX_IMAGES]]
+    return [_image(one, value, image, roots) for image in described[:MAX_IMAGES]]
 
 
-def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any]) -> ImageView:
+def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any], roots: Sequence[str]) -> ImageView:
     index, problem, version = image["index"], "", ""
     try:
-        version = locations.archived_image(value, one.kling_task_id, index).version
+        version = locations.archived_image(value, one.kling_task_id, index, roots).version
     except NotShown as reason:
         problem = str(reason)
 
@@ -193,19 +205,17 @@ def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any]) ->
     )
 
 
-def _references(one: Identity, request: Mapping[str, Any]) -> list[ReferenceView]:
-    references = request.get("references")
-    if not isinstance(references, list):
-        return []
-    described = [reference for reference in references if isinstance(reference, dict)]
-    return [_reference(one, request, index, item) for index, item in enumerate(described[:MAX_REFERENCES])]
+def _references(one: Identity, request: Mapping[str, Any], roots: Sequence[str]) -> list[ReferenceView]:
+    described = locations.references(request)
+    return [_reference(one, request, index, roots) for index in range(min(len(described), MAX_REFERENCES))]
 
 
-def _reference(one: Identity, request: Mapping[str, Any], index: int, item: Mapping[str, Any]) -> ReferenceView:
+def _reference(one: Identity, request: Mapping[str, Any], index: int, roots: Sequence[str]) -> ReferenceView:
+    item = locations.references(request)[index]
     uri = _text(item.get("uri"))
     thumb = large = ""
     try:
-        version = locations.reference_image(request, index).version
+        version = locations.reference_image(request, index, roots).version
         names = {**one._asdict(), "index": index, "version": version}
         thumb, large = (gallery_urls.reference_url(**names, size=size) for size in _SHOWN_SIZES)
     except NotShown:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Float, Numeric, case, cast, func
+from sqlalchemy import Boolean, Float, Numeric, Text, case, cast, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -29,6 +29,11 @@ def number_at(column: Any, key: str, dialect: str) -> Any:
     if dialect == "postgresql":
         return case((func.jsonb_typeof(column[key]) == "number", cast(column[key], Numeric)))
     return case((_readable(column), cast(column[key].as_float(), Float)))
+
+
+def text_length(column: Any) -> Any:
+    """Return the expression for the number of characters of the JSON; of bytes on MySQL."""
+    return func.length(cast(column, Text))
 
 
 class _readable(FunctionElement):  # type: ignore[type-arg]  # SQLAlchemy 1.4 knows no such argument

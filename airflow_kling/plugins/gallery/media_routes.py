@@ -1,38 +1,37 @@
 """Answers requests for an image, a reference image or a manifest of one generation.
 
 Every route checks first that the user may read the DAG. A request names a generation and an index; the gallery reads
-from Airflow's database where the object is, so no text of a request becomes part of a path.
+from Airflow's database where the object is, so no text of a request becomes part of a path. A cached thumbnail waits
+for no storage and no image.
 """
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import hashlib
+import json
 import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Awaitable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar
 
-from airflow.providers.common.compat.sdk import conf
 from airflow.utils.session import create_session
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
+from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.archive.manifest import dump_manifest
 from airflow_kling.plugins.gallery import locations, thumbnails
 from airflow_kling.plugins.gallery.access import MayReadDag
-from airflow_kling.plugins.gallery.cache import DiskCache
 from airflow_kling.plugins.gallery.cards import as_mapping, request_of
-from airflow_kling.plugins.gallery.locations import ExpectedImage, NotShown
+from airflow_kling.plugins.gallery.image_pool import Busy
+from airflow_kling.plugins.gallery.locations import ExpectedImage, NotShown, Unreadable
 from airflow_kling.plugins.gallery.queries import find_value
-from airflow_kling.plugins.gallery.reading import Unreachable, open_verified, read_manifest
+from airflow_kling.plugins.gallery.reading import read_image, read_manifest
 from airflow_kling.plugins.gallery.rows import Identity
+from airflow_kling.plugins.gallery.settings import disk_cache, file_roots
+from airflow_kling.plugins.gallery.workshop import workshop
 from airflow_kling.reporting.gallery_urls import Size
 
 log = logging.getLogger(__name__)
@@ -40,10 +39,6 @@ T = TypeVar("T")
 
 router = APIRouter(prefix="/dags/{dag_id}", dependencies=[MayReadDag])
 
-#: Threads of a process that read from a storage or decode an image; the others stay free for Airflow.
-WORKERS = 4
-# A limiter belongs to the event loop in which it is made, so it cannot be a global variable.
-_limiter: RunVar[CapacityLimiter] = RunVar("kling_gallery_limiter")
 _PIECE = 256 * 1024  # bytes sent at once
 _MAY_BE_CACHED = "private, max-age=3600"
 
@@ -73,47 +68,61 @@ async def image(
 
     :param v: version, see :func:`airflow_kling.reporting.gallery_urls.image_version`; 404 where the image has another.
     """
-    found = await _in_thread(partial(_find_image, one, index, v))
+    found = await _answer(to_thread.run_sync(partial(_find_image, one, index, v)))
     if size != "original":
         return await _thumbnail(request, found, size)
-    return await _original(found, f"{one.kling_task_id}-{index}")
+    return await _original(request, found, f"{one.kling_task_id}-{index}")
 
 
 @router.get("/reference")
 async def reference(request: Request, one: OneGeneration, index: int, size: thumbnails.Size = "large") -> Response:
     """Answer with a scaled-down reference image that was given as a file."""
-    return await _thumbnail(request, await _in_thread(partial(_find_reference, one, index)), size)
+    return await _thumbnail(request, await _answer(to_thread.run_sync(partial(_find_reference, one, index))), size)
 
 
 @router.get("/manifest")
-async def manifest(one: OneGeneration) -> Response:
+async def manifest(request: Request, one: OneGeneration) -> Response:
     """Answer with the manifest, written again by this version, so that nothing else of the file is sent."""
-    content = dump_manifest(await _in_thread(partial(_read_manifest, one), limited=True))
+    place = await _answer(to_thread.run_sync(partial(_find_manifest, one)))
+    read = partial(read_manifest, place, one.kling_task_id, file_roots())
+    content = dump_manifest(await _answer(workshop().storages.read(place.storage, read), request))
     headers = {"Content-Disposition": f'inline; filename="manifest-{one.kling_task_id}.json"'}
     return Response(content, media_type="application/json", headers=headers)
 
 
-async def _in_thread(work: Callable[[], T], *, limited: bool = False) -> T:
-    """Run blocking work.
+async def _answer(work: Awaitable[T], request: Request | None = None) -> T:
+    """Do what an answer needs.
 
-    :param limited: in one of :data:`WORKERS` threads, for work that a slow storage can hold up.
-    :raises HTTPException: 404 or 502.
+    :param request: the work is cancelled when its client has gone.
+    :raises HTTPException: 404 where nothing is shown, 503 where too many wait.
     """
     try:
-        return await to_thread.run_sync(work, limiter=_storage_limiter() if limited else None)
+        return await (work if request is None else _while_connected(request, work))
+    except Unreadable as error:
+        log.warning("The Kling gallery does not show an object: %s", error.reason)
+        raise HTTPException(404, str(error)) from None
     except NotShown as reason:
         raise HTTPException(404, str(reason)) from None
-    except Unreachable as reason:
-        raise HTTPException(502, str(reason)) from None
+    except Busy as reason:
+        raise HTTPException(503, str(reason), headers={"Retry-After": "30"}) from None
 
 
-def _storage_limiter() -> CapacityLimiter:
+async def _while_connected(request: Request, work: Awaitable[T]) -> T:
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnection(request))
     try:
-        return _limiter.get()
-    except LookupError:
-        limiter = CapacityLimiter(WORKERS)
-        _limiter.set(limiter)
-        return limiter
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise HTTPException(499, "The client has closed the connection.")
+        return task.result()
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.wait((task, gone))
+
+
+async def _disconnection(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _find(one: Identity) -> tuple[bool, dict[str, Any]]:
@@ -129,7 +138,7 @@ def _find_image(one: Identity, index: int, version: str | None) -> ExpectedImage
     archived, value = _find(one)
     if not archived:
         raise NotShown("This generation is not archived.")
-    found = locations.archived_image(value, one.kling_task_id, index)
+    found = locations.archived_image(value, one.kling_task_id, index, file_roots())
     if version not in (None, found.version):
         raise NotShown("Another image has replaced this one.")
     return found
@@ -137,11 +146,11 @@ def _find_image(one: Identity, index: int, version: str | None) -> ExpectedImage
 
 def _find_reference(one: Identity, index: int) -> ExpectedImage:
     archived, value = _find(one)
-    return locations.reference_image(request_of(value, archived=archived), index)
+    return locations.reference_image(request_of(value, archived=archived), index, file_roots())
 
 
-def _read_manifest(one: Identity) -> Any:
-    return read_manifest(locations.manifest_location(_find(one)[1], one.kling_task_id), one.kling_task_id)
+def _find_manifest(one: Identity) -> locations.ArchiveLocation:
+    return locations.manifest_location(_find(one)[1], one.kling_task_id, file_roots())
 
 
 async def _thumbnail(request: Request, found: ExpectedImage, size: thumbnails.Size) -> Response:
@@ -149,9 +158,9 @@ async def _thumbnail(request: Request, found: ExpectedImage, size: thumbnails.Si
     headers = {"Cache-Control": _MAY_BE_CACHED, "ETag": f'"{name}"'}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    content = await _in_thread(partial(_cached, name))
+    content = await to_thread.run_sync(_cached, name)
     if content is None:
-        content = await _in_thread(partial(_render, found, size, name), limited=True)
+        content = await _answer(_render(found, size, name), request)
     return Response(content, media_type="image/webp", headers=headers)
 
 
@@ -162,50 +171,58 @@ def _cache_name(image: ExpectedImage, size: str) -> str:
 
 
 def _cached(name: str) -> bytes | None:
-    cache = _disk_cache()
+    cache = disk_cache()
     return cache.get(name) if cache else None
 
 
-def _render(image: ExpectedImage, size: thumbnails.Size, name: str) -> bytes:
-    with open_verified(image, max_pixels=thumbnails.MAX_PIXELS) as (file, _):
-        content = _scale(file, size)
-    if cache := _disk_cache():
-        cache.put(name, content)
+async def _render(image: ExpectedImage, size: thumbnails.Size, name: str) -> bytes:
+    if known := workshop().verdicts.get(name):
+        raise NotShown(known)
+    with await _read(image) as file:
+        content = await _ask(file, name, size, thumbnails.MAX_PIXELS)
+    if cache := disk_cache():
+        await to_thread.run_sync(cache.put, name, content)
     return content
 
 
-def _scale(file: BinaryIO, size: thumbnails.Size) -> bytes:
+async def _read(image: ExpectedImage) -> BinaryIO:
+    return await workshop().storages.read(image.location.storage, partial(read_image, image, file_roots()))
+
+
+async def _ask(file: BinaryIO, name: str, size: str, max_pixels: int) -> bytes:
     try:
-        return thumbnails.render(file, size)
-    except Exception as error:  # Pillow raises nearly anything on odd metadata, which a whole image may have
-        log.warning("The Kling gallery cannot scale an image: %r", error)
-        raise NotShown("The image cannot be scaled down; its original can be downloaded.") from None
+        return await workshop().images.ask(file, size=size, max_pixels=max_pixels)
+    except NotShown as reason:
+        workshop().verdicts.put(name, str(reason))
+        raise
 
 
-@functools.cache
-def _disk_cache() -> DiskCache | None:
-    directory = conf.get("kling", "gallery_cache_directory", fallback="") or os.path.join(
-        tempfile.gettempdir(), f"airflow-kling-gallery-{os.geteuid()}"
-    )
-    try:
-        return DiskCache(Path(directory), conf.getint("kling", "gallery_cache_mb", fallback=512) * 1024 * 1024)
-    except OSError as error:
-        log.error("The Kling gallery cannot keep thumbnails in %s and makes each one again: %s", directory, error)
-        return None
-
-
-async def _original(image: ExpectedImage, name: str) -> Response:
-    stack = ExitStack()  # the file stays open until it is sent
-    file, info = await _in_thread(lambda: stack.enter_context(open_verified(image)), limited=True)
+async def _original(request: Request, image: ExpectedImage, name: str) -> Response:
+    file, content_type, extension = await _answer(_verified(image), request)
     headers = {
-        "Content-Disposition": f'attachment; filename="{name}.{info.extension}"',
+        "Content-Disposition": f'attachment; filename="{name}.{extension}"',
         "Content-Length": str(image.bytes),
         "Cache-Control": _MAY_BE_CACHED,
     }
-    return StreamingResponse(_pieces(file, stack), media_type=info.content_type, headers=headers)
+    return StreamingResponse(_pieces(file), media_type=content_type, headers=headers)
 
 
-def _pieces(file: BinaryIO, stack: ExitStack) -> Iterator[bytes]:
-    with stack:
+async def _verified(image: ExpectedImage) -> tuple[BinaryIO, str, str]:
+    """Return an archived file, which stays open until it is sent, with its content type and extension."""
+    name = _cache_name(image, "original")
+    if known := workshop().verdicts.get(name):
+        raise NotShown(known)
+    file = await _read(image)
+    try:
+        content_type, extension = json.loads(await _ask(file, name, "original", DownloadLimits.max_pixels))
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file, content_type, extension
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
         while piece := file.read(_PIECE):
             yield piece

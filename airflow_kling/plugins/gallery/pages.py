@@ -22,6 +22,7 @@ from airflow_kling.plugins.gallery.queries import (
     find_states,
 )
 from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
+from airflow_kling.plugins.gallery.settings import file_roots
 from airflow_kling.plugins.gallery.status import State, state_of
 
 router = APIRouter(dependencies=[MayReadDag])
@@ -51,15 +52,20 @@ def gallery(request: Request, readable: ReadableDags) -> HTMLResponse:
 
 @router.get("/states")
 def states(readable: ReadableDags, id: Annotated[list[str], Query(max_length=MAX_IDS)]) -> dict[str, State]:
-    """Answer with the states of generations by Kling task id, without those that the user may not read."""
+    """Answer with the states of generations, without those that the user may not read.
+
+    :param id: Kling task ids; several runs can name the same one.
+    :return: by the name of the generation, see :attr:`airflow_kling.plugins.gallery.rows.Identity.generation`.
+    """
     with create_session(scoped=False) as session:
         rows = find_rows(session, id, readable)
         tasks = find_states(session, rows)
-    return {row.identity.kling_task_id: _state(row, tasks) for row in rows}
+    return {row.identity.generation: _state(row, tasks) for row in rows}
 
 
 def _cards(rows: Sequence[Row], states: dict[Identity, TaskStates]) -> list[Card]:
-    return [make_card(row, _state(row, states)) for row in rows]
+    roots = file_roots()
+    return [make_card(row, _state(row, states), roots) for row in rows]
 
 
 def _state(row: Row, states: dict[Identity, TaskStates]) -> State:

@@ -14,18 +14,19 @@ from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
-from sqlalchemy import JSON, Select, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
+from sqlalchemy import JSON, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
 from sqlalchemy.orm import Session, aliased
 
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
-from airflow_kling.plugins.gallery.json_columns import number_at, text_at
-from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
+from airflow_kling.plugins.gallery.json_columns import number_at, text_at, text_length
+from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row, Spend, TaskStates
 from airflow_kling.reporting import xcom
 
 ARCHIVE, REQUEST = xcom.archive_key(""), xcom.request_key("")
 assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
 #: Limit of ids in a question for states: the generations of a page.
 MAX_IDS = PAGE_SIZE
+MAX_ROWS = 20 * MAX_IDS
 
 
 def find_page(session: Session, filters: Filters, readable: Collection[str]) -> list[Row]:
@@ -41,10 +42,13 @@ def find_page(session: Session, filters: Filters, readable: Collection[str]) -> 
     on_page = session.execute(chosen.limit(PAGE_SIZE).offset((filters.page - 1) * PAGE_SIZE)).all()
     if not on_page:
         return []
-    wanted = {tuple(one) for one in on_page}
-    values = _rows().add_columns(XComModel.dag_run_id).where(XComModel.key.in_({one.key for one in on_page}))
-    found = session.execute(values.order_by(*newest_first))
-    return [_row(one) for one in found if (one.dag_run_id, one.task_id, one.map_index, one.key) in wanted]
+    # By the index on keys; the rest of the primary key drops what other tasks have pushed under the same one.
+    primary_key = tuple_(*primary_keys.selected_columns)
+    values = _rows().add_columns(_value(), _is_too_large())
+    values = values.where(
+        XComModel.key.in_({one.key for one in on_page}), primary_key.in_([tuple(one) for one in on_page])
+    )
+    return [_row(one) for one in session.execute(values.order_by(*newest_first))]
 
 
 def find_spend(session: Session, filters: Filters, readable: Collection[str]) -> list[Spend]:
@@ -73,28 +77,35 @@ def _finite(total: Any) -> float:
 
 
 def find_value(session: Session, identity: Identity) -> tuple[bool, Any] | None:
-    """Return whether a generation is archived, and the value of its XCom; None where it does not exist."""
+    """Return whether a generation is archived, and the value of its XCom; None where it does not exist.
+
+    A value that is too large is None.
+    """
     dag_id, run_id, task_id, map_index, kling_task_id = identity
     if not all(map(_is_storable, (dag_id, run_id, task_id, kling_task_id))):
         return None
     found = session.execute(
-        select(XComModel.key, XComModel.value)
+        select(XComModel.key, _value())
         .where(XComModel.key.in_((ARCHIVE + kling_task_id, REQUEST + kling_task_id)))
         .where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)
         .where(XComModel.task_id == task_id, XComModel.map_index == map_index)
         .order_by(XComModel.key)
     ).first()
-    return found and (found.key.startswith(ARCHIVE), found.value)
+    return (found.key.startswith(ARCHIVE), found.value) if found else None
 
 
 def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collection[str]) -> list[Row]:
-    """Return the rows of these generations, one for each that exists and that the user may read."""
+    """Return the rows of these generations without values, those that exist and that the user may read.
+
+    Several DAGs can name the same Kling task: each has rows of its own, but no more than :data:`MAX_ROWS` in all.
+    """
     ids = list(dict.fromkeys(filter(_is_storable, kling_task_ids)))[:MAX_IDS]
     keys = [prefix + one for one in ids for prefix in (ARCHIVE, REQUEST)]
-    chosen = _rows().where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
+    readable_ones = _unindexed(XComModel.dag_id).in_(readable)
+    chosen = _rows().where(XComModel.key.in_(keys), readable_ones).order_by(XComModel.key).limit(MAX_ROWS)
     rows = [_row(one) for one in session.execute(chosen)]
-    archived = {row.identity.kling_task_id for row in rows if row.archived}
-    return [row for row in rows if row.archived or row.identity.kling_task_id not in archived]
+    archived = {row.identity.generation for row in rows if row.archived}
+    return [row for row in rows if row.archived or row.identity.generation not in archived]
 
 
 def _is_storable(text: str) -> bool:
@@ -133,14 +144,25 @@ def _states(
     return TaskStates(others.pop(one.task_id, None), others, runs.get((one.dag_id, one.run_id)))
 
 
-def _rows() -> Select[Any]:
+def _rows() -> Any:
     task_instance = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
-    return select(*task_instance, XComModel.key, XComModel.timestamp, XComModel.value)
+    return select(*task_instance, XComModel.key, XComModel.timestamp)
 
 
 def _row(one: Any) -> Row:
     identity = Identity(one.dag_id, one.run_id, one.task_id, one.map_index, one.key[len(ARCHIVE) :])
-    return Row(identity, one.key.startswith(ARCHIVE), one.timestamp, one.value)
+    value, is_too_large = getattr(one, "value", None), bool(getattr(one, "is_too_large", False))
+    return Row(identity, one.key.startswith(ARCHIVE), one.timestamp, value, is_too_large)
+
+
+def _value() -> Any:
+    # The database compares the length: a value that is too large must not even be sent, since decoding it takes many
+    # times its size.
+    return case((text_length(XComModel.value) <= MAX_VALUE, XComModel.value)).label("value")
+
+
+def _is_too_large() -> Any:
+    return (text_length(XComModel.value) > MAX_VALUE).label("is_too_large")
 
 
 def _has_prefix(key: Any, prefix: str) -> Any:
@@ -153,9 +175,11 @@ def _has_prefix(key: Any, prefix: str) -> Any:
 def _generations() -> Any:
     """Return the condition for rows of the gallery: archives, and requests of generations that are not archived."""
     archive = aliased(XComModel)
-    archived = select(archive.key).where(_has_prefix(archive.key, ARCHIVE))
-    # Not a correlated NOT EXISTS: SQLite then reads all XComs of the DAG for each row.
-    waiting = literal(ARCHIVE).concat(_kling_task_id(XComModel.key)).not_in(archived)
+    archived = select(archive.dag_run_id, archive.map_index, archive.key).where(_has_prefix(archive.key, ARCHIVE))
+    # Not a correlated NOT EXISTS: SQLite then reads all XComs of the DAG for each row. The run and the map index too:
+    # any DAG can push the archive of another one's generation.
+    name = (XComModel.dag_run_id, XComModel.map_index, literal(ARCHIVE).concat(_kling_task_id(XComModel.key)))
+    waiting = tuple_(*name).not_in(archived)
     return or_(_has_prefix(XComModel.key, ARCHIVE), and_(_has_prefix(XComModel.key, REQUEST), waiting))
 
 

@@ -1,4 +1,4 @@
-"""Reads images and manifests from the storage, and checks them before anybody sees them.
+"""Reads images and manifests from the storage, and compares them with what was archived before anybody sees them.
 
 An object goes to a temporary file, so that no byte of it is sent before all of it is checked.
 """
@@ -10,120 +10,123 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
 from typing import Any, BinaryIO, cast
 
-from airflow_kling.archive.download import DownloadLimits
 from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
-from airflow_kling.exceptions import KlingImageError, KlingInputError
-from airflow_kling.media.probe import MediaInfo, probe
-from airflow_kling.plugins.gallery.locations import ArchiveLocation, ExpectedImage, NotShown, UriLocation
-from airflow_kling.storage.open import open_object, open_store
+from airflow_kling.plugins.gallery.locations import (
+    ArchiveLocation,
+    ExpectedImage,
+    Unreadable,
+    UriLocation,
+    is_below,
+)
+from airflow_kling.storage.destination import Destination, named_connection
+from airflow_kling.storage.open import AWS_CONN_ID, open_object, open_store
 
 log = logging.getLogger(__name__)
 
 _PIECE = 1024 * 1024  # bytes read at once
+#: Of botocore, in place of its minutes and five attempts.
+_S3_TIMEOUTS = {"connect_timeout": 3, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-class Unreachable(Exception):
-    """The storage failed; the message tells the user so, and names no address."""
+def read_image(image: ExpectedImage, roots: Sequence[str], abandoned: threading.Event) -> BinaryIO:
+    """Return a temporary file with the bytes of an image, which are those that were archived, at its start.
 
-
-@contextmanager
-def open_verified(
-    image: ExpectedImage, *, max_pixels: int = DownloadLimits.max_pixels
-) -> Iterator[tuple[BinaryIO, MediaInfo]]:
-    """Open an image as a temporary file at its start, and tell its type and size.
-
-    :param max_pixels: width times height.
-    :raises NotShown: there is none, or it has other bytes than expected.
-    :raises Unreachable: the storage failed.
+    :param roots: folders of the API server that may be read.
+    :param abandoned: is set when nobody needs the image any more.
+    :raises Unreadable: there is none, it has other bytes than expected, or the storage failed.
     """
-    with tempfile.TemporaryFile(prefix="kling-gallery-") as file:
-        _read(image.location, _LimitedFile(file, image.bytes))
-        size = file.tell()
+    file = _read(image.location, image.bytes, roots, abandoned)
+    if file.seek(0, os.SEEK_END) == image.bytes:
         file.seek(0)
-        if size != image.bytes or hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
-            raise NotShown("The file in the storage is not the one that was archived.")
-        try:
-            info = probe(cast(BinaryIO, file), url="storage://image", max_pixels=max_pixels)
-        except KlingImageError:
-            raise NotShown("The file is not a whole image, or has too many pixels.") from None
-        file.seek(0)
-        yield cast(BinaryIO, file), info
+        if hashlib.file_digest(file, "sha256").hexdigest() == image.sha256:  # type: ignore[arg-type]
+            file.seek(0)
+            return file
+    file.close()
+    raise Unreadable("The file in the storage is not the one that was archived.")
 
 
-def read_manifest(location: ArchiveLocation, kling_task_id: str) -> Manifest:
-    """Return the manifest of a generation.
+def read_manifest(
+    location: ArchiveLocation, kling_task_id: str, roots: Sequence[str], abandoned: threading.Event
+) -> Manifest:
+    """Return the manifest of a generation; parameters as :func:`read_image`.
 
-    :raises NotShown: there is none, or it is of another generation.
-    :raises Unreachable: the storage failed.
+    :raises Unreadable: there is none, it is of another generation, or the storage failed.
     """
-    with tempfile.TemporaryFile(prefix="kling-gallery-") as file:
-        _read(location, _LimitedFile(file, MAX_BYTES))
+    with _read(location, MAX_BYTES, roots, abandoned) as file:
         file.seek(0)
         manifest = parse_manifest(file.read())
     if manifest is None or manifest.kling_task_id != kling_task_id:
-        raise NotShown("The file in the storage is not a manifest of this task.")
+        raise Unreadable("The file in the storage is not a manifest of this task.")
     return manifest
 
 
 class _LimitedFile:
-    """A file that refuses to grow beyond a limit: the object may have become larger since it was archived."""
+    """A file that refuses to grow beyond a limit, or when nobody waits for it: the object may have become endless."""
 
-    def __init__(self, file: Any, max_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, max_bytes: int, abandoned: threading.Event) -> None:
         self._file = file
         self._left = max_bytes
+        self._abandoned = abandoned
 
     def write(self, piece: bytes) -> int:
         self._left -= len(piece)
-        if self._left < 0:
-            raise NotShown("The file is larger than the archived one.")
+        if self._left < 0 or self._abandoned.is_set():
+            raise Unreadable("The file is larger than the archived one, or nobody waits for it any more.")
         return int(self._file.write(piece))
 
 
-def _read(location: ArchiveLocation | UriLocation, target: _LimitedFile) -> None:
+def _read(
+    location: ArchiveLocation | UriLocation, max_bytes: int, roots: Sequence[str], abandoned: threading.Event
+) -> BinaryIO:
+    file = cast(BinaryIO, tempfile.TemporaryFile(prefix="kling-gallery-"))  # noqa: SIM115 - the caller closes it
+    target = cast(BinaryIO, _LimitedFile(file, max_bytes, abandoned))
     try:
-        if isinstance(location, ArchiveLocation):
-            found = _read_from_archive(location, target)
-        else:
-            found = _read_from_uri(location, target)
-    except NotShown:
+        if not _copy(location, target, roots):
+            raise Unreadable("The file is not in the storage.")
+        return file
+    except Unreadable:
+        file.close()
         raise
-    except KlingInputError:
-        raise NotShown("The gallery does not read from this storage.") from None
     except Exception as error:  # each storage library has errors of its own
+        file.close()
         # Only the class: the message may contain a signed URL.
-        log.warning("The Kling gallery cannot read from the storage: %s", type(error).__name__)
-        raise Unreachable(f"The storage failed ({type(error).__name__}).") from None
-    if not found:
-        raise NotShown("The file is no longer in the storage.")
+        raise Unreadable(f"The storage failed ({type(error).__name__}).") from None
 
 
-def _read_from_archive(location: ArchiveLocation, target: _LimitedFile) -> bool:
-    destination = location.destination
-    if location.is_local and not _is_file(os.path.join(destination.removeprefix("file://"), location.key)):
+def _copy(location: ArchiveLocation | UriLocation, target: BinaryIO, roots: Sequence[str]) -> bool:
+    if location.is_local:
+        return _copy_local(location.path, target, roots)
+    if isinstance(location, ArchiveLocation):
+        destination, key, conn_id = Destination.parse(location.destination), location.key, location.conn_id
+    elif location.uri.startswith("s3://"):
+        place, _, key = location.uri.removeprefix("s3://").partition("/")
+        destination, conn_id = Destination.parse(f"s3://{place}"), named_connection(location.uri) or AWS_CONN_ID
+    else:
+        with open_object(location.uri) as file:
+            return _copy_pieces(file, target)
+    if destination.scheme == "s3":
+        from airflow_kling.storage.s3 import S3Store
+
+        conn_id = destination.connection(conn_id)
+        store = S3Store(destination.bucket, destination.prefix.lstrip("/"), aws_conn_id=conn_id, config=_S3_TIMEOUTS)
+        return store.download(key, target)
+    return open_store(destination.through(conn_id)).download(key, target)
+
+
+def _copy_local(path: str, target: BinaryIO, roots: Sequence[str]) -> bool:
+    real = os.path.realpath(path)
+    if not is_below(real, [os.path.realpath(root) for root in roots]):
         return False
-    if location.conn_id and not destination.startswith(("file://", "s3://")):
-        scheme, _, rest = destination.partition("://")
-        destination = f"{scheme}://{location.conn_id}@{rest}"
-    store = open_store(destination, aws_conn_id=location.conn_id)
-    return store.download(location.key, cast(BinaryIO, target))
+    # Without O_NONBLOCK a pipe in the place of a file would block the thread for ever.
+    with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and _copy_pieces(file, target)
 
 
-def _read_from_uri(location: UriLocation, target: _LimitedFile) -> bool:
-    if location.is_local and not _is_file(location.path):
-        return False
-    with open(location.path, "rb") if location.is_local else open_object(location.uri) as file:
-        while piece := file.read(_PIECE):
-            target.write(piece)
+def _copy_pieces(file: Any, target: BinaryIO) -> bool:
+    while piece := file.read(_PIECE):
+        target.write(piece)
     return True
-
-
-def _is_file(path: str) -> bool:
-    # Reading a pipe or device could block the thread for ever.
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False

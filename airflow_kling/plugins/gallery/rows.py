@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+from urllib.parse import quote
+
+#: Characters of an XCom's value in JSON that the gallery reads; some 2 kB are usual.
+MAX_VALUE = 128 * 1024
 
 
 class Identity(NamedTuple):
@@ -16,6 +20,19 @@ class Identity(NamedTuple):
     map_index: int
     kling_task_id: str
 
+    @property
+    def generation(self) -> str:
+        """Name of the generation in this run and map index: its request and its archive have the same.
+
+        A Kling task id alone is no name: any DAG can push an XCom with that of another one.
+        """
+        return "-".join(quote(str(part), safe="") for part in (*self.place, self.kling_task_id))
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """DAG, run and map index."""
+        return self.dag_id, self.run_id, self.map_index
+
 
 @dataclass(frozen=True)
 class Row:
@@ -23,13 +40,15 @@ class Row:
 
     :param archived: True for the XCom of an archive task, False for the one of a submitting task
     :param at: when the task pushed the XCom
-    :param value: of the XCom, unchecked: the author of a DAG can write anything there
+    :param value: of the XCom, unchecked: the author of a DAG can write anything there; None where it is not read
+    :param is_too_large: whether it is over :data:`MAX_VALUE`, and therefore not read
     """
 
     identity: Identity
     archived: bool
     at: datetime
     value: Any
+    is_too_large: bool = False
 
 
 @dataclass(frozen=True)

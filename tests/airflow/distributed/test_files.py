@@ -11,7 +11,7 @@ import pytest
 import yaml
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from deploy.celery.files import read_env, read_procfile
+from deploy.celery.files import env_files, read_env, read_procfile
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 CELERY = DEPLOY / "celery"
@@ -23,10 +23,23 @@ VALUES = {
     "API_URL": "https://airflow.example.com",
     "API_HOST": "0.0.0.0",
     "API_PORT": "8080",
-    "JWT_SECRET": "jwt",
+    "CELERY_POSTGRES": "celery:other@db.example.com:5432/celery",
+    "JWT_SECRET": "jwt-secret",
+    "API_SECRET_KEY": "api-secret",
     "FERNET_KEY": "fernet=",
 }
 IMPORTS = "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "worker", "triggerer")
+ENV_FILES = ("airflow.env", "impatient.env", *(f"{component}.env" for component in COMPONENTS))
+#: Which process has which secret; no other has it.
+HOLDERS = {
+    "POSTGRES": {"api-server", "scheduler", "dag-processor", "triggerer"},
+    "FERNET_KEY": {"api-server", "scheduler", "dag-processor", "triggerer"},
+    "JWT_SECRET": {"api-server", "scheduler"},
+    "API_SECRET_KEY": {"api-server"},
+    "REDIS_URL": {"scheduler", "worker"},
+    "CELERY_POSTGRES": {"scheduler", "worker"},
+}
 
 
 def env(name: str) -> dict[str, str]:
@@ -42,7 +55,7 @@ def test_procfile_has_every_component() -> None:
     assert {"api-server", "scheduler", "dag-processor"} < set(commands)
 
 
-@pytest.mark.parametrize("name", ["airflow.env", "impatient.env"])
+@pytest.mark.parametrize("name", ENV_FILES)
 def test_env_file_means_the_same_to_a_shell(name: str) -> None:
     script = f"set -a; source {CELERY / name}; env -0"
     output = subprocess.run(["bash", "-c", script], env=VALUES, check=True, capture_output=True, text=True).stdout
@@ -51,12 +64,54 @@ def test_env_file_means_the_same_to_a_shell(name: str) -> None:
     assert {key: sourced.get(key) for key in env(name)} == env(name)
 
 
+def test_every_process_has_its_files() -> None:
+    processes = read_procfile((CELERY / "Procfile").read_text())
+    named = {name for process in processes for name in env_files(process)}
+    assert named == set(ENV_FILES) - {"impatient.env"}
+    assert {path.name for path in CELERY.glob("*.env")} == set(ENV_FILES)
+
+
+@pytest.mark.parametrize("secret", HOLDERS)
+def test_secret_is_with_those_who_need_it_alone(secret: str) -> None:
+    holders = {
+        component
+        for component in COMPONENTS
+        if any(VALUES[secret] in value for name in env_files(component) for value in env(name).values())
+    }
+    assert holders == HOLDERS[secret]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_no_secret_has_two_uses(component: str) -> None:
+    secrets = [
+        value for name in env_files(component) for key, value in env(name).items() if "SECRET" in key or "FERNET" in key
+    ]
+    assert len(secrets) == len(set(secrets))
+
+
+def test_workers_of_kubernetes_have_no_database_and_no_fernet_key() -> None:
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+    from_chart = values["enableBuiltInSecretEnvVars"]
+    assert [name for name in from_chart if "SQL_ALCHEMY" in name or "FERNET" in name] == list(from_chart)[:3]
+    assert not any(from_chart.values())
+    assert "env" not in values["workers"]["celery"]
+    assert values["workers"]["celery"]["waitForMigrations"] == {"enabled": False}
+    for component in ("migrateDatabaseJob", "scheduler", "dagProcessor", "triggerer", "apiServer"):
+        assert {one["name"] for one in values[component]["env"]} == {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+            "AIRFLOW__CORE__FERNET_KEY",
+        }
+    secrets = [values[name] for name in ("fernetKeySecretName", "jwtSecretName", "apiSecretKeySecretName")]
+    secrets += values["data"].values()
+    assert len(secrets) == len(set(secrets))
+
+
 def test_missing_value_is_named() -> None:
     with pytest.raises(KeyError, match="JWT_SECRET"):
         read_env("A=${JWT_SECRET}", {})
 
 
-@pytest.mark.parametrize("name", ["airflow.env", "impatient.env"])
+@pytest.mark.parametrize("name", ENV_FILES)
 @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="the env files are for Airflow 3; 2.11 has other settings")
 def test_every_setting_is_one_of_airflow(name: str) -> None:
     from airflow.configuration import conf
@@ -73,7 +128,7 @@ def test_every_setting_is_one_of_airflow(name: str) -> None:
 
 
 def test_workers_import_what_exists_and_the_same_on_kubernetes() -> None:
-    imports = json.loads(env("airflow.env")[IMPORTS])["imports"]
+    imports = json.loads(env("worker.env")[IMPORTS])["imports"]
     values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
     assert json.loads(values["config"]["celery"]["extra_celery_config"])["imports"] == imports
     for module in imports:

@@ -121,6 +121,24 @@ def clear_after_the_end(case: Case) -> None:
     case.wait_for("the run to go on", lambda: not case.ended())
 
 
+def make_the_run_again(case: Case) -> None:
+    """Delete the run when it has ended, and make it again under its id; the POST of the second one fails once."""
+    case.wait_for("the end of the run", case.ended)
+    case.user.delete(case.dag_id, case.runs[0])
+    case.faults.append(case.kling.fault(on="create", action="error", code=5000, times=1, match={"prompt": case.token}))
+    case.user.trigger(case.dag_id, case.conf(), case.runs[0])
+
+
+def run_it_in_another_airflow(case: Case) -> None:
+    """Have another Airflow run the same run on the same account; its POST fails once."""
+    case.wait_for("the end of the run", case.ended)
+    case.faults.append(case.kling.fault(on="create", action="error", code=5000, times=1, match={"prompt": case.token}))
+    assert case.another is not None
+    with case.another(f"another-{case.token}") as other:
+        other.trigger(case.dag_id, case.conf(), case.runs[0])
+        case.wait_for("the archive of the other Airflow", lambda: len(list(case.archive.glob("*/manifest.json"))) == 2)
+
+
 def archive_twice_at_once(case: Case) -> None:
     """Start a second archiving run, and let both go on only when both download the same image."""
     case.start_run()

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ class Case:
     :param token: in the prompt of the row's generations and in the names of its runs.
     :param connection: id of the Airflow connection.
     :param archive: the destination of its images.
+    :param another: starts another Airflow with the same DAGs and connections.
     :param kling_task_id: of the generation that was paid for beforehand, for rows that only archive.
     """
 
@@ -39,6 +41,7 @@ class Case:
     kling: Emulator
     connection: str
     archive: Path
+    another: Callable[[str], AbstractContextManager[User]] | None = None
     kling_task_id: str | None = None
     faults: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
@@ -75,7 +78,11 @@ class Case:
         """Start a run of the row's DAG; another one if there is one already."""
         run_id = f"{self.token}-{len(self.runs) + 1}"
         self.runs.append(run_id)
-        conf = {
+        self.user.trigger(self.dag_id, self.conf(), run_id)
+
+    def conf(self) -> dict[str, Any]:
+        """Return what a run is told."""
+        return {
             "token": self.token,
             "prompt": f"{self.token} {self.row.name}",
             "n": self.row.n,
@@ -87,7 +94,6 @@ class Case:
             "edits": {task: dict(options) for task, options in self.row.edits.items()},
             "own_triggerer": self.row.own_triggerer,
         }
-        self.user.trigger(self.dag_id, conf, run_id)
 
     def instances(self) -> list[dict[str, Any]]:
         """Return the task instances of all runs, as Airflow's database has them."""

@@ -41,6 +41,8 @@ class Row:
     :param name: for people; unique together with gateway and line.
     :param dag: ``apart``, ``together`` or ``archive``.
     :param account: which emulator: ``strict``, or ``lenient``, which takes an ``external_task_id`` twice.
+    :param records: the connection names a record store.
+    :param receiver: it names one, and a receiver of callbacks.
     :param kills: see ``dags/breaking.py``.
     :param faults: of the emulator, matched to this row's prompt; each of them must strike.
     :param options: operator attributes by task.
@@ -59,6 +61,8 @@ class Row:
     line: str = AIRFLOW_3
     dag: str = "together"
     account: str = "strict"
+    records: bool = False
+    receiver: bool = False
     n: int = 2
     kills: Sequence[Mapping[str, Any]] = ()
     faults: Sequence[Mapping[str, Any]] = ()

@@ -32,7 +32,44 @@ def on_airflow_3() -> Iterator[Row]:
     """Rows with a ledger."""
     for gateway in GATEWAYS:
         yield from (Row(gateway=gateway, **fields) for fields in (*_killed(gateway), *_answers(gateway)))
+        yield from (Row(gateway=gateway, **fields) for fields in _of_others())
+    yield from (Row(**fields) for fields in _with_receiver())
     yield from _options()
+
+
+def _with_receiver() -> Iterator[Fields]:
+    """CometAPI cannot be asked by external_task_id, but a callback tells what the lost answer said."""
+    once: Fields = {"on": "create", "times": 1}
+    lost: list[Fields] = [
+        {"name": "killed with the POST sent, no answer yet", "faults": [HOLD], "action": actions.kill_while_held},
+        {"name": "killed with the answer read, not recorded", "kills": [_kill("create", "after")]},
+        {"name": "500 after it was created", "faults": [{**once, "action": "error_after", "code": 5000}]},
+        {"name": "connection dropped after it was created", "faults": [{**once, "action": "drop_after"}]},
+    ]
+    for fields in lost:
+        for account in ("strict", "lenient"):
+            yield {
+                **fields,
+                "name": f"{fields['name']}, receiver",
+                "end": TAKEN_OVER,
+                "account": account,
+                "receiver": True,
+            }
+
+
+def _of_others() -> Iterator[Fields]:
+    """Names that repeat: the same run in another Airflow, and the same run again."""
+    twice = End(2, 4)
+    for records in (False, True):
+        more: Fields = {"end": twice, "records": records}
+        kept = ", record store" if records else ""
+        yield {"name": f"run deleted and made again{kept}", "action": actions.make_the_run_again, **more}
+        yield {
+            "name": f"the same run in another Airflow{kept}",
+            "action": actions.run_it_in_another_airflow,
+            "exclusive": True,
+            **more,
+        }
 
 
 def _killed(gateway: str) -> Iterator[Fields]:
@@ -131,6 +168,39 @@ def on_airflow_2() -> Iterator[Row]:
     for gateway in GATEWAYS:
         for fields in _killed_without_ledger(gateway):
             yield Row(**{"gateway": gateway, "line": AIRFLOW_2, "options": ON_WORKER, **fields})
+        for fields in _with_record_store(gateway):
+            name = f"{fields['name']}, record store"
+            given = {"gateway": gateway, "line": AIRFLOW_2, "options": ON_WORKER, "records": True, **fields}
+            yield Row(**{**given, "name": name})
+        if gateway == "cometapi":
+            yield from (Row(line=AIRFLOW_2, options=ON_WORKER, **fields) for fields in _with_receiver())
+        again: Fields = {"name": "run deleted and made again", "action": actions.make_the_run_again, "end": End(2, 4)}
+        yield Row(gateway=gateway, line=AIRFLOW_2, **again)
+
+
+def _with_record_store(gateway: str) -> Iterator[Fields]:
+    """The rows without a record as they end with one: as on Airflow 3.3."""
+    known = ("killed between two XComs", "killed while it waits on the worker")
+    for fields in _killed_without_ledger(gateway):
+        yield {**fields, "end": TAKEN_OVER} if fields["name"] in known else fields
+    yield {
+        "name": "killed before the intent is recorded",
+        "end": PAID_ONCE,
+        "kills": [_kill("record intent", "before")],
+    }
+    yield {
+        "name": "killed with the id recorded, XCom not",
+        "end": TAKEN_OVER,
+        "kills": [_kill("record id", "after")],
+    }
+    yield {"name": "run deleted and made again", "action": actions.make_the_run_again, "end": End(2, 4)}
+    yield {
+        "name": "user clears it, on_clear='reuse'",
+        "end": TAKEN_OVER,
+        "faults": [UNFINISHED],
+        "options": {"generate": {"on_clear": "reuse"}},
+        "action": actions.clear_while_deferred,
+    }
 
 
 def _killed_without_ledger(gateway: str) -> Iterator[Fields]:

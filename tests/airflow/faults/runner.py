@@ -17,7 +17,8 @@ AT_ONCE = 10
 
 def connection_id(row: Row) -> str:
     """Which Airflow connection a row uses."""
-    return f"kling_{row.gateway}_{row.account}"
+    more = "_receiver" if row.receiver else "_records" if row.records else ""
+    return f"kling_{row.gateway}_{row.account}{more}"
 
 
 def run_rows(
@@ -51,7 +52,17 @@ def run_row(row: Row, world: World) -> Outcome:
     """Run one row to its end."""
     token = f"row-{uuid.uuid4().hex[:10]}"
     kling, archive = world.emulators[row.account], world.airflow.home / "archive" / token
-    case = Case(row, token, world.airflow, world.user, kling, connection_id(row), archive, given_up=world.given_up)
+    case = Case(
+        row,
+        token,
+        world.airflow,
+        world.user,
+        kling,
+        connection_id(row),
+        archive,
+        another=world.another,
+        given_up=world.given_up,
+    )
     started, broke = time.monotonic(), None
     try:
         if row.dag == "archive":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from deploy.local.waiting import wait_for
 from tests.airflow.faults.model import AIRFLOW_3
 from tests.airflow.harness.airflow import Airflow, airflow_2, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
+from tests.airflow.harness.receiver import SECRET, running_receiver
 from tests.airflow.harness.users import User
 
 DAGS = Path(__file__).parent / "dags"
@@ -49,6 +50,7 @@ class World:
     :param user: starts runs and interferes with them.
     :param emulators: by account.
     :param picture: a reference image in base64, for generations that are paid for beforehand.
+    :param another: starts another Airflow with the same DAGs and connections, by a name for it.
     :param given_up: is set when nobody waits for rows any more.
     """
 
@@ -56,6 +58,7 @@ class World:
     user: User
     emulators: dict[str, Emulator]
     picture: str
+    another: Callable[[str], AbstractContextManager[User]]
     given_up: threading.Event = field(default_factory=threading.Event)
 
 
@@ -76,16 +79,29 @@ def world(line: str, home: Path) -> Iterator[World]:
             for account, emulator in emulators.items()
             for gateway in ("cometapi", "official")
         }
+        records = (home / "records").as_uri()
+        receiver = ends.enter_context(running_receiver(home / "receiver.log", records))
+        for name, connection in list(connections.items()):
+            extra = {**connection["extra"], "record_store": records}
+            connections[f"{name}_records"] = {**connection, "extra": extra}
+            extra |= {"callback_base_url": receiver, "callback_secret": SECRET}
+            connections[f"{name}_receiver"] = {**connection, "extra": extra}
         start = _airflow_3 if line == AIRFLOW_3 else _airflow_2
+
+        @contextmanager
+        def another(name: str) -> Iterator[User]:
+            with start(home / name, connections, env) as (_, other):
+                yield other
+
         airflow, user = ends.enter_context(start(home / "airflow", connections, env))
-        yield World(airflow, user, emulators, picture)
+        yield World(airflow, user, emulators, picture, another)
 
 
 @contextmanager
 def _airflow_3(
     home: Path, connections: Mapping[str, Mapping[str, Any]], env: Mapping[str, str]
 ) -> Iterator[tuple[Airflow, User]]:
-    with airflow_3(home, connections, dags=[DAGS], options=IMPATIENT, env=env) as airflow:
+    with airflow_3(home, connections, dags=[DAGS], options=IMPATIENT, env=env, has_queues=True) as airflow:
         for dag_id in DAG_IDS:
             airflow.api.wait_for_dag(dag_id)
             airflow.api.unpause(dag_id)

@@ -39,7 +39,7 @@ class Airflow(Components):
     :param home: its ``AIRFLOW_HOME``.
     :param database: its PostgreSQL.
     :param python: the interpreter of its processes.
-    :param has_queues: a triggerer can be given a queue (Airflow 3.2+).
+    :param has_queues: each triggerer runs the triggers of one queue (Airflow 3.2+).
     """
 
     version: str
@@ -110,6 +110,7 @@ def airflow_3(
     dags: Sequence[Path],
     options: Mapping[str, object] = NOTHING,
     env: Mapping[str, str] = NOTHING,
+    has_queues: bool = False,
 ) -> Iterator[Airflow3]:
     """Run API server, scheduler, DAG processor and triggerer on free ports.
 
@@ -117,6 +118,8 @@ def airflow_3(
     :param dags: folders of DAG files.
     :param options: settings of Airflow by ``section__name``.
     :param env: more of the environment, for the DAG files.
+    :param has_queues: the triggerer runs the triggers of the queue ``default`` only, so that a test can start others
+        for other queues. A sensor that starts in the triggerer has no queue, so no triggerer runs it then.
     """
     home.mkdir(parents=True, exist_ok=True)
     write_password(home)
@@ -124,7 +127,7 @@ def airflow_3(
     url = f"http://127.0.0.1:{api_port}"
     bundles = {
         "dag_processor__dag_bundle_config_list": json.dumps([_bundle(folder) for folder in dags]),
-        "triggerer__queues_enabled": True,
+        "triggerer__queues_enabled": has_queues,
     }
     with ExitStack() as ends:
         stored = ends.enter_context(database())
@@ -135,7 +138,7 @@ def airflow_3(
             home=home,
             database=stored,
             python=Path(sys.executable),
-            has_queues=True,
+            has_queues=has_queues,
             url=url,
             passwords={},
             api=ends.enter_context(AirflowApi(url)),
@@ -153,7 +156,7 @@ def airflow_3(
         try:
             yield made
         finally:
-            made.interrupt(but=["api-server"])
+            made.stop(but=["api-server"])
 
 
 @contextmanager
@@ -193,7 +196,7 @@ def airflow_2(
         made.component("scheduler", "--skip-serve-logs")
         made.triggerer("triggerer")
         yield made, ends.enter_context(airflow_2_user(PYTHON_2, made.env, home))
-        made.interrupt()
+        made.stop()
 
 
 def _bundle(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.models import DagBag, DagRun
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 
 def main() -> None:
@@ -39,7 +41,14 @@ def clear(dag_id: str, run_id: str, task_id: str) -> None:
     some.clear(start_date=run.execution_date, end_date=run.execution_date)
 
 
-JOBS = {"trigger": trigger, "clear": clear}
+def delete(dag_id: str, run_id: str) -> None:
+    """Delete a run, as its page in the UI does."""
+    with create_session() as session:
+        [run] = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        session.delete(run)
+
+
+JOBS = {"trigger": trigger, "clear": clear, "delete": delete}
 
 if __name__ == "__main__":
     main()

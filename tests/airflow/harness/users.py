@@ -27,6 +27,10 @@ class User(Protocol):
         """Clear a task of a run, and what comes after it."""
         ...
 
+    def delete(self, dag_id: str, run_id: str) -> None:
+        """Delete a run."""
+        ...
+
     def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Mark a task as failed."""
         ...
@@ -50,6 +54,10 @@ class Airflow2User:
         """Clear a task of a run, and what comes after it."""
         self._do({"do": "clear", "dag_id": dag_id, "run_id": run_id, "task_id": task_id})
 
+    def delete(self, dag_id: str, run_id: str) -> None:
+        """Delete a run."""
+        self._do({"do": "delete", "dag_id": dag_id, "run_id": run_id})
+
     def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Not needed: Airflow 2.11 tells neither trigger nor operator."""
         raise NotImplementedError
@@ -72,7 +80,7 @@ def airflow_2_user(python: Path, env: Mapping[str, str], home: Path) -> Iterator
     """Run the process of ``airflow_2_user``; its errors are in ``user.log``."""
     with (home / "user.log").open("wb") as errors:
         process = subprocess.Popen(
-            [str(python), str(SCRIPT)],
+            [str(python), "-P", str(SCRIPT)],  # without its folder, where a module is named airflow
             env=dict(env),
             cwd=home,
             text=True,

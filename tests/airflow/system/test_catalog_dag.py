@@ -22,18 +22,21 @@ ROWS = {
     "lamp": ("lamp.png|plant.png", "A lamp"),
     "refused": ("mug.png|lamp.png", REFUSED),
     "plant": ("plant.png|mug.png", "A plant"),
+    "": ("mug.png|lamp.png", "Without a sku"),
 }
 GOOD = [index for index, sku in enumerate(ROWS) if sku in ("mug", "lamp", "plant")]
-TOO_SMALL, MODERATED = 1, 3
+TOO_SMALL, MODERATED, NAMELESS = 1, 3, 5
 
 
 def write_catalog(folder: Path) -> None:
     draw_samples(folder)
     Image.new("RGB", (120, 120), "red").save(folder / "tiny.png")
-    with (folder / "catalog.csv").open("w", newline="") as output:
-        writer = csv.writer(output)
-        writer.writerow(("sku", "subject_images", "prompt"))
+    # As Excel exports it: semicolons, CRLF, a byte order mark, blank rows.
+    with (folder / "catalog.csv").open("w", newline="", encoding="utf-8-sig") as output:
+        writer = csv.writer(output, delimiter=";")
+        writer.writerow(("SKU", "Subject Images", "Prompt"))
         writer.writerows((sku, *columns) for sku, columns in ROWS.items())
+        output.write(";;;\r\n" * 3)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def test_a_bad_row_fails_alone(run: Run) -> None:
     for index in GOOD:
         assert states[f"product.generate[{index}]"] == "success", states
         assert states[f"product.archive[{index}]"] == "success", states
-    for index in (TOO_SMALL, MODERATED):
+    for index in (TOO_SMALL, MODERATED, NAMELESS):
         assert states[f"product.generate[{index}]"] == "failed", states
         assert states[f"product.archive[{index}]"] == "upstream_failed", states
 
@@ -77,6 +80,7 @@ def test_the_run_does_not_hide_the_failure(run: Run) -> None:
 def test_failed_rows_say_why(run: Run) -> None:
     assert "300" in run.log(f"product.generate[{TOO_SMALL}]")
     assert MODERATION in run.log(f"product.generate[{MODERATED}]")
+    assert "Row 7 of file://" in run.log(f"product.generate[{NAMELESS}]")
 
 
 def test_waiting_is_deferred(run: Run) -> None:
@@ -88,7 +92,7 @@ def test_the_pool_keeps_within_the_accounts_concurrency(run: Run, creations: Cal
     # The emulator refuses what is over its slots (1303) and the client would ask again: as many requests as rows that
     # can be sent means that none was refused.
     assert run.state
-    assert creations() == len(ROWS) - 1
+    assert creations() == len(ROWS) - 2
 
 
 @pytest.mark.parametrize("index", GOOD)

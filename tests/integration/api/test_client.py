@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -357,12 +358,15 @@ def test_retry_after_is_slept(
     assert client.slept == [seconds]
 
 
-def test_retry_after_as_a_date_is_slept(kling: Emulator, asker: Any, submitted: Callable[..., str]) -> None:
+def test_retry_after_as_a_date_is_relative_to_the_date_of_the_answer(
+    kling: Emulator, asker: Any, submitted: Callable[..., str]
+) -> None:
     task_id = submitted()
-    kling.faults.add(on="query", action="error", code=5001, retry_after="Fri, 15 Jan 2027 08:00:30 GMT", times=1)
-    client = asker(clock=lambda: 1_800_000_000.0)
+    date = formatdate(time.time() + 30, usegmt=True)
+    kling.faults.add(on="query", action="error", code=5001, retry_after=date, times=1)
+    client = asker(clock=lambda: 1_600_000_000.0)
     client.get(task_id)
-    assert client.slept == [30.0]
+    assert 20 < client.slept[0] <= 35  # a server may put a Date on its answers that is a second old
 
 
 def test_deadline_is_never_slept_past(kling: Emulator, asker: Any, submitted: Callable[..., str]) -> None:
@@ -604,7 +608,8 @@ def test_token_out_of_time_is_signed_anew_once(code: int, emulator: Emulator, su
 def test_token_that_stays_out_of_time_is_an_authentication_error(emulator: Emulator) -> None:
     assert emulator.access_key
     assert emulator.secret_key
-    auth = JWTAuth(emulator.access_key, emulator.secret_key, clock=lambda: 1_600_000_000.0)
+    emulator.faults.add(on="query", action="error", code=1004)
+    auth = JWTAuth(emulator.access_key, emulator.secret_key)
     with (
         KlingClient(auth, base_url=emulator.url, gateway=GATEWAYS["official"]) as client,
         pytest.raises(KlingAuthenticationError, match="clock") as caught,
@@ -612,3 +617,97 @@ def test_token_that_stays_out_of_time_is_an_authentication_error(emulator: Emula
         client.get("8334")
     assert caught.value.code == "1004"
     assert emulator.ledger()["requests"]["query"] == 2
+
+
+@pytest.mark.parametrize("skew", [-7200, -3600, -60, 60, 3600, 7200])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_machine_whose_clock_is_off_signs_by_the_apis(
+    kind: str, skew: float, emulator: Emulator, subjects: list[str]
+) -> None:
+    assert emulator.access_key
+    assert emulator.secret_key
+    auth = JWTAuth(emulator.access_key, emulator.secret_key, clock=lambda: time.time() + skew)
+    options: dict[str, Any] = {"base_url": emulator.url, "gateway": GATEWAYS["official"]}
+
+    async def status(task_id: str) -> str:
+        async with AsyncKlingClient(auth, **options) as client:
+            return (await client.status(task_id)).status
+
+    with KlingClient(auth if kind == "sync" else BearerAuth(emulator.api_key), **options) as client:
+        task = client.create(MultiImageToImageRequest.parse({"subject_images": subjects}))
+        told = client.get(task.kling_task_id).status if kind == "sync" else asyncio.run(status(task.kling_task_id))
+    assert told == "submitted"
+    assert created(emulator) == 1
+
+
+# --- answers in another shape -----------------------------------------------------------------------------------------
+
+
+ODD_CREATIONS: list[dict[str, Any]] = [
+    {"code": 200, "data": {"task_id": "8334", "task_status": "submitted"}},
+    {"code": None, "data": {"task_id": "8334"}},
+    {"data": {"task_id": "8334"}},
+    {"code": "SUCCESS", "data": [{"task_id": "8334"}]},
+    {"task_id": "8334", "task_status": "submitted"},
+    {"code": 0, "data": '{"task_id": "8334"}'},
+]
+
+
+@pytest.mark.parametrize("body", ODD_CREATIONS, ids=str)
+def test_a_creation_in_an_odd_shape_is_one(
+    body: Any, emulator: Emulator, paying: Any, request_: MultiImageToImageRequest
+) -> None:
+    emulator.faults.add(on="create", action="error", status=200, body=body)
+    with paying() as client:
+        assert client.create(request_).kling_task_id == "8334"
+    assert posts(emulator) == 1
+
+
+def test_an_error_that_names_a_task_is_not_said_to_have_created_nothing(
+    emulator: Emulator, paying: Any, request_: MultiImageToImageRequest
+) -> None:
+    body = {"code": 1201, "message": "external_task_id already exists", "data": {"task_id": "8334"}}
+    emulator.faults.add(on="create", action="error", status=400, body=body)
+    with paying() as client, pytest.raises(KlingBadRequestError, match="may have been created") as caught:
+        client.create(request_)
+    assert caught.value.kling_task_id == "8334"
+    assert "Kling task 8334" in str(caught.value)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_model_that_is_discontinued_is_named_with_what_switches(
+    nested: bool, emulator: Emulator, paying: Any, request_: MultiImageToImageRequest
+) -> None:
+    body: Any = {"code": 1203, "message": "The model is discontinued", "request_id": "r"}
+    body = {"message": "m", "data": {"message": "m", "data": body}} if nested else body
+    emulator.faults.add(on="create", action="error", status=404, body=body)
+    with paying() as client, pytest.raises(KlingBadRequestError, match="Nothing was created") as caught:
+        client.create(request_)
+    for words in ("'kling-v2'", "'cometapi'", "model_name='kling-v2-1'", '"models": {"multi-image-to-image"'):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404, 502])
+def test_a_page_in_place_of_the_api_is_named_with_status_and_host(
+    status: int, emulator: Emulator, paying: Any, asker: Any, request_: MultiImageToImageRequest
+) -> None:
+    emulator.faults.add(action="redirect" if status == 302 else "html", status=status)
+    host = emulator.url.removeprefix("http://")
+    with paying() as client, pytest.raises(KlingError) as created:
+        client.create(request_)
+    with pytest.raises(KlingError) as asked:
+        asker().get("8334", deadline=0)
+    for caught in (created, asked):
+        assert f"HTTP {status}" in str(caught.value)
+        assert f"at {host}" in str(caught.value)
+
+
+def test_an_answer_that_breaks_off_behind_the_id_names_the_task(
+    paying: Any, raw_server: Any, request_: MultiImageToImageRequest
+) -> None:
+    part = b'{"code":0,"message":"SUCCEED","data":{"task_id":"8334","task_st'
+    url, _ = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + part)
+    with paying(base_url=url) as client, pytest.raises(KlingConnectionError, match="Kling task 8334") as caught:
+        client.create(request_)
+    assert caught.value.kling_task_id == "8334"
+    assert caught.value.request_sent

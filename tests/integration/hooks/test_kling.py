@@ -22,6 +22,7 @@ from airflow_kling.exceptions import (
     KlingTaskNotFoundError,
 )
 from airflow_kling.hooks.kling import KlingHook
+from tests.integration.proxy import forward_proxy
 
 ENV = "AIRFLOW_CONN_KLING_DEFAULT"
 
@@ -84,6 +85,31 @@ def test_connection_forms(form: Any, emulator: Emulator, monkeypatch: pytest.Mon
     with pytest.raises(KlingTaskNotFoundError):
         asyncio.run(ask("8334", KlingHook()))
     assert emulator.ledger()["requests"]["query"] == 2
+
+
+@pytest.mark.parametrize(
+    "form", ["kling://:k@[::1]:8080/http", '{"conn_type": "kling", "password": "k", "host": "http://[::1]:8080"}']
+)
+def test_an_ipv6_host(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENV, form)
+    assert KlingHook().settings.host == "http://[::1]:8080"
+
+
+@pytest.mark.parametrize("extra", [{"proxy": "{url}"}, {"proxy": "environment"}, {}])
+def test_calls_go_through_the_proxy_of_connection_or_environment(
+    extra: dict[str, str], emulator: Emulator, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with forward_proxy(credentials="me:distinctive-password") as proxy:
+        if extra.get("proxy") != "{url}":
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        connect(emulator, extra={name: value.format(url=proxy.url) for name, value in extra.items()})
+        with pytest.raises(KlingTaskNotFoundError):
+            KlingHook().get_task("8334")
+        with pytest.raises(KlingTaskNotFoundError):
+            asyncio.run(ask("8334", KlingHook()))
+        assert len(proxy.seen) == 2
 
 
 @pytest.mark.parametrize("gateway", ["cometapi", "cometapi-v2", "official"])
@@ -314,6 +340,7 @@ def test_form_of_airflow_2_has_the_fields_of_the_provider_info() -> None:
         "record_store": "StringField",
         "callback_base_url": "StringField",
         "callback_secret": "PasswordField",
+        "webhook_secret": "PasswordField",
         "proxy": "StringField",
         "trusted_networks": "StringField",
         "allow_http": "BooleanField",

@@ -164,13 +164,13 @@ def test_id_that_would_be_a_path_is_refused(odd: str, kling: Emulator, tmp_path:
 
 NOT_FINISHED: list[tuple[dict[str, Any], str]] = [
     ({"status": "succeed", "images": []}, "there is no such task"),  # asked for once more
-    ({"status": "succeed", "images": [{"index": 0, "url": ""}]}, "has no URL"),
+    ({"status": "succeed", "images": [{"index": 0, "url": ""}]}, "there is no such task"),
     ({"status": "succeed", "images": [{"index": 0, "url": "a"}, {"index": 0, "url": "b"}]}, "used twice"),
     ({"status": "succeed", "images": [{"index": -1, "url": "a"}]}, "not within 0 to"),
 ]
 
 
-@pytest.mark.parametrize(("task", "words"), NOT_FINISHED, ids=[words for _, words in NOT_FINISHED])
+@pytest.mark.parametrize(("task", "words"), NOT_FINISHED, ids=str)
 def test_task_without_images_to_archive(task: dict[str, Any], words: str, kling: Emulator, tmp_path: Path) -> None:
     with pytest.raises(KlingError, match=words) as caught:
         operator({"kling_task_id": "8334", **task}, tmp_path).execute({})

@@ -273,7 +273,6 @@ AT_RUN_TIME: list[tuple[dict[str, Any], str]] = [
     ({"subject_images": ["{{ 'ftp://example.com/a.png' }}", URL]}, "subject_images[0] has the unsupported scheme"),
     ({"subject_images": ["no/such/file.png", URL]}, "subject_images[0]"),
     ({"subject_images": ["s3://{{ 'bucket' }}/a.png", URL], "n": "{{ 0 }}"}, "n is '0', the least is 1"),
-    ({"model_name": "kling-v9"}, "model_name is 'kling-v9', but gateway 'cometapi' offers kling-v2"),
     ({"negative_prompt": "blurred"}, "negative_prompt is given, but gateway 'cometapi' does not take it"),
     ({"callback_url": "{{ 'ftp://example.com' }}"}, "callback_url"),
 ]

@@ -59,7 +59,7 @@ def test_submit(kling: Emulator, subjects: list[str], ti: Any, base_url: str) ->
 
 
 def test_a_refused_submission_leads_nowhere(kling: Emulator, subjects: list[str], ti: Any) -> None:
-    submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=subjects, model_name="of-tomorrow")
+    submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=subjects, negative_prompt="blurred")
     with pytest.raises(KlingInputError):
         submit.execute({"ti": ti})
     assert ti.xcoms == {}

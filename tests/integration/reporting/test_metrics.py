@@ -106,7 +106,7 @@ def test_a_submission_and_its_adoption(statsd: StatsD, kling: Emulator, subjects
 class Store(dict[str, Any]):
     """As Airflow 3.3's task state store."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = value
 
 
@@ -151,7 +151,7 @@ def test_an_api_that_is_not_reached(
 
 def test_wrong_input_is_no_refusal_of_kling(statsd: StatsD, kling: Emulator, subjects: list[str], ti: Any) -> None:
     with pytest.raises(KlingError):
-        submit(subjects, model_name="of-tomorrow").execute({"ti": ti})
+        submit(subjects, negative_prompt="blurred").execute({"ti": ti})
     assert statsd.counts() == {}
 
 

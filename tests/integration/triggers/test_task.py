@@ -14,6 +14,9 @@ import pytest
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.emulator import Emulator
+from airflow_kling.exceptions import KlingInputError
+from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.polling import poller
 from airflow_kling.polling.poller import StatusPoller
 from airflow_kling.triggers import task
 from airflow_kling.triggers.task import KlingTaskTrigger
@@ -118,7 +121,7 @@ def test_first_poll_comes_no_sooner_than_five_seconds_after_the_start(
     assert defaults is not None
     monkeypatch.setitem(defaults, "clock", lambda: start + loop.time())
     began = start + loop.time()
-    one = trigger(task_id, poke_interval=1.0, deadline=began + 600, since=began)
+    one = trigger(task_id, poke_interval=1.0, deadline=began + 600, remaining=600.0, since=began)
     try:
         assert loop.run_until_complete(collect(again(one) if restarted else one)) == [event(task_id, "succeed")]
     finally:
@@ -239,16 +242,111 @@ def test_unknown_task_ends_the_wait(kling: Emulator) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_connection_that_cannot_work_ends_the_wait(kling: Emulator, connect: Callable[..., str]) -> None:
+def test_connection_that_cannot_work_ends_the_wait(
+    kling: Emulator, connect: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "OPEN_PATIENCE", 1.0)
     connect(kling, password="")
-    assert run(trigger("8334")) == [event("8334", "error")]
+    [told] = run(trigger("8334"))
+    assert "has no API key" in told.pop("reason")
+    assert told == event("8334", "error")
     assert kling.ledger()["requests"]["query"] == 0
 
 
 @pytest.mark.usefixtures("quick", "airflow_home")
-def test_connection_that_is_not_there_is_named() -> None:
-    with pytest.raises(RuntimeError, match="no_such_connection"):
-        run(trigger("8334", kling_conn_id="no_such_connection"))
+def test_connection_that_only_workers_have_ends_with_an_event_and_not_with_a_failed_trigger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(poller, "OPEN_PATIENCE", 3.0)  # the first lookup imports a lot
+    told = run(*(trigger(str(number), kling_conn_id="only_workers_have_it") for number in range(40)))
+    assert [one["status"] for one in told] == ["error"] * 40
+    assert all(one["reason"].isidentifier() for one in told)  # the class: a message might quote a secret
+
+
+@pytest.mark.usefixtures("quick", "airflow_home")
+def test_connection_that_cannot_be_looked_up_for_a_moment_ends_no_wait(
+    kling: Emulator, submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_ids = [submitted() for _ in range(4)]
+    kling.advance(120)
+    lookups = iter([TimeoutError("secrets backend"), OSError("supervisor")])
+    lookup = KlingHook.aget_settings
+
+    async def failing(self: KlingHook) -> Any:
+        if error := next(lookups, None):
+            raise error
+        return await lookup(self)
+
+    monkeypatch.setattr(KlingHook, "aget_settings", failing)
+    assert run(*map(trigger, task_ids)) == [event(task_id, "succeed") for task_id in task_ids]
+
+
+EMPTY: list[Any] = [{}, {"images": []}, {"images": [{"index": 0, "url": ""}]}, {"images": [{"index": 0}]}]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("gateway", ["cometapi", "official"])
+@pytest.mark.parametrize("result", EMPTY, ids=str)
+def test_a_success_without_results_is_waited_out(
+    result: Any, gateway: str, kling: Emulator, connect: Callable[..., str], subjects: list[str]
+) -> None:
+    connect(kling, gateway=gateway)
+    task_ids = [KlingHook().submit({"subject_images": subjects}).kling_task_id for _ in range(6)]
+    kling.advance(120)
+    for task_id in task_ids:
+        data = {"task_id": task_id, "task_status": "succeed", "task_result": result}
+        body = {"code": 0, "message": "SUCCEED", "data": data}
+        kling.faults.add(on="query", match={"task_id": task_id}, action="error", status=200, body=body, times=2)
+    bare = {"code": 0, "data": [{"task_id": task_id, "task_status": "succeed"} for task_id in task_ids]}
+    kling.faults.add(on="list", action="error", status=200, body=bare, times=2)
+    assert run(*map(trigger, task_ids)) == [event(task_id, "succeed") for task_id in task_ids]
+    assert kling.ledger()["requests"]["query"] >= 6
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_success_that_stays_without_results_is_a_timeout(kling: Emulator, submitted: Callable[..., str]) -> None:
+    task_id = submitted()
+    body = {"code": 0, "data": {"task_id": task_id, "task_status": "succeed", "task_result": {}}}
+    kling.faults.add(on="query", action="error", status=200, body=body)
+    assert run(trigger(task_id, deadline=time.time() + 0.2)) == [event(task_id, "timeout")]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("ahead", [-86_400, -120, 600, 86_400])
+def test_another_clock_changes_neither_the_first_poll_nor_the_wait(
+    ahead: float, kling: Emulator, submitted: Callable[..., str]
+) -> None:
+    task_id, began = submitted(), time.monotonic()
+    kling.advance(120)
+    worker = time.time() - ahead  # the triggerer's clock is that of this process
+    done = trigger(task_id, deadline=worker + 60, remaining=60.0, since=worker)
+    assert run(again(done)) == [event(task_id, "succeed")]
+    waits = submitted()
+    short = trigger(waits, deadline=worker + 0.5, remaining=0.5, since=worker)
+    polled = kling.ledger()["requests"]["query"]
+    assert run(again(short)) == [event(waits, "timeout")]
+    assert time.monotonic() - began >= 0.5
+    assert time.monotonic() - began < 10
+    assert kling.ledger()["requests"]["query"] >= polled + 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_wait_without_a_deadline_goes_by_what_is_left_alone(kling: Emulator, submitted: Callable[..., str]) -> None:
+    one = trigger(submitted(), deadline=None, remaining=0.3)
+    _, arguments = again(one).serialize()
+    assert arguments["remaining"] == 0.3
+    assert "deadline" not in arguments
+    assert run(again(one)) == [event(one.kling_task_id, "timeout")]
+
+
+ODD: list[Any] = [float("nan"), float("inf"), -float("inf"), "soon", True, [1]]
+
+
+@pytest.mark.parametrize("name", ["deadline", "remaining", "timeout", "since", "poke_interval"])
+@pytest.mark.parametrize("value", ODD, ids=str)
+def test_seconds_that_are_none_are_refused_in_one_sentence(name: str, value: Any) -> None:
+    with pytest.raises(KlingInputError, match=f"^{name} is .*, it must be a number of seconds; nothing was asked.$"):
+        KlingTaskTrigger(kling_task_id="8334", **{name: value})
 
 
 @pytest.mark.usefixtures("quick")
@@ -279,8 +377,6 @@ def test_each_of_many_gets_its_own_event(kling: Emulator, submitted: Callable[..
 def test_it_works_with_the_official_gateway(
     with_pair: bool, emulator: Emulator, connect: Callable[..., str], subjects: list[str]
 ) -> None:
-    from airflow_kling.hooks.kling import KlingHook
-
     pair = {"access_key": emulator.access_key, "secret_key": emulator.secret_key} if with_pair else {}
     connect(emulator, gateway="official", extra=pair, **({"password": None} if with_pair else {}))
     task_id = KlingHook().submit({"subject_images": subjects}).kling_task_id

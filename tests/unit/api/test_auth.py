@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from email.utils import formatdate
+
 import httpx
 import jwt
 import pytest
@@ -26,14 +29,32 @@ class Clock:
 class Server:
     """Answers what it is told to, and keeps the tokens it has seen."""
 
-    def __init__(self, *answers: tuple[int, object]) -> None:
+    def __init__(self, *answers: tuple[int, object], date: Callable[[], float] | None = None) -> None:
         self.answers = list(answers)
+        self.date = date
         self.tokens: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.tokens.append(request.headers["Authorization"].removeprefix("Bearer "))
         status, body = self.answers.pop(0) if self.answers else (200, SUCCESS)
-        return httpx.Response(status, **({"json": body} if not isinstance(body, str) else {"text": body}))
+        headers = {"Date": formatdate(self.date(), usegmt=True)} if self.date else {}
+        return httpx.Response(
+            status, headers=headers, **({"json": body} if not isinstance(body, str) else {"text": body})
+        )
+
+
+class Strict(Server):
+    """Refuses tokens that are out of time by its own clock, as the official API does."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        assert self.date
+        given = claims(request.headers["Authorization"].removeprefix("Bearer "))
+        now = self.date()
+        if now < float(str(given["nbf"])):
+            self.answers = [(401, {"code": 1003})]
+        elif now > float(str(given["exp"])):
+            self.answers = [(401, {"code": 1004})]
+        return super().__call__(request)
 
 
 def client(auth: KlingAuth, server: Server) -> KlingClient:
@@ -142,3 +163,22 @@ def test_secrets_are_not_shown(show: object, clock: Clock) -> None:
     assert callable(show)
     shown = "".join(show(item) for item in (auth, BearerAuth("sk-key"), http))
     assert not any(secret in shown for secret in (ACCESS, SECRET, "sk-key", *told))
+
+
+@pytest.mark.parametrize("skew", [-86_400, -3600, -60, 0, 60, 3600, 86_400])
+def test_a_clock_that_is_off_costs_one_more_request_and_no_more(skew: float, clock: Clock) -> None:
+    server = Strict(date=lambda: clock.now - skew)
+    http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
+    for seconds in (0, 10, 3600, 7200):
+        clock.now = START + seconds
+        assert http.get("8334").kling_task_id == "8334"
+    assert len(server.tokens) <= 5
+
+
+def test_a_date_that_is_wrong_does_not_keep_the_clock_off(clock: Clock) -> None:
+    server = Server((401, {"code": 1004}), (401, {"code": 1003}), (401, {"code": 1003}), date=lambda: clock.now + 9999)
+    http = client(JWTAuth(ACCESS, SECRET, clock=clock), server)
+    with pytest.raises(KlingAuthenticationError):
+        http.get("8334")
+    assert http.get("8334").kling_task_id == "8334"
+    assert claims(server.tokens[-1])["nbf"] == START - 5

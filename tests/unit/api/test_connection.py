@@ -62,6 +62,11 @@ def test_defaults() -> None:
         ("proxy.example.com", None, "https", "https://proxy.example.com"),
         ("proxy.example.com:8443", None, "", "https://proxy.example.com:8443"),
         ("[::1]:8899", None, "http", "http://[::1]:8899"),
+        ("::1", 8899, "http", "http://[::1]:8899"),  # what Airflow makes of kling://:key@[::1]:8899/http
+        ("[::1]", 8899, "http", "http://[::1]:8899"),
+        ("http://[::1]", 8899, None, "http://[::1]:8899"),
+        ("::1", None, "http", "http://[::1]"),
+        ("2001:db8:0:0::1", None, None, "https://[2001:db8::1]"),
     ],
 )
 def test_host_with_and_without_scheme_and_port(host: str, port: int | None, schema: str | None, url: str) -> None:
@@ -80,10 +85,33 @@ def test_host_with_and_without_scheme_and_port(host: str, port: int | None, sche
         "http://pro xy",
         "https://proxy/?a=b",
         "https://proxy/#a",
+        "http://[fe80::1%eth0]",
+        "http://[fe80::1%25eth0]",
+        "fe80::1%eth0",
+        "http://::1:8899",
+        "https://proxy\\.example.com",
+        "https://\u00e9..b",
+        "https://\x08",
     ],
 )
 def test_host_that_is_no_base_url(host: str, port: int | None) -> None:
     assert "https://api.cometapi.com" in refusal(host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["http://api.example.com", "HTTP://api.example.com", "http://8.8.8.8:80", "http://134744072", "http://[2606::1]"],
+)
+def test_plain_http_on_a_public_host_needs_a_switch(host: str) -> None:
+    said = refusal(host=host)
+    assert "where plain http shows the key to everybody in between: write https, or set allow_http in the extra" in said
+    assert "plain http" in refusal({"allow_private_hosts": True}, host=host)
+    assert parse({"allow_http": "true"}, host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["emulator:8899", "127.0.0.1", "10.0.0.1", "::1", "kling.default.svc.cluster.local"])
+def test_plain_http_within_a_network_needs_none(host: str) -> None:
+    assert parse(host=host, schema="http").host.startswith("http://")
 
 
 def test_host_with_credentials_is_refused_without_showing_them() -> None:
@@ -109,6 +137,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"timeout": "inf"}, "timeout: input should be a finite number"),
     ({"timeout": "nan"}, "timeout"),
     ({"allow_private_hosts": "perhaps"}, "allow_private_hosts: input should be a valid boolean"),
+    ({"proxy": "proxy.test:3128"}, "proxy that is not http://host:port or https://host:port"),
+    ({"proxy": f"http://me:{SECRET}@"}, "proxy that is not http://host:port or https://host:port"),
+    ({"proxy": f"me:{SECRET}@proxy.test:3128"}, "or write environment"),
+    ({"proxy": f"socks5://me:{SECRET}@proxy.test"}, "proxy that is a SOCKS proxy, and only http and https proxies"),
     ({"gateway": "official", "access_key": ACCESS}, "only one of access_key and secret_key"),
     ({"gateway": "official", "secret_key": SECRET}, "only one of access_key and secret_key"),
     ({"access_key": ACCESS, "secret_key": SECRET}, "gateway 'cometapi' takes only an API key"),
@@ -177,6 +209,21 @@ def test_pair_needs_no_password() -> None:
     assert isinstance(parse(pair, password=None).auth(), JWTAuth)
 
 
+@pytest.mark.parametrize("proxy", [None, "", "environment", " Environment "])
+def test_a_client_finds_the_proxy_of_the_environment_unless_the_connection_names_one(proxy: str | None) -> None:
+    assert parse({"proxy": proxy}).client_options()["proxy"] is None
+    named = parse({"proxy": "http://me:secret@proxy.test:3128"}).client_options()["proxy"]
+    assert named.url == "http://proxy.test:3128"
+
+
+def test_secrets() -> None:
+    proxy = f"http://me:{SECRET}%40@proxy.test:3128"
+    found = parse({"proxy": proxy, "callback_secret": "callback"}).secrets()
+    assert found == [KEY, "callback", proxy, f"{SECRET}%40", f"{SECRET}@"]
+    assert parse({"proxy": f"http://{SECRET}@proxy.test"}).secrets() == [KEY, f"http://{SECRET}@proxy.test", SECRET]
+    assert parse({"proxy": "http://proxy.test:3128"}).secrets() == parse({"proxy": "environment"}).secrets() == [KEY]
+
+
 def test_client_options() -> None:
     options = parse({"gateway": "cometapi-v2", "timeout": "2.5"}, host="http://h:1").client_options()
     assert (options["gateway"].name, options["base_url"], options["timeout"]) == ("cometapi-v2", "http://h:1", 2.5)
@@ -184,8 +231,9 @@ def test_client_options() -> None:
 
 @pytest.mark.parametrize("show", [repr, str, lambda s: s.model_dump_json(), lambda s: f"{s.model_dump()}"])
 def test_secrets_are_not_shown(show: Any) -> None:
-    shown = show(parse({"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}))
-    assert not any(secret in shown for secret in (KEY, ACCESS, SECRET))
+    proxy = "http://me:distinctive-password@proxy.test"
+    shown = show(parse({"gateway": "official", "access_key": ACCESS, "secret_key": SECRET, "proxy": proxy}))
+    assert not any(secret in shown for secret in (KEY, ACCESS, SECRET, "distinctive-password"))
 
 
 @pytest.mark.parametrize(
@@ -217,3 +265,39 @@ def test_trusted_networks() -> None:
     assert [str(network) for network in networks] == ["198.18.0.0/15", "fd00:1::/32"]
     with pytest.raises(KlingInputError, match="trusted_networks"):
         parse(extra={"trusted_networks": "198.18.0.1/15"})
+
+
+CALLBACKS = {"callback_base_url": "https://h.example/x", "record_store": "s3://bucket/records"}
+
+
+def test_callback_urls() -> None:
+    assert parse().callback_url("job-7") is None
+    made = parse(CALLBACKS).callback_url("job-7")
+    assert made is not None
+    assert made.startswith("https://h.example/x/job-7/")
+    assert parse({**CALLBACKS, "callback_secret": "another"}).callback_url("job-7") != made
+
+
+def test_what_signs_callback_urls() -> None:
+    pair = {"gateway": "official", "access_key": ACCESS, "secret_key": SECRET}
+    assert parse().signing_secret == KEY
+    assert parse(pair, password=None).signing_secret == SECRET
+    assert parse({**pair, "callback_secret": " mine\n"}).signing_secret == "mine"
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"callback_base_url": "https://h.example"}, "has a callback_base_url but no record_store"),
+        ({**CALLBACKS, "callback_base_url": "h.example"}, "which must be a URL such as"),
+        ({**CALLBACKS, "callback_base_url": f"https://u:{SECRET}@h.example"}, "which must be a URL such as"),
+        ({**CALLBACKS, "callback_base_url": f"https://h.example/?token={SECRET}"}, "which must be a URL such as"),
+    ],
+)
+def test_a_receiver_that_cannot_work(extra: dict[str, Any], words: str) -> None:
+    assert words in refusal(extra)
+
+
+def test_secrets_of_callbacks_are_not_shown() -> None:
+    settings = parse({**CALLBACKS, "callback_secret": SECRET, "webhook_secret": SECRET})
+    assert SECRET not in repr(settings) + settings.model_dump_json() + repr(settings.callback_url)

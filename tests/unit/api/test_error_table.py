@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api.error_table import answer_error, retry_after_seconds, task_failure
-from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.error_table import answer_error, no_such_model, retry_after_seconds, task_failure
+from airflow_kling.api.retry import delay_after_refusal, nothing_was_created, with_money
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import (
     KlingAccountError,
@@ -335,3 +336,136 @@ def test_failed_task_without_a_reason_says_so() -> None:
     failure = task_failure(KlingTask(kling_task_id="8334", status="failed"))
     assert "no reason given" in str(failure)
     assert failure.status_message == ""
+
+
+def nested(code: Any, message: str = "what Kling says", request_id: str = "r-1") -> dict[str, Any]:
+    """As CometAPI passes an upstream's error on: no code on top."""
+    inner = {"code": code, "message": message, "request_id": request_id}
+    return {"message": "outer", "data": {"message": "outer", "data": inner}}
+
+
+def shapes(code: Any) -> list[Any]:
+    inner = {"code": code, "message": "what Kling says", "request_id": "r-1"}
+    text = json.dumps(inner)
+    return [
+        nested(code),
+        {"message": "m", "data": inner},
+        {"error": {"message": text}},
+        {"error": {"message": text, "type": "comet_api_error", "code": "upstream_error"}},
+        {"error": {"message": f"upstream said: {text}", "code": ""}},
+        {"error": text},
+        {"code": "fail_to_fetch_task", "message": text, "data": None},
+        {"code": 500, "message": "m", "data": text},
+        {"message": "m", "data": [inner]},
+        {"detail": [{"msg": "m", "error": inner}]},
+        {"data": {"data": {"data": {"data": inner}}}},
+        {"code": 0, "data": inner},
+        text,
+    ]
+
+
+NESTED = [
+    (1201, KlingBadRequestError),
+    ("1203", KlingBadRequestError),
+    (1301, KlingContentRejectedError),
+    (1102, KlingAccountError),
+    (1303, KlingRateLimitError),
+    (1000, KlingAuthenticationError),
+]
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 429, 500, 503])
+@pytest.mark.parametrize(("code", "kind"), NESTED)
+def test_the_inner_code_decides_at_any_depth_and_status(status: int, code: Any, kind: type[KlingError]) -> None:
+    for body in shapes(code):
+        error = error_of(status, body)
+        assert type(error) is kind, body
+        assert (error.http_status, error.code, error.request_id) == (status, str(code), "r-1")
+        assert "what Kling says" in str(error)
+        assert nothing_was_created(error)
+
+
+def test_nested_code_of_an_unknown_task() -> None:
+    assert type(error_of(404, nested(1203), task="8334")) is KlingTaskNotFoundError
+
+
+def test_a_discontinued_model_names_model_gateway_and_what_switches() -> None:
+    rule = no_such_model("kling-v2", "cometapi", "multi-image-to-image", others=["kling-v2-1"])
+    response = httpx.Response(404)
+    for body in ({"code": 1203, "message": "The model is discontinued"}, nested(1203, "The model is discontinued")):
+        text = str(answer_error(response, body, now=NOW, host="api.example.com", no_model=rule))
+        for words in ("'kling-v2'", "'cometapi'", "model_name='kling-v2-1'", '"models"', "The model is discontinued"):
+            assert words in text
+        assert "HTTP 404" in text
+        assert "api.example.com" in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": 1201, "message": "duplicate", "data": {"task_id": "8334"}},
+        {"error": {"message": 'made as {"task_id": "8334"}', "code": ""}},
+        {"code": 5000, "data": [{"task_id": 8334}]},
+        {"code": 1303, "message": "m", "data": {"info": {"task_id": "8334"}}},
+    ],
+    ids=str,
+)
+def test_an_error_names_the_task_that_its_answer_names(body: Any) -> None:
+    error = error_of(400, body)
+    assert error.kling_task_id == "8334"
+    assert "names Kling task 8334" in str(error)
+    assert not nothing_was_created(error)
+    assert delay_after_refusal(with_money(error), 1, now=0, deadline=99, random_fraction=0) is None
+
+
+def test_an_answer_that_is_cut_off_names_the_task_too() -> None:
+    response = httpx.Response(200, content=b'{"code":0,"data":{"task_id":"8334","task_sta')
+    error = answer_error(response, None, now=NOW)
+    assert type(error) is KlingServerError
+    assert error.kling_task_id == "8334"
+
+
+def test_several_ids_name_none() -> None:
+    assert error_of(500, {"data": [{"task_id": "1"}, {"task_id": "2"}]}).kling_task_id is None
+
+
+LOGIN = b"<html><head><title>\n Sign in to  ACME </title></head></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        (200, {}, "Sign in to ACME"),
+        (403, {}, "Sign in to ACME"),
+        (404, {}, "Sign in to ACME"),
+        (302, {"Location": "https://portal.example.com/login?token=secret"}, "to portal.example.com"),
+        (307, {"Location": "https://[bad"}, ""),
+    ],
+)
+@pytest.mark.parametrize("task", [None, "8334"])
+def test_a_page_in_place_of_the_api_names_status_and_host(
+    status: int, headers: dict[str, str], words: str, task: str | None
+) -> None:
+    response = httpx.Response(status, headers=headers, content=LOGIN)
+    text = str(answer_error(response, None, now=NOW, kling_task_id=task, host="api.example.com:8443"))
+    assert f"HTTP {status}" in text
+    assert "at api.example.com:8443" in text
+    assert words in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "date", "seconds"),
+    [
+        ("Fri, 15 Jan 2027 08:10:30 GMT", "Fri, 15 Jan 2027 08:10:00 GMT", 30),
+        ("Fri, 15 Jan 2027 07:00:30 GMT", "Fri, 15 Jan 2027 07:00:00 GMT", 30),
+        ("Fri, 15 Jan 2027 08:00:30 GMT", "yesterday", 30),
+        ("Sat, 15 Jan 2028 08:00:30 GMT", "Fri, 15 Jan 2027 08:00:00 GMT", 3600),
+        ("9" * 400, "", 3600),
+        ("86400", "", 3600),
+    ],
+    ids=str,
+)
+def test_retry_after_is_relative_to_the_answers_own_date(retry_after: str, date: str, seconds: float) -> None:
+    response = httpx.Response(429, headers={"Retry-After": retry_after, "Date": date})
+    assert retry_after_seconds(response, now=NOW) == seconds

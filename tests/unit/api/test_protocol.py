@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import COMETAPI, GATEWAYS, OFFICIAL
+from airflow_kling.api.retry import nothing_was_created
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingAPIError, KlingServerError, KlingTaskNotFoundError
@@ -54,16 +55,71 @@ def test_success_is_told_by_the_code_and_never_by_the_message(code: Any, message
     assert read({**native(), "code": code, "message": message}).kling_task_id == "8334"
 
 
-@pytest.mark.parametrize("code", [1, -1, "1", "SUCCESS", "fail", None, "", [], {}], ids=str)
-def test_any_other_code_is_an_error(code: Any) -> None:
+@pytest.mark.parametrize("code", [200, "200", 1, -1, "SUCCESS", "ok", "fail", None, "", [], {}], ids=str)
+@pytest.mark.parametrize("asked", [None, "8334"], ids=["create", "query"])
+def test_a_task_is_one_under_any_code_that_is_no_documented_error(code: Any, asked: str | None) -> None:
+    assert read({**native(), "code": code}, asked=asked).kling_task_id == "8334"
+
+
+@pytest.mark.parametrize("code", [1201, "1303", 5000, "insufficient_user_quota"])
+def test_a_documented_code_is_an_error_that_names_the_task(code: Any) -> None:
+    with pytest.raises(KlingAPIError, match="names Kling task 8334") as caught:
+        read({**native(), "code": code}, asked=None)
+    assert (caught.value.http_status, caught.value.kling_task_id) == (200, "8334")
+    assert not nothing_was_created(caught.value)
+
+
+@pytest.mark.parametrize("code", [1, "SUCCESS", None])
+def test_any_other_code_without_a_task_is_an_error(code: Any) -> None:
     with pytest.raises(KlingAPIError) as caught:
-        read({**native(), "code": code})
+        read({"code": code, "message": "m", "data": None}, asked=None)
     assert caught.value.http_status == 200
 
 
-def test_body_without_a_code_is_an_error() -> None:
-    with pytest.raises(KlingAPIError):
-        read({"data": {"task_id": "8334"}})
+TASK = {"task_id": "8334", "task_status": "submitted", "created_at": 1766737710125}
+SHAPES: list[tuple[str, Any]] = [
+    ("no code", {"data": TASK}),
+    ("bare", TASK),
+    ("bare with a message", {**TASK, "message": "SUCCEED"}),
+    ("list of one", {"code": 0, "data": [TASK]}),
+    ("nothing but a list of one", [TASK]),
+    ("text", {"code": 0, "data": json.dumps(TASK)}),
+    ("text in text", {"code": 0, "data": json.dumps({"data": json.dumps(TASK)})}),
+    ("list in text", {"code": 200, "data": json.dumps([TASK])}),
+    ("another name", {"code": 0, "result": TASK}),
+    ("deeper", {"status": 200, "response": {"body": {"data": {"data": TASK}}}}),
+    ("number", {"code": 0, "data": {"task_id": 8334}}),
+    ("byte order mark", b"\xef\xbb\xbf" + json.dumps(native()).encode()),
+    ("message in GBK", b'{"code":0,"message":"\xb3\xc9\xb9\xa6\\","data":{"task_id":"8334"}}'.replace(b"\\", b"")),
+    ("message that ends in half a character", b'{"code":0,"message":"\xd5\x5c","data":{"task_id":"8334"}}'),
+    ("latin-1", b'{"code":0,"message":"r\xe9ussi","data":{"task_id":"8334"}}'),
+    ("line break in a text", b'{"code":0,"message":"a\nb","data":{"task_id":"8334"}}'),
+    ("something behind it", json.dumps(native()).encode() + b"\n<!-- proxy -->"),
+    ("UTF-16", json.dumps(native()).encode("utf-16")),
+]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("body", [body for _, body in SHAPES], ids=[name for name, _ in SHAPES])
+def test_a_creation_in_any_shape(body: Any, status: int) -> None:
+    assert read(body, status, asked=None).kling_task_id == "8334"
+
+
+@pytest.mark.parametrize(
+    "body", [{"code": 0, "data": [TASK, {**TASK, "task_id": "8335"}]}, [TASK, {**TASK, "task_id": "1"}]]
+)
+def test_a_list_of_several_is_no_creation(body: Any) -> None:
+    with pytest.raises(KlingServerError):
+        read(body, asked=None)
+    assert read(body, asked="8334").kling_task_id == "8334"
+
+
+@pytest.mark.parametrize("name", ["message", "task_info", "request", "detail"])
+def test_a_task_that_is_only_mentioned_is_no_creation(name: str) -> None:
+    for mention in (TASK, json.dumps(TASK)):
+        with pytest.raises(KlingServerError) as caught:
+            read({"code": 0, "data": {}, name: mention}, asked=None)
+        assert not nothing_was_created(caught.value)
 
 
 def test_success_code_beside_an_error_object_is_an_error() -> None:
@@ -132,8 +188,8 @@ def test_answer_to_a_create_without_an_id_leaves_open_whether_a_task_exists(data
 STATUSES = [
     ("submitted", "submitted", False, True),
     ("processing", "processing", False, True),
-    ("succeed", "succeed", True, True),
-    ("succeeded", "succeed", True, True),
+    ("succeed", "succeed", False, True),  # its results are still to come
+    ("succeeded", "succeed", False, True),
     ("failed", "failed", True, True),
     ("reviewing", "reviewing", False, False),
     ("", "submitted", False, True),
@@ -322,7 +378,8 @@ def test_page_that_is_no_list_of_tasks(data: Any) -> None:
 def test_statuses_of_a_page() -> None:
     data = [
         {"task_id": 2, "task_status": "processing", "created_at": 1766737710125},
-        {"task_id": "1", "task_status": "succeeded", "created_at": "soon"},
+        {"task_id": "1", "task_status": "succeeded", "created_at": "soon", "task_result": IMAGES},
+        {"task_id": "9", "task_status": "succeed"},
         {"task_status": "processing"},
         {"task_id": "3"},
         {"task_id": "4", "task_status": None},
@@ -341,8 +398,8 @@ def test_statuses_of_a_page() -> None:
 
 
 def test_short_reading_of_a_plain_answer() -> None:
-    told = protocol.read_status(answer(native(task_status="succeed", created_at=1_800_000_000_500)).content)
-    assert told == ("8334", "succeed", 1_800_000_000.5)
+    body = native(task_status="succeed", created_at=1_800_000_000_500, task_result=IMAGES)
+    assert protocol.read_status(answer(body).content) == ("8334", "succeed", 1_800_000_000.5, True)
     assert protocol.read_status(answer(wrapped({"status": "SUCCESS"}, {"task_status": "processing"})).content) is None
 
 
@@ -364,7 +421,8 @@ def test_short_reading_of_a_plain_answer() -> None:
 )
 def test_an_odd_moment_loses_no_status(given: Any, seconds: float | None) -> None:
     told = protocol.read_status(answer(native(task_status="processing", created_at=given)).content)
-    assert told == ("8334", "processing", seconds)
+    assert told is not None
+    assert told[:3] == ("8334", "processing", seconds)
     data = [{"task_id": "8334", "task_status": "processing", "created_at": given}]
     assert protocol.read_statuses(answer({"code": 0, "data": data}), now=NOW) == [told]
 
@@ -391,3 +449,68 @@ def test_list_asks_for_a_page() -> None:
 
 def test_requests_hold_no_key() -> None:
     assert "authorization" not in protocol.query_request(COMETAPI, "https://host", ROUTE, "1").headers
+
+
+NO_RESULTS: list[Any] = [
+    None,
+    {},
+    "",
+    [],
+    {"images": None},
+    {"images": []},
+    {"images": [None]},
+    {"images": [{"index": 0}]},
+    {"images": [{"index": 0, "url": ""}]},
+    {"images": [{"index": 0, "url": None}]},
+    {"images": [{"index": 0, "url": " "}]},
+    {"images": [{"index": 0, "url": URL}, {"index": 1, "url": ""}]},
+    {"images": [{"index": 0, "url": URL}], "videos": [{"id": "v", "url": ""}]},
+    {"images": [], "scenes": [{"url": ""}]},
+    {"scenes": [{"name": "no url"}]},
+    {"images": [], "note": "text"},
+]
+ALL_RESULTS: list[Any] = [
+    {"images": [{"url": URL}]},
+    {"videos": [{"id": "v", "url": URL, "duration": "5"}]},
+    {"images": [], "videos": [{"url": URL}]},
+    {"audios": [{"id": "a", "url_mp3": URL, "url_wav": URL}]},
+    {"images": [{"url": URL}], "series_images": [{"url": URL}]},
+    {"scenes": [{"url": URL}]},
+    {"shots": [{"url_1": URL, "url_2": URL}]},
+    {"images": [{"url": URL, "watermark_url": ""}]},
+    json.dumps({"images": [{"url": URL}]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("result", "finished"), [*((one, False) for one in NO_RESULTS), *((one, True) for one in ALL_RESULTS)], ids=str
+)
+def test_a_success_is_finished_once_every_result_has_a_url(result: Any, finished: bool) -> None:
+    body = native(task_status="succeed", task_result=result)
+    assert read(body).finished is finished  # the short way too, see read()
+    page = protocol.read_statuses(answer({"code": 0, "data": [body["data"]]}), now=NOW)
+    assert [one.kling_task_id for one in page] == (["8334"] if finished else [])
+    outer = {"task_id": "8334", "status": "SUCCESS"}
+    assert read(wrapped(outer, {"task_status": "succeed", "task_result": result})).finished is finished
+
+
+@pytest.mark.parametrize("result", NO_RESULTS, ids=str)
+def test_a_failure_is_finished_without_results(result: Any) -> None:
+    assert read(native(task_status="failed", task_result=result)).finished
+
+
+@pytest.mark.parametrize("odd", ["a\nb", "a\r\n2027-01-01 ERROR forged", "x" * 5000, "\x1b[31m", "a\u2028b"])
+def test_what_may_be_logged_is_one_short_line(odd: str) -> None:
+    body = native(task_status=odd, task_info={"external_task_id": odd}, final_unit_deduction=odd)
+    task = read({**body, "request_id": odd})
+    texts = (task.status, task.request_id, task.external_task_id, task.unit_deduction)
+    assert all(text is not None and text.isprintable() for text in texts)
+    assert len(task.status) <= 100
+    assert len(task.request_id or "") <= 100
+    with pytest.raises(KlingAPIError) as caught:
+        read({"code": odd, "request_id": odd, "message": odd, "data": None}, status=400)
+    error = caught.value
+    assert str(error).isprintable()
+    assert len(str(error)) < 1200
+    assert len(error.code or "") <= 100
+    assert len(error.request_id or "") <= 100

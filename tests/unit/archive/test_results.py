@@ -33,8 +33,6 @@ def test_a_position_of_an_old_xcom_may_be_taken_already() -> None:
         ([(0, "a"), (0, "b")], "used twice"),
         ([(-1, "a")], "not within 0 to 99"),
         ([(100, "a")], "not within 0 to 99"),
-        ([(0, "")], "Image 0 of Kling task task-1 has no URL"),
-        ([], "without any image"),
     ],
 )
 def test_a_task_that_makes_no_sense(images: list[tuple[int, str]], reason: str) -> None:
@@ -42,6 +40,20 @@ def test_a_task_that_makes_no_sense(images: list[tuple[int, str]], reason: str) 
         images_by_index(task(*images))
     assert caught.value.kling_task_id == "task-1"
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([(0, "")], "Image 0 of Kling task task-1 has no URL yet"),
+        ([(0, "a"), (1, "")], "Image 1 of Kling task task-1 has no URL yet"),
+        ([], "without any image yet"),
+    ],
+)
+def test_results_that_have_not_come_may_be_archived_later(images: list[tuple[int, str]], reason: str) -> None:
+    with pytest.raises(KlingNotFinishedError, match=reason) as caught:
+        images_by_index(task(*images))
+    assert caught.value.retryable
 
 
 def test_a_task_that_is_not_finished_may_be_archived_later() -> None:

@@ -73,8 +73,7 @@ class Connections:
 
 
 def waiting(connect: Any, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
-    now = time.time()
-    given = {"deadline": now + 20, "poke_interval": 0.02, "since": now, **options}
+    given = {"left": 20, "poke_interval": 0.02, **options}
     return asyncio.create_task(StatusPoller.of(conn_id, connect).wait(task_id, **given))
 
 

@@ -72,8 +72,7 @@ def test_paging_stops_at_pages_older_than_every_due_task(monkeypatch: pytest.Mon
 
     async def main() -> None:
         connect = Connections(kling=client)
-        since = time.time()
-        waits = [waiting(connect, str(i), poke_interval=0.5, since=since) for i in range(10)]
+        waits = [waiting(connect, str(i), poke_interval=0.5) for i in range(10)]
         await until(lambda: len(client.asked) >= 10)
         for wait in waits:
             wait.cancel()
@@ -155,8 +154,8 @@ def test_the_last_few_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) 
     client.statuses = dict.fromkeys(mine, "succeed")
 
     async def main() -> None:
-        connect, since = Connections(kling=client), time.time()
-        await asyncio.gather(*(waiting(connect, task_id, since=since) for task_id in mine))
+        connect = Connections(kling=client)
+        await asyncio.gather(*(waiting(connect, task_id) for task_id in mine))
 
     asyncio.run(main())
     assert set(read) == {1}

@@ -14,10 +14,12 @@ from airflow_kling.api.gateways import OFFICIAL
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
     KlingError,
+    KlingInputError,
     KlingRateLimitError,
     KlingServerError,
 )
 from airflow_kling.polling import poller, schedule
+from airflow_kling.polling.poller import StatusPoller
 from tests.unit.polling.fakes import Client, Connections, until, waiting
 
 pytestmark = pytest.mark.usefixtures("at_once")
@@ -104,23 +106,73 @@ def test_two_waits_for_one_task_end_with_one_poll() -> None:
     assert [verdict for verdict, _ in asyncio.run(main())] == ["succeed", "succeed"]
 
 
-@pytest.mark.parametrize(
-    ("broken", "outcome"), [(KlingAuthenticationError("401"), "error"), (LookupError("no such connection"), None)]
-)
-def test_a_poller_that_cannot_start_ends_every_wait_with_its_own_error(broken: Exception, outcome: str | None) -> None:
-    async def connect(conn_id: str) -> Any:
-        raise broken
+class Failing(Connections):
+    """A connection that cannot be looked up for a while."""
+
+    def __init__(self, *errors: Exception | None, **clients: Client) -> None:
+        super().__init__(**clients)
+        self.errors = list(errors)
+
+    async def __call__(self, conn_id: str) -> tuple[Any, float]:
+        answer = await super().__call__(conn_id)
+        if self.errors:
+            if (error := self.errors.pop(0)) is not None:
+                raise error
+            await asyncio.sleep(60)
+        return answer
+
+
+FAILURES = [
+    LookupError("with a secret"),
+    ConnectionError("secrets backend"),
+    FileNotFoundError("ca.pem"),
+    RuntimeError("supervisor"),
+    KlingInputError("Connection 'kling' has gateway 'x' in its extra."),
+    KlingAuthenticationError("401"),
+]
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lookups be repeated at once, and given up soon."""
+    monkeypatch.setattr("airflow_kling.api.retry.BASE_DELAY", 0.001)
+    monkeypatch.setattr(poller, "OPEN_PATIENCE", 0.3)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("times", [1, 5])
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_lookup_that_fails_for_a_while_ends_no_wait(
+    failure: Exception, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client()
+    client.statuses = {str(i): "succeed" for i in range(40)}
+    connect = Failing(*[failure] * times, kling=client)
 
     async def main() -> list[Any]:
-        waits = [waiting(connect, str(i)) for i in range(3)]
-        return await asyncio.gather(*waits, return_exceptions=True)
+        return await asyncio.gather(*(waiting(connect, str(i)) for i in range(40)))
 
-    ends = asyncio.run(main())
-    if outcome:
-        assert [end[0] for end in ends] == [outcome] * 3
-    else:
-        assert len({id(end) for end in ends}) == 3
-        assert all("no such connection" in str(end) and isinstance(end, RuntimeError) for end in ends)
+    assert [verdict for verdict, _ in asyncio.run(main())] == ["succeed"] * 40
+    assert connect.looked_up == {"kling": times + 1}
+    assert "secret" not in caplog.text.replace("secrets backend", "")
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("failure", [*FAILURES, None], ids=lambda failure: type(failure).__name__)
+def test_a_lookup_that_goes_on_failing_ends_each_wait_with_an_error_and_a_reason(failure: Exception | None) -> None:
+    connect = Failing(*[failure] * 10_000, kling=Client())
+
+    async def main() -> list[Any]:
+        waits = [waiting(connect, str(i)) for i in range(40)]
+        await asyncio.sleep(0)
+        trouble = StatusPoller.of("kling", connect)
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*waits)
+        assert trouble.trouble
+        assert "secret" not in trouble.trouble
+        return ends
+
+    assert asyncio.run(main()) == [("error", None)] * 40
 
 
 def test_a_defect_of_the_poller_ends_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,10 +264,10 @@ def test_only_a_success_is_asked_for_as_a_whole(status: str) -> None:
     client = Client()
     client.statuses = {"1": status}
     client.errors = [KlingAuthenticationError("401")] * 2 if status == "error" else []
-    deadline = time.time() + (0.05 if status == "timeout" else 20)
+    left = 0.05 if status == "timeout" else 20
 
     async def main() -> Any:
-        return await waiting(Connections(kling=client), "1", with_task=True, deadline=deadline)
+        return await waiting(Connections(kling=client), "1", with_task=True, left=left)
 
     assert asyncio.run(main()) == (status, None)
     assert client.got == []
@@ -276,8 +328,8 @@ def test_the_deadline_ends_waits_whose_polls_are_not_answered(late: float, monke
     client = Client(latency=30)
 
     async def main() -> list[Any]:
-        connect, now = Connections(kling=client), time.time()
-        waits = (waiting(connect, str(i), deadline=now + 0.1 - late, since=now - late) for i in range(200))
+        connect = Connections(kling=client)
+        waits = (waiting(connect, str(i), left=0.1 - late, age=late) for i in range(200))
         async with asyncio.timeout(2):
             return await asyncio.gather(*waits)
 
@@ -293,7 +345,7 @@ def test_the_deadline_holds_while_the_api_asks_for_a_pause(monkeypatch: pytest.M
 
     async def main() -> Any:
         async with asyncio.timeout(2):
-            return await waiting(Connections(kling=client), "1", deadline=time.time() + 0.1)
+            return await waiting(Connections(kling=client), "1", left=0.1)
 
     assert asyncio.run(main())[0] == "timeout"
 
@@ -302,6 +354,6 @@ def test_the_deadline_ends_a_wait_that_the_budget_has_starved() -> None:
     client = Client()
 
     async def main() -> Any:
-        return await waiting(Connections(kling=client), "1", deadline=time.time() + 0.1, poke_interval=60)
+        return await waiting(Connections(kling=client), "1", left=0.1, poke_interval=60)
 
     assert asyncio.run(main())[0] == "timeout"

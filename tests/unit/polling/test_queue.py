@@ -83,7 +83,8 @@ def test_a_waiter_ends_with_a_verdict(answer: Any, now: float, verdict: str) -> 
 
 def test_a_waiter_is_not_resolved_before_the_scheduler_has_seen_its_deferral() -> None:
     async def main() -> None:
-        one = waiter()
+        one = waiter(since=0.0)  # by a clock that is ahead
+        one.begin(1000.0, 0.5)
         one.end("succeed", 1000.0 + schedule.FIRST_POLL_AFTER_DEFERRAL - 0.05)
         assert one.over
         assert not one.ended.done()

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api.tasks import KlingTask
+from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.routes.multi_image_to_image import ROUTE
+from airflow_kling.api.tasks import KlingTask, Result, TaskStatus
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
     KlingConnectionError,
@@ -21,9 +23,12 @@ from airflow_kling.exceptions import (
 )
 from airflow_kling.polling import schedule
 
+PACE = ROUTE.pace
 
-def task(status: str) -> KlingTask:
-    return KlingTask(kling_task_id="8334", status=status)
+
+def task(status: str, *urls: str) -> KlingTask:
+    results = tuple(Result(index=index, url=url) for index, url in enumerate(urls))
+    return KlingTask(kling_task_id="8334", status=status, results=results)
 
 
 PASSING = [
@@ -39,7 +44,10 @@ ANSWERS: list[tuple[KlingTask | KlingError, str | None, str]] = [
     (task("submitted"), None, "timeout"),
     (task("processing"), None, "timeout"),
     (task("reviewing"), None, "timeout"),
-    (task("succeed"), "succeed", "succeed"),
+    (task("succeed", "https://a", "https://b"), "succeed", "succeed"),
+    (task("succeed"), None, "timeout"),
+    (task("succeed", "https://a", ""), None, "timeout"),
+    (TaskStatus("8334", "succeed", None, complete=False), None, "timeout"),
     (task("failed"), "failed", "failed"),
     *((error, None, "timeout") for error in PASSING),
     *((error, "error", "error") for error in FINAL),
@@ -58,7 +66,7 @@ def test_verdict(answer: KlingTask | KlingError, before: str | None, after: str)
     [(0, 20, 4.2), (24, 20, 4.2), (25, 20, 4.85), (242, 20, 4.85), (500, 20, 10), (5000, 20, 20), (30, 2, 2)],
 )
 def test_interval_grows_with_age_up_to_poke_interval(age: float, poke_interval: float, seconds: float) -> None:
-    assert schedule.interval(age, poke_interval) == pytest.approx(seconds)
+    assert schedule.interval(age, poke_interval, PACE) == pytest.approx(seconds)
 
 
 @given(
@@ -73,23 +81,36 @@ def test_no_poll_in_the_first_five_seconds_nor_past_the_deadline(
 ) -> None:
     now = since + waited
     first = schedule.first_poll(
-        now=now, since=since, deadline=now + left, poke_interval=poke_interval, random_fraction=random_fraction
+        now=now,
+        since=since,
+        deadline=now + left,
+        poke_interval=poke_interval,
+        random_fraction=random_fraction,
+        pace=PACE,
     )
-    assert first >= since + schedule.FIRST_POLL_AFTER_DEFERRAL - 1e-6
-    assert first <= max(now, now + left, since + schedule.FIRST_POLL_AFTER_DEFERRAL) + 1e-6
+    soonest = now + schedule.FIRST_POLL_AFTER_DEFERRAL  # whatever the clock of another machine has put into since
+    assert first >= soonest - 1e-6
+    assert first <= max(now + left, soonest) + 1e-6
     following = schedule.next_poll(
-        now=now, since=since, deadline=now + left, poke_interval=poke_interval, random_fraction=random_fraction
+        now=now,
+        since=since,
+        deadline=now + left,
+        poke_interval=poke_interval,
+        random_fraction=random_fraction,
+        pace=PACE,
     )
     assert now <= following <= max(now, now + left)
 
 
 def polls_until(end: float, rng: random.Random) -> tuple[int, float]:
     """Requests and delay of one generation that ends at this age, seen by the triggerer alone."""
-    at = schedule.first_poll(now=0, since=0, deadline=1e9, poke_interval=20, random_fraction=rng.random())
+    at = schedule.first_poll(now=0, since=0, deadline=1e9, poke_interval=20, random_fraction=rng.random(), pace=PACE)
     for requests in itertools.count(1):
         if at >= end:
             return requests, at - end
-        at = schedule.next_poll(now=at, since=0, deadline=1e9, poke_interval=20, random_fraction=rng.random())
+        at = schedule.next_poll(
+            now=at, since=0, deadline=1e9, poke_interval=20, random_fraction=rng.random(), pace=PACE
+        )
     raise AssertionError
 
 
@@ -102,3 +123,27 @@ def test_fewer_requests_and_a_smaller_delay_than_a_fixed_poll(median: float, sig
     fixed = [(math.ceil(end / 5), math.ceil(end / 5) * 5 - end) for end in ends]
     for position in (0, 1):
         assert sum(one[position] for one in ours) < sum(one[position] for one in fixed)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "elapsed", "left"),
+    [
+        (0, 0, 600),
+        (0, 590, 30),  # nobody can tell it from a clock that is ahead
+        (-120, 0, 600),
+        (-120, 300, 420),
+        (600, 0, 30),
+        (86_400, 0, 30),
+        (-86_400, 0, 600),
+    ],
+)
+def test_a_wait_of_another_machine_goes_by_what_was_left_there(ahead: float, elapsed: float, left: float) -> None:
+    here = 1000.0 + elapsed + ahead
+    assert schedule.seconds_left(now=here, deadline=1600.0, remaining=600.0) == left
+    assert schedule.seconds_left(now=here, deadline=1600.0, remaining=7.0) == 7.0
+    assert schedule.seconds_left(now=here, deadline=None, remaining=600.0) == 600.0
+    assert schedule.seconds_left(now=here, deadline=1600.0, remaining=None) == 1600.0 - here
+
+
+def test_a_route_that_is_not_known_has_the_default_pace() -> None:
+    assert schedule.pace_of("of a later release") == schedule.pace_of(DEFAULT_ROUTE) == PACE

@@ -18,7 +18,7 @@ RECORD = SubmissionRecord(
 
 
 def stopped(facts: dict[str, Any], **options: bool) -> Any:
-    given = {"can_be_found": False, "resubmits": False, **options}
+    given = {"resubmits": False, **options}
     return messages.stopped(Facts(**{**FACTS, **facts}), "x-1", refusal=KlingBadRequestError("duplicate."), **given)
 
 
@@ -27,7 +27,11 @@ def stopped(facts: dict[str, Any], **options: bool) -> Any:
     [
         ({"kling_task_id": "8334"}, "Kling task 8334 was submitted, but Kling no longer knows it"),
         ({"posted": "unknown"}, "Kling did not say whether it took the submission."),
-        ({"posted": "duplicate"}, "Kling refuses to take it twice: duplicate. A paid"),
+        ({"posted": "duplicate"}, "twice, and refuses to take it again: duplicate. A paid"),
+        (
+            {"posted": "duplicate", "given": True},
+            "from another task's, another run's or another Airflow's, or",
+        ),
         ({}, "this gateway cannot be asked for the outcome"),
     ],
     ids=str,
@@ -42,7 +46,7 @@ def test_why_it_stopped(facts: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize(
     ("facts", "options"),
-    [({}, {"can_be_found": True}), ({}, {"resubmits": True}), ({"refuses_duplicates": True}, {})],
+    [({"lists": True}, {}), ({"finds": True}, {}), ({}, {"resubmits": True}), ({"refuses_duplicates": True}, {})],
     ids=str,
 )
 def test_a_lost_answer_is_left_to_a_retry_that_can_tell(facts: dict[str, Any], options: dict[str, bool]) -> None:

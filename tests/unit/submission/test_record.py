@@ -9,7 +9,8 @@ import pytest
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingSubmissionError
-from airflow_kling.submission.record import INTENDED, KEY, SUBMITTED, RecordStore, SubmissionRecord
+from airflow_kling.submission.identity import Identity, Run
+from airflow_kling.submission.record import INTENDED, KEY, SUBMITTED, RecordStore, SubmissionRecord, TaskState
 
 RECORD = SubmissionRecord(
     round=2,
@@ -20,50 +21,60 @@ RECORD = SubmissionRecord(
     state=INTENDED,
     since=1.5,
     route="text-to-video",
+    kind="nonce",
+    try_number=2,
+    run=Run(started="2027-01-15T08:00:00+00:00", clear_number=1),
 )
+TRY = Identity("dag", "run", "task", -1, 2, True, first_try=False, try_number=3)
+
+
+def records(store: Store) -> RecordStore:
+    return RecordStore(TaskState(store))
 
 
 class Store(dict[str, Any]):
     """``task_state_store``: what is written is JSON."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = json.loads(json.dumps(value))
 
 
 def test_what_is_written_is_read() -> None:
     store = Store()
-    RecordStore(store).write(RECORD)
-    assert RecordStore(store).read() == RECORD
+    records(store).write(RECORD)
+    assert records(store).read(TRY) == RECORD
     assert list(store) == [KEY]
 
 
 def test_nothing_written_is_nothing_read() -> None:
-    assert RecordStore(Store()).read() is None
+    assert records(Store()).read(TRY) is None
 
 
 def test_without_a_store_nothing_is_kept() -> None:
     store = RecordStore(None)
     store.write(RECORD)
     assert not store.keeps
-    assert store.read() is None
-    assert RecordStore(Store()).keeps
+    assert store.read(TRY) is None
+    assert records(Store()).keeps
 
 
 def stored(**changes: Any) -> Store:
     store = Store()
-    RecordStore(store).write(RECORD)
+    records(store).write(RECORD)
     store[KEY] |= changes
     return store
 
 
 def test_fields_of_a_later_release_are_ignored() -> None:
-    assert RecordStore(stored(account="a", of_tomorrow={"x": 1})).read() == RECORD
+    assert (
+        records(stored(account="a", of_tomorrow={"x": 1}, run={**stored()[KEY]["run"], "zone": 1})).read(TRY) == RECORD
+    )
 
 
 def test_a_record_without_a_route_is_of_the_default_one() -> None:
     store = stored(state=SUBMITTED, kling_task_id="8334")
     del store[KEY]["route"]
-    record = RecordStore(store).read()
+    record = records(store).read(TRY)
     assert record is not None
     assert (record.route, record.kling_task_id) == (DEFAULT_ROUTE, "8334")
 
@@ -80,7 +91,7 @@ def test_a_record_without_a_route_is_of_the_default_one() -> None:
 )
 def test_a_record_that_is_not_readable_is_named_and_nothing_is_submitted(value: Any, words: list[str]) -> None:
     with pytest.raises(KlingSubmissionError) as caught:
-        RecordStore(Store({KEY: value})).read()
+        records(Store({KEY: value})).read(TRY)
     assert not caught.value.retryable
     for word in [KEY, "cannot be read", "Nothing was submitted now, but an earlier try may have", *words]:
         assert word in str(caught.value)

@@ -18,12 +18,21 @@ const localTimes = (root) => {
   }
 };
 
-// Replaces an image that cannot be loaded by a text.
-const unavailable = (image) => {
+// Replaces an image that cannot be loaded by a text, and then by the reason that the gallery gives.
+const unavailable = async (image) => {
   const frame = image.closest(".thumb, .references a");
   if (!frame) return;
+  const address = image.currentSrc || image.src;
   frame.classList.add("missing");
   frame.replaceChildren(frame.classList.contains("thumb") ? "Not available" : "?");
+  try {
+    const answer = await fetch(address, { headers: { Accept: "application/json" } });
+    if (answer.ok) return;
+    frame.title = (await answer.json()).detail;
+    if (frame.classList.contains("thumb")) frame.replaceChildren(`Not shown: ${frame.title}`);
+  } catch {
+    // the server does not answer
+  }
 };
 const watchImages = (root) => {
   for (const image of root.querySelectorAll(".card img")) {
@@ -185,7 +194,8 @@ const refresh = async () => {
       const answer = await fetch(`states?${query}`, { headers: { Accept: "application/json" } });
       if (answer.status === 401 || answer.status === 403) return;
       const states = answer.ok ? await answer.json() : {};
-      const changed = open.filter((card) => states[card.dataset.kling] && states[card.dataset.kling] !== card.dataset.state);
+      const now = (card) => states[card.dataset.generation];
+      const changed = open.filter((card) => now(card) && now(card) !== card.dataset.state);
       pause = changed.length ? SHORTEST_PAUSE : Math.min(pause * 1.5, LONGEST_PAUSE);
       if (changed.length) await replaceCards(changed, states);
     } catch {
@@ -200,21 +210,21 @@ const fetchPage = async (address) => {
   if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 };
-const cardIn = (page, id) => page.querySelector(`.card[data-kling="${CSS.escape(id)}"]`);
+// A Kling task id alone is no name: two DAGs can have a card of the same one.
+const cardIn = (page, card) => page.querySelector(`.card[data-generation="${CSS.escape(card.dataset.generation)}"]`);
 const replaceCards = async (cards, states) => {
   const page = await fetchPage(location.href);
   // An archive is newer than its request, so its card may be on another page now, or outside of these dates.
   let single = 0;
   for (const card of cards) {
-    const id = card.dataset.kling;
-    let now = cardIn(page, id);
+    let now = cardIn(page, card);
     if (!now) {
       single += 1;
       if (single > MAX_SINGLE) continue; // next time
-      now = cardIn(await fetchPage(`gallery?${new URLSearchParams({ kling_task_id: id })}`), id);
+      now = cardIn(await fetchPage(`gallery?${new URLSearchParams({ kling_task_id: card.dataset.kling })}`), card);
     }
     if (now) replaceCard(card, document.importNode(now, true));
-    else setState(card, states[id]);
+    else setState(card, states[card.dataset.generation]);
   }
   const totals = page.querySelector(".totals");
   if (totals) document.querySelector(".totals").replaceWith(document.importNode(totals, true));

@@ -19,6 +19,7 @@ from PIL import Image
 
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.manifest import ManifestImage, build_manifest, dump_manifest
+from airflow_kling.plugins.gallery.rows import Identity
 from airflow_kling.reporting import xcom
 
 BEGAN = datetime(2026, 1, 1, 6, 0, tzinfo=UTC)
@@ -46,6 +47,11 @@ class Generation:
     @property
     def kling_task_id(self) -> str:
         return f"8{self.number:08d}"
+
+    @property
+    def name(self) -> str:
+        """By which the gallery tells its state."""
+        return Identity(self.dag_id, self.run_id, "", self.map_index, self.kling_task_id).generation
 
     @property
     def at(self) -> datetime:

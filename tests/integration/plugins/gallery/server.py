@@ -53,6 +53,7 @@ def serve_airflow(folder: Path) -> Iterator[ApiServer]:
         "API_AUTH__JWT_SECRET": "0" * 64,
         "API__SECRET_KEY": "1" * 64,
         "KLING__GALLERY_CACHE_DIRECTORY": str(folder / "thumbnails"),
+        "KLING__GALLERY_FILE_ROOTS": str(folder.parent),
     }
     with pytest.MonkeyPatch.context() as environment, socket.create_server(("127.0.0.1", 0)) as listener:
         for name, value in settings.items():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import html
 import json
 import math
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -32,9 +35,9 @@ def card_of(page: httpx.Response, left: Left) -> str:
 
 
 def state_of(admin: httpx.Client, left: Left) -> str:
-    return str(
-        admin.get("/kling/states", params={"id": left.generation.kling_task_id}).json()[left.generation.kling_task_id]
-    )
+    one = left.generation
+    states = admin.get("/kling/states", params={"id": one.kling_task_id}).json()
+    return str(states[one.name])
 
 
 @contextmanager
@@ -328,7 +331,7 @@ def test_question_for_states_is_two_statements(gallery: Gallery, admin: httpx.Cl
         one.request(gallery.pictures)
     with statements() as sent:
         answer = admin.get("/kling/states", params={"id": [one.generation.kling_task_id for one in waiting]})
-    assert set(answer.json().values()) == {"running"}
+    assert answer.json() == {one.generation.name: "running" for one in waiting}
     assert len(sent) == 2
 
 
@@ -336,8 +339,9 @@ def test_text_that_no_database_keeps_is_as_if_it_were_not_there(gallery: Gallery
     names = ("q", "run_id", "task_id", "kling_task_id", "since")
     for name in names:
         assert admin.get(f"/kling/gallery?{name}=%00").status_code == 200
-    one = gallery.open_one.kling_task_id
-    assert admin.get("/kling/states", params={"id": [f"{one}\0", one]}).json() == {one: "archived"}
+    one = gallery.open_one
+    ids = [f"{one.kling_task_id}\0", one.kling_task_id]
+    assert admin.get("/kling/states", params={"id": ids}).json()[one.name] == "archived"
 
 
 def test_day_after_the_last_one(admin: httpx.Client) -> None:
@@ -348,3 +352,58 @@ def test_day_after_the_last_one(admin: httpx.Client) -> None:
 
 def test_too_many_ids_are_refused(admin: httpx.Client) -> None:
     assert admin.get("/kling/states", params={"id": ["1"] * 51}).status_code == 422
+
+
+def test_archive_in_one_dag_hides_no_generation_of_another(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
+    victim = left(states={"submit": "success", "wait": "deferred"})
+    victim.request(gallery.pictures)
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        seed(session, many_runs(1, "attacker"), gallery.pictures)
+    for attacker in (Left("attacker"), left(), left(map_index=3)):
+        attacker.put("archive", f"kling_archive_{victim.generation.kling_task_id}", {"images": []})
+    page = admin.get("/kling/gallery", params={"kling_task_id": victim.generation.kling_task_id})
+    assert len(shown(page)) == 4
+    assert re.findall(rf'data-generation="{victim.generation.name}" data-state="([^"]*)"', page.text) == ["running"]
+    assert state_of(admin, victim) == "running"
+    spend = re.findall(r">attacker</a></th>\s*<td>(\d+)</td><td>(\d+)</td>", page.text)
+    assert spend == [("1", "1")]
+
+
+def test_value_that_is_too_large_is_not_read(admin: httpx.Client, left: Leave) -> None:
+    one = left()
+    for task_id, kind in (("archive", "archive"), ("submit", "request")):
+        one.put(
+            task_id,
+            f"kling_{kind}_{one.generation.kling_task_id}",
+            {"prompt": "found", "asked": {"prompt": "x" * 2**18}},
+        )
+    card = card_of(admin.get("/kling/gallery"), one)
+    assert "Its values are larger than 128 kB" in card
+    assert "xxxx" not in card
+    assert (
+        admin.get(
+            f"/kling/dags/open/image?run_id={one.generation.run_id}&task_id=archive&index=0"
+            f"&kling_task_id={one.generation.kling_task_id}"
+        ).status_code
+        == 404
+    )
+
+
+def test_page_of_huge_values_takes_little_memory(admin: httpx.Client, tmp_path: Path) -> None:
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        seed(session, many_runs(1, "huge"), Pictures(tmp_path, side=16, kinds=1))
+    for _ in range(5):
+        one = Left("huge")
+        one.put("archive", f"kling_archive_{one.generation.kling_task_id}", {"images": [{"index": 0}] * 300_000})
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert len(shown(admin.get("/kling/gallery?dag_id=huge"))) == 6
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 2**20

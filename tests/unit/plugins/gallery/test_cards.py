@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_kling.plugins.gallery.cards import MAX_IMAGES, MAX_REFERENCES, Card, as_mapping, make_card
+from airflow_kling.plugins.gallery.locations import NOT_READABLE
 from airflow_kling.plugins.gallery.rows import Identity, Row
 
 SHA256 = "0123456789abcdef" * 4
@@ -80,7 +81,7 @@ def test_an_archive_by_id_alone_names_its_route() -> None:
 def test_an_image_that_is_not_shown_has_a_reason_and_no_address() -> None:
     [image] = card_of({**ARCHIVE, "images": [{**IMAGE, "uri": "file:///etc/passwd"}]}).images
     assert (image.thumb, image.large, image.original) == ("", "", "")
-    assert image.problem == "The image is not beside its manifest."
+    assert image.problem == NOT_READABLE
 
 
 def test_references_are_shown_linked_or_named() -> None:
@@ -154,3 +155,20 @@ def test_pure_modules_import_no_sqlalchemy() -> None:
     modules = ", ".join(f"airflow_kling.plugins.gallery.{name}" for name in ("rows", "cards", "status", "filters"))
     code = f"import sys, {modules}; print([one for one in ('sqlalchemy', 'airflow', 'fastapi') if one in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"[]\n"
+
+
+def test_a_generation_whose_values_are_too_large_says_so() -> None:
+    card = make_card(Row(ONE, True, AT, None, is_too_large=True), "archived")
+    assert (card.images, card.note) == (
+        [],
+        "Its values are larger than 128 kB, which is too large for the gallery to read them.",
+    )
+
+
+def test_a_kling_task_id_alone_names_no_generation() -> None:
+    names = {card_of(ARCHIVE, identity=ONE._replace(**change)).generation for change in ({}, *OTHER_PLACES)}
+    assert len(names) == 4
+    assert card_of(ARCHIVE, identity=ONE._replace(task_id="submit")).generation in names
+
+
+OTHER_PLACES: list[dict[str, Any]] = [{"dag_id": "other"}, {"run_id": "other"}, {"map_index": 0}]

@@ -52,21 +52,24 @@ def test_loading_imports_small_modules_only(tmp_path: Path) -> None:
     assert [name for name in added if name.startswith(HEAVY)] == []
 
 
-def test_airflow_finds_it_by_its_entry_point() -> None:
+def test_airflow_finds_the_plugins_by_their_entry_points() -> None:
     from importlib.metadata import entry_points
 
-    [point] = [one for one in entry_points(group="airflow.plugins") if one.value.startswith("airflow_kling.")]
-    assert point.load().name == point.name == "kling_gallery"
+    points = [one for one in entry_points(group="airflow.plugins") if one.value.startswith("airflow_kling.")]
+    assert {point.name for point in points} == {"kling_callbacks", "kling_gallery"}
+    assert all(point.load().name == point.name for point in points)
 
 
-def test_provider_info_names_it() -> None:
+def test_provider_info_names_them() -> None:
     from importlib import import_module
 
     from airflow_kling.get_provider_info import get_provider_info
 
-    [plugin] = get_provider_info()["plugins"]  # type: ignore[misc]
-    module, _, name = plugin["plugin-class"].rpartition(".")
-    assert getattr(import_module(module), name).name == plugin["name"]
+    plugins: Any = get_provider_info()["plugins"]
+    assert len(plugins) == 2
+    for plugin in plugins:
+        module, _, name = plugin["plugin-class"].rpartition(".")
+        assert getattr(import_module(module), name).name == plugin["name"]
 
 
 @pytest.mark.skipif(HAS_VIEWS, reason="this Airflow shows pages of plugins")

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from airflow_kling.plugins.gallery.thumbnails import render
+from airflow_kling.plugins.gallery.thumbnails import _eight_bits, render
 
 
 def file_of(image: Image.Image, kind: str, **options: object) -> io.BytesIO:
@@ -48,3 +48,23 @@ def test_turned_as_the_camera_says_and_nothing_else_is_kept_of_it() -> None:
     with Image.open(io.BytesIO(content)) as made:
         assert made.size == (240, 480)
         assert not made.getexif()
+
+
+@pytest.mark.parametrize("level", [0, 1000, 32768, 65535])
+def test_grey_of_sixteen_bits_keeps_its_level(level: int) -> None:
+    grey = Image.new("I;16", (64, 64), level)
+    with Image.open(io.BytesIO(render(file_of(grey, "PNG"), "thumb"))) as made:
+        assert abs(made.getpixel((9, 9))[0] - level / 257) < 8  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("mode", "values"), [("I", (0, 65535)), ("F", (-1.0, 3.5)), ("I;16", (0, 65535))])
+def test_modes_of_more_than_eight_bits(mode: str, values: tuple[float, float]) -> None:
+    image = Image.new(mode, (2, 1))
+    for position, value in enumerate(values):
+        image.putpixel((position, 0), value)
+    scaled = _eight_bits(image)
+    assert (scaled.mode, scaled.getpixel((0, 0)), scaled.getpixel((1, 0))) == ("L", 0, 255)
+
+
+def test_one_level_alone() -> None:
+    assert _eight_bits(Image.new("F", (2, 2), 7.0)).mode == "L"

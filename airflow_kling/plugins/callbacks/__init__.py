@@ -1,0 +1,1 @@
+"""Receives Kling's callbacks, and notes which task a submission has become."""

@@ -1,0 +1,32 @@
+"""Keeps what the gallery's slow work shares: storages, processes, and what they have found out."""
+
+from __future__ import annotations
+
+from anyio.lowlevel import RunVar
+
+from airflow_kling.plugins.gallery.image_pool import ImagePool
+from airflow_kling.plugins.gallery.storages import Storages
+from airflow_kling.plugins.gallery.verdicts import Verdicts
+
+
+class Workshop:
+    """The parts, of one event loop."""
+
+    def __init__(self) -> None:
+        self.storages = Storages()
+        self.images = ImagePool()
+        self.verdicts = Verdicts()
+
+
+# Semaphores and sockets belong to the event loop in which they are used.
+_workshop: RunVar[Workshop] = RunVar("kling_gallery_workshop")
+
+
+def workshop() -> Workshop:
+    """Return that of the running event loop."""
+    try:
+        return _workshop.get()
+    except LookupError:
+        made = Workshop()
+        _workshop.set(made)
+        return made
