@@ -1,29 +1,33 @@
-"""Keeps rendered reference media and callback URLs aside: Airflow stores and shows a task's fields as they are now."""
+"""Keeps rendered fields with secrets aside: Airflow stores and shows a task's fields as they are after rendering."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.values import from_text
 
-if TYPE_CHECKING:
-    from airflow_kling.api.route import Route
-
-
+RESULT_LISTS = ("images", "videos", "audios")  # in XCom; the module of tasks is too slow to import for a DAG file
 _LONGEST_SHOWN = 300  # characters of a text that is no URL: a path, or base64
 _BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF, WebP
 
 
 class RedactedFieldsMixin:
-    """An operator whose media fields and ``callback_url`` are shown without signatures, tokens and payloads."""
+    """An operator some of whose fields are shown without signatures, tokens, keys and payloads."""
 
-    kling_route: ClassVar[Route]
     #: What these fields are, as rendered.
     _rendered: Mapping[str, Any] = MappingProxyType({})
+
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Name the fields, and what makes of each value the one that is shown."""
+        raise NotImplementedError
+
+    def rendered_value(self, name: str) -> Any:
+        """Return the value of a field that is shown redacted."""
+        return self._rendered[name] if name in self._rendered else getattr(self, name)
 
     def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
         """Render, then keep the values aside.
@@ -37,9 +41,9 @@ class RedactedFieldsMixin:
         for name, value in self._rendered.items():  # of an earlier rendering
             setattr(self, name, value)
         render(parent, *args, **kwargs)
-        shown = {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
-        self._rendered = {name: getattr(self, name) for name in shown}
-        for name, redact in shown.items():
+        redactions = self.redactions()
+        self._rendered = {name: getattr(self, name) for name in redactions}
+        for name, redact in redactions.items():
             setattr(self, name, redact(self._rendered[name]))
 
 
@@ -80,3 +84,26 @@ def _redact_text(text: str) -> Any:
     if len(text) > _LONGEST_SHOWN or text.startswith(_BASE64_OF_IMAGE):
         return f"<{len(text)} characters>"
     return text
+
+
+def redact_extra_args(value: Any) -> Any:
+    """Return upload arguments as they may be shown: the customer's own keys (SSE-C) are secrets."""
+    given = from_text(value)
+    if not isinstance(given, Mapping):
+        return value
+    return {name: "***" if "SSECustomerKey" in str(name) else item for name, item in given.items()}
+
+
+def redact_task(value: Any) -> Any:
+    """Return a finished task as it may be shown: without the queries of its URLs."""
+    task = from_text(value)
+    if not isinstance(task, Mapping):
+        return task
+    shown = {
+        name: [
+            {**entry, "url": redact_url(str(entry.get("url")))} for entry in task[name] if isinstance(entry, Mapping)
+        ]
+        for name in RESULT_LISTS
+        if isinstance(task.get(name), list)
+    }
+    return {**task, **shown}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,6 +13,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
@@ -32,7 +33,7 @@ DEFAULT_OUTLET = "kling_images"
 MIB = 1024 * 1024
 
 
-class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
+class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
@@ -86,7 +87,6 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
             kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
-        self._given: Any = None
         self._finished: KlingTask | None = None
         self._request: dict[str, Any] = {}
         self._summary: dict[str, Any] = {}
@@ -118,10 +118,12 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
             self._push_links(context)
             task = self._finished = self._finished_task()
             asked = self._request = self._asked(context, task.kling_task_id)
-            destination = Destination.parse(self.destination, self.s3_extra_args)
+            destination = Destination.parse(self.destination, self.rendered_value("s3_extra_args"))
             archive = archive_task(
                 task,
-                store=open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
+                store=open_store(
+                    destination, aws_conn_id=self.aws_conn_id, extra_args=self.rendered_value("s3_extra_args")
+                ),
                 download=self._download(asked),
                 refresh=lambda: self._ask(task.kling_task_id, task.route),
                 request=asked,
@@ -139,17 +141,9 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         )
         return summary
 
-    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep the finished task aside: Airflow stores and shows what ``task`` is now, without signatures.
-
-        Airflow calls this one, and not ``render_template_fields``, for mapped tasks too.
-        """
-        super()._do_render_template_fields(parent, *args, **kwargs)
-        if parent is self:
-            from airflow_kling.api.values import from_text
-
-            self._given = from_text(self.task)
-            self.task = _without_signatures(self._given)
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Show the task without signatures, and no key of the customer's."""
+        return {"task": redact_task, "s3_extra_args": redact_extra_args}
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return references and archived images; OpenLineage asks after a failure too, when there are none."""
@@ -166,7 +160,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     def _task_as_given(self) -> Any:
         from airflow_kling.api.values import from_text
 
-        return self._given or from_text(self.task)
+        return from_text(self.rendered_value("task"))
 
     @property
     def _kling_task_id(self) -> str | None:
@@ -244,20 +238,3 @@ def _not_failed(task: KlingTask) -> KlingTask:
     if task.status == FAILED:
         raise task_failure(task)
     return task
-
-
-def _without_signatures(task: Any) -> Any:
-    """Return the task as it came, but for the queries of its URLs."""
-    if not isinstance(task, Mapping):
-        return task
-    from airflow_kling.api.redact import redact_url
-    from airflow_kling.api.tasks import RESULT_KINDS
-
-    lists = {name: task[name] for name in RESULT_KINDS if isinstance(task.get(name), list)}
-    return {
-        **task,
-        **{
-            name: [{**entry, "url": redact_url(str(entry.get("url")))} for entry in entries if isinstance(entry, dict)]
-            for name, entries in lists.items()
-        },
-    }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
@@ -17,7 +17,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.route import Route
     from airflow_kling.api.tasks import KlingTask
     from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
@@ -72,6 +73,7 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
     :param timeout: seconds to wait, with ``wait_for_completion``.
     """
 
+    kling_route: ClassVar[Route]
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
     _request_record: dict[str, Any] | None = None
@@ -126,7 +128,11 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {**{name: getattr(self, name) for name in self.kling_route.fields}, **self._rendered}
+        return {name: self.rendered_value(name) for name in self.kling_route.fields}
+
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Show references without signatures and payloads, and of a callback URL the host."""
+        return {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -11,6 +11,7 @@ from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
 from airflow_kling.reporting import lineage, xcom
 from airflow_kling.reporting.assets import emit_asset_events
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_kling.storage.base import Store
 
 
-class KlingPublishImagesOperator(BaseOperator):
+class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
     """Copy the approved images of an archive, verified, and write the verdict on each beside the manifest.
 
     Copies are ``<destination>/<kling_task_id>/<index>.<ext>``; ``review.json`` in the archive says of each image
@@ -78,6 +79,10 @@ class KlingPublishImagesOperator(BaseOperator):
         self.archive_s3_extra_args = archive_s3_extra_args
         make_storable(self)
 
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Show no key of the customer's."""
+        return dict.fromkeys(("s3_extra_args", "archive_s3_extra_args"), redact_extra_args)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy the images, write the verdict, and tell Airflow."""
         from airflow_kling.archive.review import open_archive, publish
@@ -89,7 +94,7 @@ class KlingPublishImagesOperator(BaseOperator):
                 manifest,
                 aws_conn_id=self.aws_conn_id,
                 storage_conn_id=self.storage_conn_id,
-                extra_args=self.archive_s3_extra_args,
+                extra_args=self.rendered_value("archive_s3_extra_args"),
             )
             summary = publish(
                 archive,
@@ -112,7 +117,8 @@ class KlingPublishImagesOperator(BaseOperator):
         from airflow_kling.storage.open import open_store
 
         place = Destination.parse(destination)
-        extra_args = self.s3_extra_args if place.scheme == "s3" or destination == str(self.destination) else None
+        takes_them = place.scheme == "s3" or destination == str(self.destination)
+        extra_args = self.rendered_value("s3_extra_args") if takes_them else None
         return open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args)
 
     def _verdict(self) -> tuple[str, Verdict]:
