@@ -247,7 +247,8 @@ def test_a_store_of_notes_that_is_away(
     connected: dict[str, Any], kling: Emulator, records: Path, subjects: list[str], connect: Callable[..., str]
 ) -> None:
     connect(kling, extra={**connected, "refuses_duplicates": False})
-    kling.faults.add(on="callback", action="delay", seconds=100, times=1)
+    kling.faults.add(on="callback", action="delay", seconds=100, match={"task_status": "submitted"})
+    kling.faults.add(on="callback", action="drop")  # those that follow would write the note anew
     task, external_task_id = lost(kling, subjects)
     kling.advance(100)
     wait_for_note(records, external_task_id)
