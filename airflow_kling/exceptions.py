@@ -156,7 +156,12 @@ class KlingDownloadError(KlingError):
 
 
 class KlingImageError(KlingDownloadError):
-    """What was downloaded is not a whole, acceptable image."""
+    """What was downloaded is not a whole, acceptable image.
+
+    :ivar whole: all of the body has arrived, and it is no page: it may be a paid image that cannot be verified.
+    """
+
+    whole = False
 
 
 class KlingSubmissionError(KlingError):

@@ -106,12 +106,10 @@ class _Mapped:
             lacks, or has as None, NaN or a blank text, is as if it were not given. Templates are rendered in a list
             that stands in the DAG file; in the output of a task they are refused.
         """
-        if isinstance(rows, XComArg):
-            group, mapped = self._grouped(list(self._open), ()), rows.map(self._completing(list(self._open)))
-        else:
-            complete = self._completing(list(self._open), literal=True)
-            group, mapped = self._grouped(list(self._open), list(self._open)), [complete(row) for row in listed(rows)]
-        return group.expand_kwargs(mapped)  # type: ignore[no-any-return]
+        names, literal = list(self._open), not isinstance(rows, XComArg)
+        complete = self._completing(names, literal=literal)
+        mapped = [complete(row) for row in listed(rows)] if literal else rows.map(complete)
+        return self._grouped(names, names if literal else ()).expand_kwargs(mapped)  # type: ignore[no-any-return]
 
     def _each_cell(self, name: str, given: Any) -> Any:
         literal = not isinstance(given, XComArg)

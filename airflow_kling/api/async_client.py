@@ -19,6 +19,7 @@ import aiohttp
 from yarl import URL
 
 from airflow_kling.api import protocol
+from airflow_kling.api.answer import Answer
 from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.base_client import TASK_SIZE, BaseClient, Call
 from airflow_kling.api.proxies import Proxy, proxy_for
@@ -30,7 +31,6 @@ from airflow_kling.api.transport import (
     KEEPALIVE,
     PROXY_REFUSES,
     WHOLE_ANSWER,
-    Answer,
     no_answer,
     shared_ssl_context,
     too_long,

@@ -12,7 +12,7 @@ import jwt
 from airflow_kling.api.envelope import code_of, decode
 
 if TYPE_CHECKING:
-    from airflow_kling.api.transport import Answer
+    from airflow_kling.api.answer import Answer
 
 TOKEN_LIFETIME = 1800  # seconds [C]
 CLOCK_SKEW = 5  # seconds that nbf lies in the past [C]

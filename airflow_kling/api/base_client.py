@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from airflow_kling.api import protocol
+from airflow_kling.api.answer import Answer
 from airflow_kling.api.error_table import ErrorRule, no_such_model
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, Gateway
@@ -22,7 +23,6 @@ from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.api.route import Route
 from airflow_kling.api.routes import find_route
 from airflow_kling.api.tasks import KlingTask
-from airflow_kling.api.transport import Answer
 from airflow_kling.exceptions import KlingError, KlingInputError
 
 TASK_SIZE = 2**20  # bytes, decoded, of an answer about one task, which has ~1 kB

@@ -14,13 +14,14 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from airflow_kling.api import protocol
+from airflow_kling.api.answer import Answer
 from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.base_client import BaseClient, Call
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.proxies import Proxy
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from airflow_kling.api.tasks import KlingTask
-from airflow_kling.api.transport import DEFAULT_TIMEOUT, Answer, Transport
+from airflow_kling.api.transport import DEFAULT_TIMEOUT, Transport
 from airflow_kling.exceptions import KlingError
 
 T = TypeVar("T")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from os import PathLike
-from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
 #: Parameters that sign a URL, in lower case: they differ each time the same file is given. Sources: the providers'
@@ -22,9 +19,6 @@ SIGNATURE_PARAMETERS = frozenset(
     }
 )
 
-_LONGEST_SHOWN = 300  # characters of a text that is no URL: a path, or base64
-_BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF, WebP
-
 
 def redact_url(url: str) -> str:
     """Remove everything of ``url`` that may be a secret: userinfo, query and fragment.
@@ -39,47 +33,6 @@ def redact_url(url: str) -> str:
     if not parts.scheme or "://" not in url:
         return "<not a URL>"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def redact_callback(url: Any) -> Any:
-    """Return a callback URL as it may be shown: a token may stand in its path too, so only its host is left."""
-    if not isinstance(url, str) or "://" not in url:
-        return url
-    scheme, _, rest = redact_url(url).partition("://")
-    host, _, path = rest.partition("/")
-    return f"{scheme}://{host}/..." if path else f"{scheme}://{host}"
-
-
-def redact_media(value: Any) -> Any:
-    """Return reference media as it may be shown: URLs without queries, payloads as their size.
-
-    :param value: one reference or a list of them, as an operator's field has it; a text may be a rendered list.
-    """
-    if isinstance(value, Mapping):
-        return {key: redact_media(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [redact_media(item) for item in value]
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, PathLike):
-        value = str(value)
-    return _redact_text(value) if isinstance(value, str) else value
-
-
-def _redact_text(text: str) -> Any:
-    from airflow_kling.api.values import from_text
-
-    given = from_text(text)
-    if not isinstance(given, str):
-        return redact_media(given)
-    text = text.strip()
-    if text[:5].lower() == "data:":
-        return f"{text.partition(',')[0][:100]},<{len(text)} characters>"
-    if "://" in text:
-        return redact_url(text)
-    if len(text) > _LONGEST_SHOWN or text.startswith(_BASE64_OF_IMAGE):
-        return f"<{len(text)} characters>"
-    return text
 
 
 def unsigned_query(url: str) -> str:

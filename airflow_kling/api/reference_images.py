@@ -12,26 +12,28 @@ import dataclasses
 import hashlib
 import os
 import stat
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.reference_checks import ACCEPTED, check_reference_literal, refuse, scheme_of
 from airflow_kling.api.route import IMAGE, ImageClass
 from airflow_kling.exceptions import KlingInputError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from airflow_kling.media.image import BrokenImage, OverLimit, TooManyPixels, verify_image
+from airflow_kling.media.kinds import HEAD_BYTES, JPEG, PNG, find_type, name_format
+from airflow_kling.media.png import is_animated
 
 OpenFile = Callable[[str], BinaryIO]
 
 
-#: What the API takes, by content, as Pillow names formats. Many phones write MPO: a JPEG with more pictures behind it.
-FORMATS: Final = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png"}
+#: What the API takes, by content. Many phones write MPO: a JPEG with more pictures behind it.
+TYPES: Final = (JPEG, PNG)
+#: The API names no limit. It is Pillow's, which most readers share.
+MAX_PIXELS: Final = 89_478_485
 
 
 @dataclass(frozen=True)
@@ -155,31 +157,17 @@ def _from_base64(text: str, field: _Field) -> Reference:
         data = b""
     if not data and compact.startswith(_BASE64_OF_IMAGE):
         refuse(field.name, f"is base64 of {len(compact)} characters that is cut off or damaged; encode the image again")
-    if not data or not _looks_like_image(data):
+    if name_format(data[:HEAD_BYTES]) is None:
         shown = text if len(text) <= 120 and text.isprintable() else f"{len(text)} characters of text"
         refuse(field.name, f"({shown}) is neither an existing file, nor an http(s) URL, nor base64 of an image")
     return _checked(data, field, source="base64")
-
-
-def _looks_like_image(data: bytes) -> bool:
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.open(BytesIO(data)).close()
-    except Image.DecompressionBombError:
-        return True
-    except Exception:  # a damaged JPEG or PNG gets the error that says so, other bytes are no image at all
-        return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
-    return True
 
 
 def _checked(data: bytes, field: _Field, **source: str) -> Reference:
     if not data:
         refuse(field.name, "is empty (0 bytes); give a JPEG or PNG image")
     _check_size(len(data), field)
-    content_type, width, height = _decode(data, field)
+    content_type, width, height = _verify(data, field)
     description: dict[str, Any] = {"name": field.name, **source, "sha256": hashlib.sha256(data).hexdigest()}
     description |= {"bytes": len(data), "width": width, "height": height, "content_type": content_type}
     return Reference(base64.b64encode(data).decode("ascii"), description)
@@ -193,41 +181,38 @@ def _check_size(size: int, field: _Field) -> None:
         refuse(field.name, f"has {found} bytes, over the limit of {limit} ({mb} MB); scale or compress the image")
 
 
-def _decode(data: bytes, field: _Field) -> tuple[str, int, int]:
-    """Decode the whole image, but only after its header has passed all limits.
+def _verify(data: bytes, field: _Field) -> tuple[str, int, int]:
+    """Prove that the image is whole, but only after its header has passed all limits; see the room ``media``.
 
     :return: content type, width and height.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(data)) as image:
-                _check_header(image, field)
-                content_type, (width, height) = FORMATS[image.format or ""], image.size
-                image.draft(None, (1, 1))  # a JPEG is read to its end, at an eighth of its size
-                image.load()
-            with Image.open(BytesIO(data)) as image:
-                image.verify()  # load() does not look at the checksums of a PNG
-    except KlingInputError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        refuse(field.name, f"has more than {Image.MAX_IMAGE_PIXELS} pixels; scale the image down")
-    except UnidentifiedImageError:
-        refuse(field.name, "is not an image that can be read; give a JPEG or PNG")
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
-        raise KlingInputError(f"{field.name} is cut off or damaged ({error}); give a whole JPEG or PNG.") from error
-    return content_type, width, height
-
-
-def _check_header(image: Image.Image, field: _Field) -> None:
-    width, height = image.size
-    limits = field.limits
-    if image.format not in FORMATS:
-        refuse(field.name, f"is a {image.format} image, only JPEG and PNG are accepted; convert the image")
-    if image.format == "PNG" and getattr(image, "is_animated", False):
+    head = data[:HEAD_BYTES]
+    file_type = find_type(head)
+    if file_type is None or file_type not in TYPES:
+        found = name_format(head)
+        refuse(
+            field.name,
+            f"is a {found} image, only JPEG and PNG are accepted; convert the image"
+            if found
+            else "is not an image that can be read; give a JPEG or PNG",
+        )
+    if file_type is PNG and is_animated(BytesIO(data)):
         refuse(field.name, "is an animated PNG; save a single frame of it")
+    try:
+        width, height = verify_image(
+            BytesIO(data), file_type, max_pixels=MAX_PIXELS, check_size=partial(_check_pixels, field)
+        )
+    except TooManyPixels:
+        refuse(field.name, f"has more than {MAX_PIXELS} pixels; scale the image down")
+    except OverLimit as error:
+        refuse(field.name, f"{error}; open the image in an editor and save it again")
+    except BrokenImage as error:
+        raise KlingInputError(f"{field.name} is cut off or damaged ({error}); give a whole JPEG or PNG.") from error
+    return file_type.content_type, width, height
+
+
+def _check_pixels(field: _Field, width: int, height: int) -> None:
+    limits = field.limits
     if min(width, height) < limits.min_side:
         least = f"under the limit of {limits.min_side} px a side"
         refuse(field.name, f"has {width}x{height} px, {least}; use a larger image")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 
+from airflow_kling.api.answer import Answer
 from airflow_kling.api.auth import KlingAuth
 from airflow_kling.api.envelope import named_task
 from airflow_kling.api.error_table import TRY_LATER
@@ -59,24 +60,6 @@ def shared_ssl_context() -> ssl.SSLContext:
             f"The certificates that the environment names ({named}) cannot be read: {error}; nothing was sent."
         ) from None
     return context
-
-
-class Answer(NamedTuple):
-    """One answer, read to its end and decoded."""
-
-    status: int
-    headers: Iterable[tuple[bytes, bytes]]
-    content: bytes
-
-    def header(self, name: str) -> str:
-        """Return a header; empty where there is none."""
-        wanted = name.lower().encode()
-        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
-
-    def as_response(self) -> httpx.Response:
-        """Return it as :mod:`airflow_kling.api.protocol` reads it."""
-        headers = [(name, value) for name, value in self.headers if name.lower() != b"content-encoding"]
-        return httpx.Response(self.status, headers=headers, content=self.content)
 
 
 class Transport:

@@ -6,14 +6,13 @@ proxies of the environment unless asked for, no netrc, no cookies, no redirects,
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import BinaryIO, Final, cast
@@ -24,9 +23,12 @@ import httpx
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.transport import shared_ssl_context
 from airflow_kling.archive.connection import Connections, FindProxy
+from airflow_kling.archive.content_encoding import BadEncoding, decode
 from airflow_kling.archive.network_guard import AddressRefused, NetworkGuard, Resolver, resolve
+from airflow_kling.archive.redirects import BadURL, read_url, redirect_target
+from airflow_kling.archive.response_body import BodyTooLarge, ResponseBody, limited
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
-from airflow_kling.media.kinds import FILE_TYPES
+from airflow_kling.media.kinds import FILE_TYPES, SAMPLE_BYTES, is_text
 from airflow_kling.media.probe import MediaInfo, probe
 
 #: How the hosts of result URLs answer when a URL has expired or its image was cleared; a fresh URL may work.
@@ -142,38 +144,26 @@ def _errors_of(url: str) -> Iterator[None]:
 def _fetch(connections: Connections, url: str, target: BinaryIO, limits: DownloadLimits, allow_http: bool) -> Download:
     """Follow redirects by hand: each is a new request with the same guards, which carries nothing over."""
     timeout = {"connect": limits.connect_timeout, "read": limits.read_timeout, "write": limits.read_timeout}
-    current = _checked_url(url, allow_http)
+    try:
+        current = read_url(url, allow_http=allow_http)
+    except BadURL as error:
+        raise _refused(url, str(error)) from None
     for _ in range(limits.max_redirects + 1):
         with connections.get(current, list(_HEADERS), timeout) as response:
             if response.status not in _REDIRECTS:
                 return _receive(response, str(current), target, limits)
-            current = _redirect(response, current, allow_http)
+            current = _follow(response, current, allow_http)
     raise _refused(url, f"redirects more than {limits.max_redirects} times")
 
 
-def _checked_url(url: str, allow_http: bool) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        raise _refused(url, "is not a valid URL") from None
-    if parsed.scheme != "https" and not (allow_http and parsed.scheme == "http"):
-        raise _refused(url, f"is not https but {parsed.scheme or 'without a scheme'}")
-    if not parsed.host:
-        raise _refused(url, "has no host")
-    if parsed.userinfo:
-        raise _refused(url, "has credentials in it")
-    return parsed
-
-
-def _redirect(response: httpcore.Response, current: httpx.URL, allow_http: bool) -> httpx.URL:
-    location = _header(response, b"location")
+def _follow(response: httpcore.Response, current: httpx.URL, allow_http: bool) -> httpx.URL:
+    location = _raw_header(response, b"location")
     if not location:
         raise _refused(str(current), f"answered {response.status} without saying where to go")
     try:
-        joined = current.join(location)
-    except httpx.InvalidURL:
-        raise _refused(str(current), "redirects to something that is not a URL") from None
-    return _checked_url(str(joined), allow_http)
+        return redirect_target(location, current, allow_http=allow_http)
+    except BadURL as error:
+        raise _refused(str(current), str(error)) from None
 
 
 def _receive(response: httpcore.Response, url: str, target: BinaryIO, limits: DownloadLimits) -> Download:
@@ -184,74 +174,57 @@ def _receive(response: httpcore.Response, url: str, target: BinaryIO, limits: Do
         raise KlingDownloadError(
             f"{shown} answered HTTP {response.status}; {hint}.", url=shown, retryable=True, http_status=response.status
         )
-    encoding = _header(response, b"content-encoding")
-    if encoding.lower() not in ("", "identity"):
-        raise _refused(url, f"is encoded as {encoding!r}, which was not asked for")
     declared = _header(response, b"content-length")
     if declared and int(declared) > limits.max_bytes:
-        raise _refused(url, f"has {declared} bytes, over the limit of {limits.max_bytes}")
-    body = _ResponseBody(response, url, target, limits.max_bytes)
-    if not body.read(1):
-        raise KlingImageError(f"{shown} answered with an empty body; try again.", url=shown, retryable=True)
-    media = probe(cast(BinaryIO, body), url=url, max_pixels=limits.max_pixels)
-    size = body.seek(0, io.SEEK_END)
+        raise _refused(url, f"has {int(declared)} bytes, over the limit of {limits.max_bytes}")
+    with _errors_of_body(url, limits):
+        pieces = decode(limited(_stream(response, url), limits.max_bytes), _header(response, b"content-encoding"))
+        body = ResponseBody(pieces, target, limits.max_bytes)
+        if not body.read(1):
+            raise KlingImageError(f"{shown} answered with an empty body; try again.", url=shown, retryable=True)
+        media = _probe(body, shown, limits)
+        size = body.seek(0, io.SEEK_END)
     target.seek(0)
     return Download(size, body.sha256.hexdigest(), media)
 
 
-class _ResponseBody(io.RawIOBase):
-    """The body of an answer as a file: what is read for the first time comes from the network into ``target``.
+def _stream(response: httpcore.Response, url: str) -> Iterator[bytes]:
+    """Yield the body; httpcore raises when it ends before its Content-Length or its last chunk."""
+    with _errors_of(url):
+        yield from response.iter_stream()
 
-    httpcore itself raises when the body ends before its Content-Length or its last chunk.
-    """
 
-    def __init__(self, response: httpcore.Response, url: str, target: BinaryIO, max_bytes: int) -> None:
-        self.sha256 = hashlib.sha256()
-        self._chunks = iter(response.iter_stream())
-        self._url = url
-        self._target = target
-        self._max_bytes = max_bytes
-        self._size = 0
-        self._position = 0
+@contextmanager
+def _errors_of_body(url: str, limits: DownloadLimits) -> Iterator[None]:
+    try:
+        yield
+    except BodyTooLarge:
+        raise _refused(url, f"has more than the limit of {limits.max_bytes} bytes") from None
+    except BadEncoding as error:
+        shown = redact_url(url)
+        message = f"{shown} was not fetched whole ({error}); try again."
+        raise KlingDownloadError(message, url=shown, retryable=True) from error
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Read as a regular file does: less than ``size`` only at the end."""
-        while size < 0 or self._size < self._position + size:
-            if not self._receive():
-                break
-        self._target.seek(self._position)
-        data = self._target.read(size)
-        self._position += len(data)
-        return data
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position; the end is known once everything has arrived."""
-        if whence == io.SEEK_END:
-            while self._receive():
-                pass
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        """Return where the next read begins."""
-        return self._position
-
-    def _receive(self) -> bool:
-        with _errors_of(self._url):
-            chunk = next(self._chunks, b"")
-        self._size += len(chunk)
-        if self._size > self._max_bytes:
-            raise _refused(self._url, f"has more than the limit of {self._max_bytes} bytes")
-        self.sha256.update(chunk)
-        self._target.seek(0, io.SEEK_END)
-        self._target.write(chunk)
-        return bool(chunk)
+def _probe(body: ResponseBody, shown: str, limits: DownloadLimits) -> MediaInfo:
+    """Verify the body; where that fails, fetch the rest of it all the same, so that nothing paid for is lost."""
+    try:
+        return probe(cast(BinaryIO, body), url=shown, max_pixels=limits.max_pixels)
+    except KlingImageError as error:
+        body.seek(0)
+        if not is_text(body.read(SAMPLE_BYTES)):
+            with suppress(KlingDownloadError, BodyTooLarge, BadEncoding):
+                body.seek(0, io.SEEK_END)
+                error.whole = True
+        raise
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:
-    values = [value.decode("latin-1") for key, value in response.headers if key.lower() == name]
-    return ", ".join(values).strip()
+    return _raw_header(response, name).decode("latin-1")
+
+
+def _raw_header(response: httpcore.Response, name: bytes) -> bytes:
+    return b", ".join(value for key, value in response.headers if key.lower() == name).strip()
 
 
 def _refused(url: str, reason: str) -> KlingDownloadError:

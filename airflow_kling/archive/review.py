@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_kling.archive.documents import is_stored, read_document, write_document
-from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage, parse_manifest
+from airflow_kling.archive.documents import is_stored, read_document, read_manifest, write_document
+from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.storage.base import Store
 from airflow_kling.storage.destination import Destination
@@ -39,11 +39,25 @@ class Verdict:
     at: str
 
 
+class Copy(BaseModel):
+    """A published copy of an image.
+
+    :param destination: where it was published, with the connection that the address names.
+    :param uri: of the copy.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    destination: str
+    uri: str
+
+
 class ReviewedImage(BaseModel):
     """The verdict on one image.
 
     :param uri: where it is in the archive.
     :param published: where its copy is; None if it was rejected.
+    :param copies: every copy that verdicts have published and none has removed, wherever it is.
     """
 
     index: int
@@ -51,6 +65,7 @@ class ReviewedImage(BaseModel):
     sha256: str
     verdict: Literal["approved", "rejected"]
     published: str | None
+    copies: tuple[Copy, ...] = ()
 
 
 class Review(BaseModel):
@@ -73,59 +88,80 @@ class Review(BaseModel):
 
 
 def open_archive(
-    manifest_uri: str, *, aws_conn_id: str | None = AWS_CONN_ID, storage_conn_id: str | None = None
+    manifest_uri: str,
+    *,
+    aws_conn_id: str | None = AWS_CONN_ID,
+    storage_conn_id: str | None = None,
+    extra_args: Mapping[str, Any] | None = None,
 ) -> tuple[Archive, Store]:
-    """Read a manifest; return it with the store that has it and its images.
+    """Read a manifest; return it with the store that has it and its images. Addresses are those of this store.
 
     :param aws_conn_id: for ``s3://``.
     :param storage_conn_id: for every other object storage, whose own default is taken without it; not for directories.
+    :param extra_args: for ``s3://``: what reading needs, such as the key of SSE-C.
     :raises KlingInputError: not the address of a manifest.
     :raises KlingError: there is none, or it is damaged.
     """
     destination, kling_task_id = split_manifest_uri(manifest_uri)
-    store = open_store(Destination.parse(destination).through(storage_conn_id), aws_conn_id=aws_conn_id)
-    data = read_document(store, manifest_key(kling_task_id))
-    if data is None:
+    store = open_store(
+        Destination.parse(destination).through(storage_conn_id), aws_conn_id=aws_conn_id, extra_args=extra_args
+    )
+    if store.stat(manifest_key(kling_task_id)) is None:
         raise KlingError(f"There is no manifest {manifest_uri}; archive Kling task {kling_task_id} first.")
-    manifest = parse_manifest(data)
-    if manifest is None or manifest.kling_task_id != kling_task_id:
+    manifest = read_manifest(store, kling_task_id)
+    if manifest is None:
         raise KlingError(f"{manifest_uri} is not a manifest of Kling task {kling_task_id}; archive it again.")
     return Archive(manifest, manifest_uri), store
 
 
 def publish(
-    archive: Archive, verdict: Verdict, *, source: Store, target: Store, run: Mapping[str, Any]
+    archive: Archive,
+    verdict: Verdict,
+    *,
+    source: Store,
+    destination: str,
+    open_target: Callable[[str], Store],
+    run: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Copy the approved images, verified, and write the verdict on each beside the manifest.
 
-    An image that was published before and is rejected now is removed from the target first.
+    An image that was published before and is rejected now is removed first, wherever earlier verdicts published it.
 
     :param source: where the archive is.
-    :param target: where the copies go.
+    :param destination: where the copies go.
+    :param open_target: opens this destination, or an earlier one.
     :param run: the Airflow run, for ``review.json``.
     :return: ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
         "width", "height", "content_type"}], "rejected": [index]}``.
     :raises KlingInputError: the target is an archive of this task, or has a rejected image that no earlier verdict has
         published there, or an image was approved that is not in the archive; nothing is done.
-    :raises KlingError: the bytes in the archive are no longer those of the manifest; nothing of them is published.
+    :raises KlingError: the bytes in the archive are no longer those of the manifest, and nothing of them is published;
+        or a copy elsewhere could not be removed, and all else is done.
     """
     manifest = archive.manifest
+    target = open_target(destination)
     _check(manifest, verdict, target)
     earlier = _parse_review(read_document(source, review_key(manifest.kling_task_id)))
-    for image in _images_to_remove(manifest, verdict, earlier, target):
-        target.remove(image.key)
-        log.info("Removed %s, which is no longer approved", target.uri(image.key))
+    copies = {image.index: image.copies for image in earlier.images} if earlier else {}
+    _check_rejected(manifest, verdict, copies, target)
+    copies, failures = _take_down(manifest, verdict, copies, open_target)
     for image in manifest.images:
         if image.index in verdict.approved:
             _copy(image, source, target)
-    review = _write_review(_build_review(manifest, verdict, target, run), earlier, source)
-    published = [image for image in manifest.images if image.index in verdict.approved]
+            copy = Copy(destination=destination, uri=target.uri(image.key))
+            others = (other for other in copies.get(image.index, ()) if other.uri != copy.uri)
+            copies[image.index] = (*others, copy)
+    review = _write_review(_build_review(manifest, verdict, target, copies, run), earlier, source)
+    if failures:
+        raise KlingError(" ".join(failures))
     return {
         "review": review,
         "manifest": archive.uri,
         "kling_task_id": manifest.kling_task_id,
         "published": [
-            {**image.model_dump(exclude={"key", "source_url"}), "uri": target.uri(image.key)} for image in published
+            {**image.model_dump(exclude={"key", "source_url"}), "uri": target.uri(image.key)}
+            for image in manifest.images
+            if image.index in verdict.approved
         ],
         "rejected": [image.index for image in manifest.images if image.index not in verdict.approved],
     }
@@ -143,20 +179,48 @@ def _check(manifest: Manifest, verdict: Verdict, target: Store) -> None:
         )
 
 
-def _images_to_remove(
-    manifest: Manifest, verdict: Verdict, earlier: Review | None, target: Store
-) -> list[ManifestImage]:
-    """Return the rejected images that are in the target because an earlier verdict has published them there."""
-    rejected = (image for image in manifest.images if image.index not in verdict.approved)
-    present = [image for image in rejected if target.stat(image.key) is not None]
-    ours = {image.published for image in earlier.images} if earlier else set()
-    for image in present:
-        if (uri := target.uri(image.key)) not in ours:
+def _check_rejected(
+    manifest: Manifest, verdict: Verdict, copies: Mapping[int, tuple[Copy, ...]], target: Store
+) -> None:
+    """Refuse a target that has a rejected image which no earlier verdict has published there."""
+    for image in manifest.images:
+        if image.index in verdict.approved or target.stat(image.key) is None:
+            continue
+        if (uri := target.uri(image.key)) not in {copy.uri for copy in copies.get(image.index, ())}:
             raise KlingInputError(
                 f"Image {image.index} was rejected, but {uri} is there and no earlier verdict has published it; "
                 "nothing was done, remove it yourself or publish to another destination."
             )
-    return present
+
+
+def _take_down(
+    manifest: Manifest,
+    verdict: Verdict,
+    copies: Mapping[int, tuple[Copy, ...]],
+    open_target: Callable[[str], Store],
+) -> tuple[dict[int, tuple[Copy, ...]], list[str]]:
+    """Remove every copy of the rejected images.
+
+    :return: the copies that are left, and a sentence for each that should not be.
+    """
+    left = dict(copies)
+    failures = []
+    for image in manifest.images:
+        if image.index in verdict.approved:
+            continue
+        kept = []
+        for copy in copies.get(image.index, ()):
+            try:
+                open_target(copy.destination).remove(image.key)
+                log.info("Removed %s, which is no longer approved", copy.uri)
+            except Exception as error:  # each storage library has errors of its own
+                kept.append(copy)
+                failures.append(
+                    f"Image {image.index} was rejected, but its copy {copy.uri} could not be removed "
+                    f"({type(error).__name__}); remove it yourself, or mend the access to it and run the task again."
+                )
+        left[image.index] = tuple(kept)
+    return left, failures
 
 
 def _parse_review(data: bytes | None) -> Review | None:
@@ -183,7 +247,13 @@ def _copy(image: ManifestImage, source: Store, target: Store) -> None:
     log.info("Published %s", uri)
 
 
-def _build_review(manifest: Manifest, verdict: Verdict, target: Store, run: Mapping[str, Any]) -> Review:
+def _build_review(
+    manifest: Manifest,
+    verdict: Verdict,
+    target: Store,
+    copies: Mapping[int, tuple[Copy, ...]],
+    run: Mapping[str, Any],
+) -> Review:
     return Review(
         kling_task_id=manifest.kling_task_id,
         by=dict(verdict.by) if verdict.by else None,
@@ -196,6 +266,7 @@ def _build_review(manifest: Manifest, verdict: Verdict, target: Store, run: Mapp
                 sha256=image.sha256,
                 verdict="approved" if image.index in verdict.approved else "rejected",
                 published=target.uri(image.key) if image.index in verdict.approved else None,
+                copies=copies.get(image.index, ()),
             )
             for image in manifest.images
         ),

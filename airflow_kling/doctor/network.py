@@ -82,7 +82,8 @@ def make_client(settings: Settings, transcript: Transcript) -> KlingClient:
     """Make a client whose exchanges go into the transcript."""
     from airflow_kling.api.client import KlingClient
 
-    return KlingClient(settings.auth(), on_answer=transcript.record, **settings.client_options())
+    options = settings.client_options()
+    return KlingClient(settings.auth(), on_answer=transcript.record, callback_url=settings.callback_url, **options)
 
 
 def check_clock(transcript: Transcript, now: float | None = None) -> Iterator[Finding]:

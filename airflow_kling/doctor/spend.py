@@ -28,6 +28,7 @@ PRICE = (
     "0.056 USD each; CometAPI's price is not known)."
 )
 TIMEOUT = 300.0  # seconds to wait for the generation
+CALLBACK_TIMEOUT = 30.0  # seconds after the generation has ended
 POLL = 5.0  # seconds
 
 
@@ -67,6 +68,7 @@ class Spending:
             yield self._check_external_id(client, external_task_id)
             yield self._check_list(client)
             yield from self._check_result(client)
+        yield self._check_callback(external_task_id)
 
     def _check_duplicates(self, client: KlingClient, request: Any) -> Finding:
         try:
@@ -122,6 +124,23 @@ class Spending:
             for result in task.results:
                 yield self._check_download(result.url)
 
+    def _check_callback(self, external_task_id: str) -> Finding:
+        from airflow_kling.storage.open import open_store
+        from airflow_kling.submission.callback_notes import read_note
+
+        if not self.settings.callback_base_url:
+            return note("callbacks", "The connection has no callback_base_url, so none was asked for.")
+        end = self.clock() + CALLBACK_TIMEOUT
+        try:
+            store = open_store(self.settings.record_store)
+            while (noted := read_note(store, external_task_id)) is None and self.clock() < end:
+                self.sleep(POLL)
+        except KlingError as error:
+            return fail("callbacks", str(error))
+        if noted is None:
+            return fail("callbacks", "None has reached the receiver: check that Kling can reach callback_base_url.")
+        return ok("callbacks", f"The receiver has noted Kling task {noted}.")
+
     def _wait(self, client: KlingClient) -> KlingTask:
         end = self.clock() + TIMEOUT
         while True:
@@ -135,7 +154,7 @@ class Spending:
 
         try:
             with tempfile.TemporaryFile(prefix="kling-doctor-") as file:
-                got = download_image(url, file, allow_private_hosts=self.settings.allow_private_hosts)
+                got = download_image(url, file, **self.settings.download_options())
         except KlingError as error:
             return fail("download", str(error))
         media = got.media

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from airflow_kling.api.answer import Answer
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.transport import Answer
 
 MAX_BODY = 2000  # characters of a body
 MAX_TEXT = 300  # characters of a text in a body: a prompt is shorter, an image in base64 is not

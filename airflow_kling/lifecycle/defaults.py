@@ -18,7 +18,7 @@ def default_args_here(own: dict[str, Any] | None) -> dict[str, Any]:
 
         group = TaskGroupContext.get_current()
     else:
-        from airflow.utils.task_group import TaskGroupContext  # type: ignore[attr-defined, no-redef]
+        from airflow.utils.task_group import TaskGroupContext  # type: ignore[import-not-found, no-redef]
 
         group = TaskGroupContext.get_current_task_group(None)  # type: ignore[attr-defined]
     of_dag = group.dag.default_args if group and group.dag else {}

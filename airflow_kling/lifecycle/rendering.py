@@ -19,7 +19,7 @@ from airflow_kling.lifecycle.fail_fast import failing_fast
 if AIRFLOW_V_3_0_PLUS:
     from airflow.sdk.definitions._internal import templater
 else:
-    from airflow.template import templater  # type: ignore[attr-defined, no-redef]
+    from airflow.template import templater  # type: ignore[import-not-found, no-redef]
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -141,7 +141,7 @@ def _rendered(name: str, text: str, context: Context, env: Environment, *, as_te
         return _text_of(value)
 
     template = env.overlay(finalize=shown).from_string(text)
-    rendered: str = templater.render_template_to_string(template, context)
+    rendered: str = templater.render_template_to_string(template, context)  # type: ignore[attr-defined]
     if len(values) == 1 and rendered.strip() == _text_of(values[0]).strip():
         if is_missing(values[0]):
             return None

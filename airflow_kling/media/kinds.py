@@ -25,7 +25,7 @@ class FileType:
 
     def matches(self, head: bytes) -> bool:
         """Tell whether a file that begins with ``head`` is of this type."""
-        return all(head[offset : offset + len(mark)] == mark for offset, mark in self.signature)
+        return _matches(head, self.signature)
 
 
 PNG: Final = FileType("image", "image/png", "png", "PNG", ((0, b"\x89PNG\r\n\x1a\n"),))
@@ -35,8 +35,38 @@ WEBP: Final = FileType("image", "image/webp", "webp", "WEBP", ((0, b"RIFF"), (8,
 FILE_TYPES: Final = (PNG, JPEG, WEBP)
 EXTENSIONS: Final = tuple(file_type.extension for file_type in FILE_TYPES)
 HEAD_BYTES: Final = 16  # no signature reaches further
+SAMPLE_BYTES: Final = 512  # enough to tell a page from an image
+
+#: Other images that people have, by their first bytes.
+_OTHERS: Final = (
+    ("GIF", ((0, b"GIF8"),)),
+    ("TIFF", ((0, b"II*\0"),)),
+    ("TIFF", ((0, b"MM\0*"),)),
+    ("AVIF", ((4, b"ftypavi"),)),
+    ("HEIC", ((4, b"ftyphei"),)),
+    ("HEIC", ((4, b"ftypmif1"),)),
+    ("BMP", ((0, b"BM"), (6, bytes(4)))),
+)
 
 
 def find_type(head: bytes) -> FileType | None:
     """Return the type of a file by its first :data:`HEAD_BYTES` bytes; None for one that is not archived."""
     return next((file_type for file_type in FILE_TYPES if file_type.matches(head)), None)
+
+
+def name_format(head: bytes) -> str | None:
+    """Name the format of an image by its first :data:`HEAD_BYTES` bytes; None where it is none that is known."""
+    file_type = find_type(head)
+    if file_type is not None:
+        return file_type.pillow_format
+    return next((name for name, signature in _OTHERS if _matches(head, signature)), None)
+
+
+def is_text(sample: bytes) -> bool:
+    """Tell whether a file is a page or a message, and no image, by its first :data:`SAMPLE_BYTES` bytes."""
+    start = sample.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return start[:1] in (b"<", b"{") or all(byte >= 32 or byte in b"\t\r\n" for byte in sample)
+
+
+def _matches(head: bytes, signature: tuple[tuple[int, bytes], ...]) -> bool:
+    return all(head[offset : offset + len(mark)] == mark for offset, mark in signature)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,6 +13,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.reporting import lineage, links, metrics, xcom
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.archive.archiver import DownloadImage
     from airflow_kling.archive.download import Download
+    from airflow_kling.archive.image_archiver import DownloadImage
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
 # asset at the same time, and Airflow's core fails all but one of them, with their images archived.
@@ -32,7 +33,7 @@ DEFAULT_OUTLET = "kling_images"
 MIB = 1024 * 1024
 
 
-class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
+class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
@@ -41,12 +42,14 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     missing, and no more. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
 
     Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
-    "content_type"}]}``. The extra of the Asset event of each outlet has the same and the rest of the manifest:
-    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
+    "content_type"}]}``, and where there are any ``"unverified"`` files and ``"warnings"``. The extra of the Asset event
+    of each outlet has the same and the rest of the manifest: ``request``, ``task`` and ``run``. Without ``outlets`` of
+    your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
-    ``KlingDownloadError`` when an image could not be fetched or
-    was refused; images stored before that stay, and a retry goes on from there.
+    ``KlingDownloadError`` when an image could not be fetched or was refused; images stored before that stay, and a
+    retry goes on from there. Raises ``KlingImageError`` when a result arrived whole and cannot be verified: it is kept
+    in ``unverified/``, and the manifest names it.
 
     :param task: a finished task (output of ``KlingTaskSensor``) or a Kling task id.
     :param route: the route that made the task, where ``task`` is a Kling task id; a finished task knows its own.
@@ -55,8 +58,10 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         ``allow_private_hosts``.
     :param aws_conn_id: for ``s3://`` destinations.
     :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"ServerSideEncryption": "aws:kms",
-        "SSEKMSKeyId": "..."}``.
+        "SSEKMSKeyId": "..."}``; those that reading needs too, such as ``RequestPayer``, go with every request.
     :param max_image_bytes: an image larger than this is refused while it is downloaded.
+    :param accept_unverified: take results that arrived whole and cannot be verified as images. They are kept in
+        ``<destination>/<kling_task_id>/unverified/`` either way; without this, the task fails and says where.
     """
 
     template_fields: Sequence[str] = ("task", "route", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
@@ -75,13 +80,13 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         aws_conn_id: str | None = "aws_default",
         s3_extra_args: dict[str, Any] | None = None,
         max_image_bytes: int = 64 * MIB,
+        accept_unverified: bool = False,
         **kwargs: Any,
     ) -> None:
         if "outlets" not in (kwargs.get("default_args") or {}):
             kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
         super().__init__(**kwargs)
         self.task = task
-        self._given: Any = None
         self._finished: KlingTask | None = None
         self._request: dict[str, Any] = {}
         self._summary: dict[str, Any] = {}
@@ -92,6 +97,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.s3_extra_args = s3_extra_args
         self.max_image_bytes = max_image_bytes
+        self.accept_unverified = accept_unverified
         make_storable(self)
 
     @cached_property
@@ -112,14 +118,17 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
             self._push_links(context)
             task = self._finished = self._finished_task()
             asked = self._request = self._asked(context, task.kling_task_id)
-            destination = Destination.parse(self.destination, self.s3_extra_args)
+            destination = Destination.parse(self.destination, self.rendered_value("s3_extra_args"))
             archive = archive_task(
                 task,
-                store=open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args),
+                store=open_store(
+                    destination, aws_conn_id=self.aws_conn_id, extra_args=self.rendered_value("s3_extra_args")
+                ),
                 download=self._download(asked),
                 refresh=lambda: self._ask(task.kling_task_id, task.route),
                 request=asked,
                 run=xcom.describe_run(context),
+                accept_unverified=self.accept_unverified,
             )
         summary = self._summary = summarize(archive)
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
@@ -132,17 +141,9 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
         )
         return summary
 
-    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep the finished task aside: Airflow stores and shows what ``task`` is now, without signatures.
-
-        Airflow calls this one, and not ``render_template_fields``, for mapped tasks too.
-        """
-        super()._do_render_template_fields(parent, *args, **kwargs)
-        if parent is self:
-            from airflow_kling.api.values import from_text
-
-            self._given = from_text(self.task)
-            self.task = _without_signatures(self._given)
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Show the task without signatures, and no key of the customer's."""
+        return {"task": redact_task, "s3_extra_args": redact_extra_args}
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return references and archived images; OpenLineage asks after a failure too, when there are none."""
@@ -159,7 +160,7 @@ class KlingArchiveImagesOperator(TextFieldsMixin, BaseOperator):
     def _task_as_given(self) -> Any:
         from airflow_kling.api.values import from_text
 
-        return self._given or from_text(self.task)
+        return from_text(self.rendered_value("task"))
 
     @property
     def _kling_task_id(self) -> str | None:
@@ -237,20 +238,3 @@ def _not_failed(task: KlingTask) -> KlingTask:
     if task.status == FAILED:
         raise task_failure(task)
     return task
-
-
-def _without_signatures(task: Any) -> Any:
-    """Return the task as it came, but for the queries of its URLs."""
-    if not isinstance(task, Mapping):
-        return task
-    from airflow_kling.api.redact import redact_url
-    from airflow_kling.api.tasks import RESULT_KINDS
-
-    lists = {name: task[name] for name in RESULT_KINDS if isinstance(task.get(name), list)}
-    return {
-        **task,
-        **{
-            name: [{**entry, "url": redact_url(str(entry.get("url")))} for entry in entries if isinstance(entry, dict)]
-            for name, entries in lists.items()
-        },
-    }

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from os import PathLike
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from airflow_kling.api.route import Route
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
@@ -29,14 +28,17 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
+    from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.route import Route
     from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
 
     ReferenceImage = str | bytes | PathLike[str]
 
 
-class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
+class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
@@ -74,7 +76,6 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
     kling_route: ClassVar[Route]
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
-    _rendered: Mapping[str, Any] = MappingProxyType({})
     _request_record: dict[str, Any] | None = None
     _kling_task_id: str | None = None
 
@@ -127,25 +128,11 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.kling_route.fields} | self._rendered
+        return {name: self.rendered_value(name) for name in self.kling_route.fields}
 
-    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep media and callback URL aside: Airflow stores and shows what the fields are now.
-
-        Airflow calls this one, and not ``render_template_fields``, for mapped tasks too.
-        """
-        if parent is not self:
-            super()._do_render_template_fields(parent, *args, **kwargs)
-            return
-        from airflow_kling.api.redact import redact_callback, redact_media
-
-        for name, value in self._rendered.items():  # of an earlier rendering
-            setattr(self, name, value)
-        super()._do_render_template_fields(parent, *args, **kwargs)
-        shown = {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
-        self._rendered = {name: getattr(self, name) for name in shown}
-        for name, redact in shown.items():
-            setattr(self, name, redact(self._rendered[name]))
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Show references without signatures and payloads, and of a callback URL the host."""
+        return {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -222,6 +209,7 @@ class KlingGenerationOperator(KlingWaitMixin, TextFieldsMixin, BaseOperator):
             request=request,
             identity=identity,
             records=open_records(settings.record_store, context.get("task_state_store"), identity),
+            notes=_notes(settings, request),
             route=self.kling_route.name,
             fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
             old_fingerprint=fingerprint(asked),
@@ -298,3 +286,10 @@ def _base_url() -> str:
     """Return where this Airflow's UI is, which tells it from another that nobody has named."""
     section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
     return str(conf.get(section, "base_url", fallback=""))
+
+
+def _notes(settings: Settings, request: KlingRequest) -> Store | None:
+    """Return where the receiver notes callbacks; None where there is none, or the author has a URL of their own."""
+    from airflow_kling.storage.open import open_store
+
+    return open_store(settings.record_store) if settings.callback_base_url and not request.callback_url else None

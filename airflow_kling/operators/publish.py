@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -11,6 +11,7 @@ from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle import allowed, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
 from airflow_kling.reporting import lineage, xcom
 from airflow_kling.reporting.assets import emit_asset_events
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_kling.archive.review import Verdict
+    from airflow_kling.storage.base import Store
 
 
-class KlingPublishImagesOperator(BaseOperator):
+class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
     """Copy the approved images of an archive, verified, and write the verdict on each beside the manifest.
 
     Copies are ``<destination>/<kling_task_id>/<index>.<ext>``; ``review.json`` in the archive says of each image
     whether it was approved or rejected, by whom and when, and which Airflow run published it. An image that was
-    published before and is rejected now is removed from the destination. Running again changes nothing.
+    published before and is rejected now is removed from wherever it was published. Running again changes nothing.
 
     Returns ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
     "width", "height", "content_type"}], "rejected": [index]}``, which is also the extra of the Asset event of each
@@ -33,7 +35,7 @@ class KlingPublishImagesOperator(BaseOperator):
 
     Raises ``KlingInputError`` when ``review`` is not a review, or the destination is an archive of the same Kling task,
     or has a rejected image that no earlier verdict has published there. Raises ``KlingError`` when the archive is not
-    what its manifest says.
+    what its manifest says, or a copy that is rejected now could not be removed.
 
     :param review: what ``KlingReviewImagesOperator`` returns: ``{"manifest": uri, "approved": [index], "by": {"id",
         "name"} | None, "at": ISO 8601}``.
@@ -41,9 +43,18 @@ class KlingPublishImagesOperator(BaseOperator):
     :param aws_conn_id: for ``s3://``, of archive and destination.
     :param storage_conn_id: of an archive in another object storage; its own default is taken without it.
     :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"CacheControl": "max-age=86400"}``.
+    :param archive_s3_extra_args: for an archive in ``s3://``: what reading it needs, such as ``RequestPayer``, or the
+        key of SSE-C.
     """
 
-    template_fields: Sequence[str] = ("review", "destination", "aws_conn_id", "storage_conn_id", "s3_extra_args")
+    template_fields: Sequence[str] = (
+        "review",
+        "destination",
+        "aws_conn_id",
+        "storage_conn_id",
+        "s3_extra_args",
+        "archive_s3_extra_args",
+    )
     template_fields_renderers = {"review": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     ui_color = "#fbe7cf"
 
@@ -55,6 +66,7 @@ class KlingPublishImagesOperator(BaseOperator):
         aws_conn_id: str | None = "aws_default",
         storage_conn_id: str | None = None,
         s3_extra_args: dict[str, Any] | None = None,
+        archive_s3_extra_args: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,19 +76,34 @@ class KlingPublishImagesOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
         self.s3_extra_args = s3_extra_args
+        self.archive_s3_extra_args = archive_s3_extra_args
         make_storable(self)
+
+    def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Show no key of the customer's."""
+        return dict.fromkeys(("s3_extra_args", "archive_s3_extra_args"), redact_extra_args)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy the images, write the verdict, and tell Airflow."""
         from airflow_kling.archive.review import open_archive, publish
-        from airflow_kling.storage.open import open_store
 
         with failing_fast():
             allowed.check_destination(self.destination)
             manifest, verdict = self._verdict()
-            archive, source = open_archive(manifest, aws_conn_id=self.aws_conn_id, storage_conn_id=self.storage_conn_id)
-            target = open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=self.s3_extra_args)
-            summary = publish(archive, verdict, source=source, target=target, run=xcom.describe_run(context))
+            archive, source = open_archive(
+                manifest,
+                aws_conn_id=self.aws_conn_id,
+                storage_conn_id=self.storage_conn_id,
+                extra_args=self.rendered_value("archive_s3_extra_args"),
+            )
+            summary = publish(
+                archive,
+                verdict,
+                source=source,
+                destination=str(self.destination),
+                open_target=self._open_target,
+                run=xcom.describe_run(context),
+            )
         emit_asset_events(context, self.outlets, summary, destination=str(self.destination))
         lineage.report_hook_lineage(
             self,
@@ -84,6 +111,15 @@ class KlingPublishImagesOperator(BaseOperator):
             outputs=[image["uri"] for image in summary["published"]],
         )
         return summary
+
+    def _open_target(self, destination: str) -> Store:
+        from airflow_kling.storage.destination import Destination
+        from airflow_kling.storage.open import open_store
+
+        place = Destination.parse(destination)
+        takes_them = place.scheme == "s3" or destination == str(self.destination)
+        extra_args = self.rendered_value("s3_extra_args") if takes_them else None
+        return open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args)
 
     def _verdict(self) -> tuple[str, Verdict]:
         from airflow_kling.api.values import from_text

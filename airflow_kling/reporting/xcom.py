@@ -46,7 +46,8 @@ def describe_archive(
     :param task: the finished task.
     :param asked: the request record; empty when the submitting task is elsewhere.
     :param conn_id: the Airflow connection that reaches the manifest.
-    :return: beside the above ``units`` and ``image_count`` as numbers, which a database can add up.
+    :return: beside the above ``units`` and ``image_count`` as numbers, which a database can add up; ``unverified`` and
+        ``warnings`` where there are any.
     """
     times = {"created_at": task.created_at, "updated_at": task.updated_at}
     return {
@@ -59,4 +60,5 @@ def describe_archive(
         "manifest": summary["manifest"],
         "conn_id": conn_id,
         "images": summary["images"],
+        **{name: summary[name] for name in ("unverified", "warnings") if summary.get(name)},
     }

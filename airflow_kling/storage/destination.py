@@ -1,17 +1,35 @@
-"""Reads the address of a destination: ``scheme://conn_id@bucket/prefix``, or ``file:///directory``."""
+"""Reads the address of a destination: ``scheme://conn_id@bucket/prefix``, or ``file:///directory``.
+
+The bucket of ``s3://`` may be the ARN of an access point: ``s3://arn:aws:s3:region:account:accesspoint/name/prefix``.
+The address of a directory is a URI, as ``Path.as_uri()`` writes it: ``%20`` is a space.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote, unquote
 
 from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
 
 # A directory that every worker sees: it has no bucket and no connection.
 _DIRECTORIES = ("file", "local")
+_AS_THEY_ARE = string.punctuation.replace("%", "")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: The ARN of an access point, also of an Outpost's, as boto3 takes it for a bucket. Its last part is the point's name.
+_ACCESS_POINT = re.compile(
+    r"arn:[\w-]+:s3[\w-]*:[\w-]*:\d{12}:(?:outpost[/:][\w-]+[/:])?accesspoint[/:][\w.-]+(?=/|$)", re.ASCII
+)
+#: Arguments of an upload that other requests for the same object take too; see the requests in boto3's reference.
+READ_ARGS = frozenset({"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"})
+ACCESS_ARGS = frozenset({"RequestPayer", "ExpectedBucketOwner"})
+#: Set by the archive itself, for every object anew.
+_OURS = frozenset({"Bucket", "Key", "Body", "ContentType", "ContentLength", "ContentMD5", "IfMatch", "IfNoneMatch"})
 
 
 @dataclass(frozen=True)
@@ -46,22 +64,24 @@ class Destination:
                 "was archived."
             )
         scheme, path = match[1], match[2]
+        if scheme in _DIRECTORIES:
+            path = unquote(path)
         if any(part in (".", "..") for part in path.split("/")):
             raise KlingInputError(f"{shown} has '.' or '..' in its path; write the path out.")
-        if extra_args and scheme != "s3":
-            raise KlingInputError(f"extra_args go with s3:// only, not with {shown}.")
+        if extra_args:
+            _check_extra_args(extra_args, scheme, shown)
         if scheme in _DIRECTORIES:
-            if not path.startswith("/"):
+            if not path.startswith("/") or _CONTROL.search(path):
                 raise KlingInputError(f"{shown} is not an absolute path; write file:///directory.")
             return cls(scheme, None, "", path.rstrip("/") or "/")
-        conn_id, bucket = named_connection(url), path.partition("/")[0].rpartition("@")[2]
+        conn_id, bucket, prefix = _split(scheme, path)
         if not bucket or ":" in (conn_id or ""):
             raise KlingInputError(f"{shown} has no bucket, or a password in it; name a bucket only.")
         if scheme != "s3" and re.search(r"[?#]", path):
             raise KlingInputError(
                 f"{shown} has '?' or '#' in its path, where addresses of this storage end; name another folder."
             )
-        return cls(scheme, conn_id, bucket, path.partition("/")[2].rstrip("/"))
+        return cls(scheme, conn_id, bucket, prefix.rstrip("/"))
 
     @property
     def is_directory(self) -> bool:
@@ -72,7 +92,7 @@ class Destination:
     def url(self) -> str:
         """The address with its connection."""
         if self.is_directory:
-            return f"{self.scheme}://{self.prefix}"
+            return f"{self.scheme}://{quote_path(self.prefix)}"
         named = f"{self.conn_id}@" if self.conn_id else ""
         return f"{self.scheme}://{named}{self.bucket}/{self.prefix}".rstrip("/")
 
@@ -91,3 +111,28 @@ class Destination:
 def named_connection(url: str) -> str | None:
     """Return the Airflow connection that the address of an object names: ``scheme://conn_id@bucket/...``."""
     return url.partition("://")[2].partition("/")[0].rpartition("@")[0] or None
+
+
+def quote_path(path: str) -> str:
+    """Return the path of a directory or file as its URI has it: spaces, ``%`` and what is not ASCII are encoded."""
+    return quote(os.fsencode(path), safe=_AS_THEY_ARE)
+
+
+def _split(scheme: str, path: str) -> tuple[str | None, str, str]:
+    """Return connection, bucket and prefix."""
+    conn_id, at, rest = path.partition("/")[0].rpartition("@")
+    rest = path.removeprefix(conn_id + at)
+    arn = _ACCESS_POINT.match(rest) if scheme == "s3" else None
+    bucket = arn[0] if arn else rest.partition("/")[0]
+    if ":" in bucket and not arn and scheme == "s3":
+        bucket = ""
+    return conn_id or None, bucket, rest[len(bucket) :].removeprefix("/")
+
+
+def _check_extra_args(extra_args: Mapping[str, Any], scheme: str, shown: object) -> None:
+    if scheme != "s3":
+        raise KlingInputError(f"extra_args go with s3:// only, not with {shown}.")
+    if odd := sorted(_OURS & extra_args.keys()):
+        raise KlingInputError(f"s3_extra_args has {odd[0]}, which every upload has of its own; leave it out.")
+    if "SSECustomerKey" in extra_args and "SSECustomerAlgorithm" not in extra_args:
+        raise KlingInputError("s3_extra_args has SSECustomerKey without SSECustomerAlgorithm; give both, or neither.")

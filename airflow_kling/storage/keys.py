@@ -1,5 +1,7 @@
 """Makes the names of objects: ``<kling task id>/<index>.<extension>``, ``manifest.json`` and ``review.json``.
 
+What could not be verified lies aside, as ``<kling task id>/unverified/<index>.<extension>``.
+
 The task id comes from an API, so it is checked: no other text from outside ever becomes part of a path.
 """
 
@@ -13,6 +15,10 @@ from airflow_kling.media.kinds import EXTENSIONS
 
 #: A task makes 9 images at most [C]. There is room for more, so that a raised limit loses no paid image.
 MAX_INDEX: Final = 99
+
+#: Of a file of no known type.
+UNKNOWN_EXTENSION: Final = "bin"
+UNVERIFIED_EXTENSIONS: Final = (*EXTENSIONS, UNKNOWN_EXTENSION)
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -33,9 +39,18 @@ def image_key(kling_task_id: str, index: int, extension: str) -> str:
 
     :raises KlingInputError: not a task id, an index outside 0 to 99, or an extension that is never archived.
     """
-    if not (type(index) is int and 0 <= index <= MAX_INDEX and extension in EXTENSIONS):  # True is an int too
-        raise KlingInputError(f"{index!r}.{extension} is not an image of a task: index 0 to {MAX_INDEX}, {EXTENSIONS}.")
+    _check_index(index, extension, EXTENSIONS)
     return f"{check_task_id(kling_task_id)}/{index}.{extension}"
+
+
+def unverified_key(kling_task_id: str, index: int, extension: str) -> str:
+    """Return the name of a result that could not be verified, relative to the destination.
+
+    :param extension: of an image, or :data:`UNKNOWN_EXTENSION`.
+    :raises KlingInputError: as :func:`image_key`.
+    """
+    _check_index(index, extension, UNVERIFIED_EXTENSIONS)
+    return f"{check_task_id(kling_task_id)}/unverified/{index}.{extension}"
 
 
 def manifest_key(kling_task_id: str) -> str:
@@ -59,3 +74,8 @@ def split_manifest_uri(uri: str) -> tuple[str, str]:
             f"{str(uri)[:200]!r} is not the address of a manifest: <destination>/<Kling task id>/manifest.json."
         )
     return destination, check_task_id(rest)
+
+
+def _check_index(index: int, extension: str, extensions: tuple[str, ...]) -> None:
+    if not (type(index) is int and 0 <= index <= MAX_INDEX and extension in extensions):  # True is an int too
+        raise KlingInputError(f"{index!r}.{extension} is not an image of a task: index 0 to {MAX_INDEX}, {extensions}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -14,7 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from airflow_kling.storage.base import Stored
+from airflow_kling.storage.destination import quote_path
 from airflow_kling.storage.keys import check_task_id
+
+# What file systems answer that know no fsync, or no locks: network shares, FUSE, mounted buckets.
+_NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY})
 
 
 class LocalStore:
@@ -28,7 +33,7 @@ class LocalStore:
 
     def uri(self, key: str) -> str:
         """Return the full address of ``key``."""
-        return f"file://{self._root / key}"
+        return f"file://{quote_path(str(self._root / key))}"
 
     def keys(self, kling_task_id: str) -> set[str]:
         """Return the keys of all files of a task, without temporary ones."""
@@ -60,7 +65,7 @@ class LocalStore:
         with _temporary(path) as (temporary, target):
             shutil.copyfileobj(file, target)
             target.flush()
-            os.fsync(target.fileno())
+            _sync(target.fileno())
             os.replace(temporary, path)
         _sync_directory(path.parent)
         return self.uri(key)
@@ -71,7 +76,7 @@ class LocalStore:
 
     def remove_leftovers(self, kling_task_id: str) -> None:
         """Remove temporary files whose writer is gone: a living writer holds a lock on its file."""
-        for leftover in (self._root / check_task_id(kling_task_id)).glob(".*.part"):
+        for leftover in (self._root / check_task_id(kling_task_id)).rglob(".*.part"):
             with contextlib.suppress(OSError), open(leftover, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 leftover.unlink()
@@ -83,8 +88,9 @@ def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     while True:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         with open(temporary, "xb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not os.fstat(file.fileno()).st_nlink:
+            with contextlib.suppress(OSError):  # without locks no leftover is removed, so that nothing is lost
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():
                 continue  # another run removed it between its creation and the lock
             try:
                 yield temporary, file
@@ -93,10 +99,23 @@ def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
             return
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def _sync(descriptor: int) -> None:
+    """Flush a file to the disk, where the file system can.
+
+    :raises OSError: the disk is full or broken.
+    """
     try:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the rename itself survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

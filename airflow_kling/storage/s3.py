@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from airflow_kling.storage.base import Stored
+from airflow_kling.storage.destination import ACCESS_ARGS, READ_ARGS, Destination
 from airflow_kling.storage.keys import check_task_id
 
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # boto3 reads them where the connection names none
@@ -22,14 +23,16 @@ class S3Store:
     Every object is one PUT, which publishes it at once or not at all: S3 takes 5 GB that way, and a killed run leaves
     no half of a multipart upload behind to be paid for. S3 compares what it receives with the SHA-256 of the verified
     bytes; with a checksum of ``extra_args`` instead where they name one, and with none where the connection says
-    ``request_checksum_calculation=when_required``, for servers that know none.
+    ``request_checksum_calculation=when_required``, for servers that know none; the bytes are read
+    then where their hash is asked for.
 
     The connection needs ``s3:ListBucket``, ``s3:PutObject`` and ``s3:GetObject``, and ``s3:DeleteObject`` only to clear
     up after an interrupted run.
 
     :param prefix: without slashes around it; may be empty.
     :param aws_conn_id: Airflow connection, None for boto3's own ways.
-    :param extra_args: of the upload, e.g. ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    :param extra_args: of the upload, e.g. ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``. The keys of the
+        customer (SSE-C), ``RequestPayer`` and ``ExpectedBucketOwner`` go with every request that takes them.
     :param config: of botocore, such as ``{"connect_timeout": 3}``; comes before the connection's own.
     """
 
@@ -46,6 +49,8 @@ class S3Store:
         self._prefix = f"{prefix}/" if prefix else ""
         self._aws_conn_id = aws_conn_id
         self._extra_args = dict(extra_args or {})
+        self._access_args = {name: self._extra_args[name] for name in ACCESS_ARGS & self._extra_args.keys()}
+        self._read_args = {name: self._extra_args[name] for name in READ_ARGS & self._extra_args.keys()}
         self._config = dict(config or {})
 
     @cached_property
@@ -66,27 +71,31 @@ class S3Store:
     def keys(self, kling_task_id: str) -> set[str]:
         """Return the keys of all objects of a task, by one request: there are far fewer than its page of 1000."""
         prefix = f"{self._prefix}{check_task_id(kling_task_id)}/"
-        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **self._access_args)
         return {item["Key"].removeprefix(self._prefix) for item in answer.get("Contents", ())}
 
     def stat(self, key: str) -> Stored | None:
-        """Return size and hash of an object, None if there is none; the hash was written with the object."""
+        """Return size and hash of an object, None if there is none.
+
+        The hash is the checksum that S3 has made of the bytes. Where it has none, the hash is not known: what the
+        metadata says is no proof, since tools copy them from one object to another.
+        """
         from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
         try:
-            head = self._client.head_object(**self._object(key))
+            head = self._client.head_object(**self._object(key), **self._read_args, ChecksumMode="ENABLED")
         except ClientError as error:
             if _is_missing(error):
                 return None
             raise
-        return Stored(head["ContentLength"], head["Metadata"].get("sha256"))
+        return Stored(head["ContentLength"], _whole_checksum(head))
 
     def download(self, key: str, target: BinaryIO) -> bool:
         """Append an object to ``target`` piece by piece; return False if there is none."""
         from botocore.exceptions import ClientError
 
         try:
-            body = self._client.get_object(**self._object(key))["Body"]
+            body = self._client.get_object(**self._object(key), **self._read_args)["Body"]
         except ClientError as error:
             if _is_missing(error):
                 return False
@@ -100,7 +109,7 @@ class S3Store:
         file.seek(0)
         metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
         arguments = {**self._checksum(sha256), **self._extra_args, "ContentType": content_type, "Metadata": metadata}
-        self._client.put_object(**self._object(key), Body=file, **arguments)
+        self._client.put_object(**{**arguments, **self._object(key)}, Body=file)
         return self.uri(key)
 
     def remove(self, key: str) -> None:
@@ -120,7 +129,15 @@ class S3Store:
         }
 
     def _object(self, key: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": self._prefix + key}
+        return {"Bucket": self._bucket, "Key": self._prefix + key, **self._access_args}
+
+
+def _whole_checksum(head: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 of an object in hex; None where S3 has none, or one of the parts of a multipart upload."""
+    found = head.get("ChecksumSHA256")
+    if not found or head.get("ChecksumType") == "COMPOSITE" or "-" in found:
+        return None
+    return base64.b64decode(found).hex()
 
 
 def _is_missing(error: Any) -> bool:
@@ -133,19 +150,20 @@ def console_url(destination: str, kling_task_id: str, *, aws_conn_id: str | None
     It looks the connection up, which names the region.
 
     :param destination: of the archive task; a connection in it, ``s3://conn_id@bucket``, comes before ``aws_conn_id``.
-    :return: None for other storage, and for an endpoint that is not AWS's: there is no console for it.
+    :return: None for other storage, an access point, and an endpoint that is not AWS's: there is no console for it.
     """
     if not destination.startswith("s3://"):
         return None
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    authority, _, prefix = destination.removeprefix("s3://").partition("/")
-    conn_id, _, bucket = authority.rpartition("@")
-    connection = S3Hook(aws_conn_id=conn_id or aws_conn_id).conn_config
+    place = Destination.parse(destination)
+    if place.bucket.startswith("arn:"):
+        return None
+    connection = S3Hook(aws_conn_id=place.connection(aws_conn_id)).conn_config
     if connection.get_service_endpoint_url("s3") or any(map(os.environ.get, _ENDPOINT_VARIABLES)):
         return None
-    folder = f"{prefix.strip('/')}/{kling_task_id}/".lstrip("/")
-    return console_folder_url(bucket, folder, region=connection.region_name)
+    folder = f"{place.prefix.strip('/')}/{kling_task_id}/".lstrip("/")
+    return console_folder_url(place.bucket, folder, region=connection.region_name)
 
 
 def console_folder_url(bucket: str, prefix: str, *, region: str | None) -> str:

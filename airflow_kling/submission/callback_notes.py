@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_kling.api.callbacks import callback_name
-from airflow_kling.exceptions import KlingInputError
+from airflow_kling.exceptions import KlingInputError, KlingSubmissionError
 from airflow_kling.storage.keys import check_task_id
 
 if TYPE_CHECKING:
@@ -40,8 +40,20 @@ def write_note(store: Store, name: str, kling_task_id: str) -> str:
 
 
 def read_note(store: Store, external_task_id: str) -> str | None:
-    """Return the Kling task id that a callback has named for an ``external_task_id``; None where none has come."""
-    return _read(store, callback_name(external_task_id))
+    """Return the Kling task id that a callback has named for an ``external_task_id``; None where none has come.
+
+    :raises KlingSubmissionError: the record store cannot be read.
+    """
+    name = callback_name(external_task_id)
+    try:
+        return _read(store, name)
+    except Exception as error:  # each storage has errors of its own
+        raise KlingSubmissionError(
+            f"The note of a callback ({store.uri(_key(name))}) could not be read: {type(error).__name__}: "
+            f"{str(error)[:300]}. A retry of the task tries again.",
+            external_task_id=external_task_id,
+            retryable=True,
+        ) from error
 
 
 def _read(store: Store, name: str) -> str | None:

@@ -19,6 +19,7 @@ class Step(enum.Enum):
     QUERY = "query the recorded task"
     FIND = "query the external_task_id"
     SEARCH = "search the account's list"
+    CALLBACK = "read what a callback has told"
     POST = "submit"
     ADOPT = "take the generation that exists"
     NEXT_ATTEMPT = "the generation failed, start another"
@@ -32,6 +33,7 @@ class Facts:
 
     :param finds: the gateway finds a task by its ``external_task_id``.
     :param lists: the gateway lists tasks.
+    :param receives: a receiver notes the callbacks.
     :param refuses_duplicates: the account refuses a second task with the same ``external_task_id``.
     :param may_exist: a POST of this attempt may have gone through.
     :param given: the ``external_task_id`` is the author's text, which another generation may have already.
@@ -47,6 +49,7 @@ class Facts:
     refuses_duplicates: bool
     may_exist: bool
     finds: bool = False
+    receives: bool = False
     given: bool = False
     kling_task_id: str | None = None
     queried: frozenset[Step] = frozenset()
@@ -88,4 +91,5 @@ def decide(facts: Facts) -> Step:
 
 def _questions(facts: Facts) -> tuple[Step, ...]:
     """What can be asked for free, in order."""
-    return (Step.FIND, Step.SEARCH) if facts.lists else (Step.FIND,)
+    asks = (Step.FIND, Step.SEARCH) if facts.lists else (Step.FIND,)
+    return (*asks, Step.CALLBACK) if facts.receives else asks

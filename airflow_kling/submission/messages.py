@@ -18,7 +18,7 @@ def stopped(
 ) -> KlingSubmissionError:
     """Nothing can decide whether a generation exists, see :func:`airflow_kling.submission.decision.decide`.
 
-    :param refusal: Kling's answer to a POST that it refused as a duplicate.
+    :param refusal: the error that a POST of this try ended with.
     :param resubmits: a later try submits another generation.
     """
     if facts.kling_task_id is not None and facts.posted is None:
@@ -28,10 +28,13 @@ def stopped(
             external_task_id,
         )
     if facts.posted == "unknown":
-        can_decide_later = facts.can_be_asked or facts.refuses_duplicates or resubmits
+        can_decide_later = facts.can_be_asked or facts.refuses_duplicates or facts.receives or resubmits
         named = f" Its answer named Kling task {facts.kling_task_id}." if facts.kling_task_id else ""
+        said = f": {refusal.args[0]}" if refusal is not None else "."
         return outcome_unknown(
-            f"Kling did not say whether it took the submission.{named}", external_task_id, retryable=can_decide_later
+            f"Kling did not say whether it took the submission{said}{named}",
+            external_task_id,
+            retryable=can_decide_later,
         )
     if facts.posted == "duplicate":
         whose = "another task's, another run's or another Airflow's, or " if facts.given else ""
@@ -39,9 +42,12 @@ def stopped(
             f"Kling knows this external_task_id already, from {whose}an earlier try or a proxy that sent this POST "
             f"twice, and refuses to take it again: {refusal}",
             external_task_id,
+            callback=facts.receives,
         )
     return outcome_unknown(
-        "An earlier try submitted, and this gateway cannot be asked for the outcome.", external_task_id
+        "An earlier try submitted, and this gateway cannot be asked for the outcome.",
+        external_task_id,
+        callback=facts.receives,
     )
 
 
@@ -120,11 +126,14 @@ def nothing_to_reuse(external_task_id: str, *, keeps: bool) -> KlingSubmissionEr
     )
 
 
-def outcome_unknown(what: str, external_task_id: str, *, retryable: bool = False) -> KlingSubmissionError:
+def outcome_unknown(
+    what: str, external_task_id: str, *, retryable: bool = False, callback: bool = False
+) -> KlingSubmissionError:
     """A paid generation may exist, and nothing can tell now.
 
     :param what: the reason, as a sentence.
     :param retryable: a retry of the Airflow task can tell.
+    :param callback: a retry can tell once a callback has come.
     """
     advice = (
         "a retry finds out without paying twice"
@@ -132,10 +141,12 @@ def outcome_unknown(what: str, external_task_id: str, *, retryable: bool = False
         else "look for it in the provider's console; then clear the task with on_unknown='resubmit' to pay for "
         "another, or archive the one found by its Kling task id"
     )
+    if callback:
+        advice = f"a retry finds it once its callback has come; if none comes, {advice}"
     return KlingSubmissionError(
         f"{what} A paid generation may exist under external_task_id {external_task_id!r}; {advice}.",
         external_task_id=external_task_id,
-        retryable=retryable,
+        retryable=retryable or callback,
     )
 
 

@@ -43,6 +43,14 @@ def is_ours(task: KlingTask, *, kind: Kind, since: float, mapped: bool, refused:
         return True
     if kind == "given" and (mapped or refused):
         return False
+    return was_made_since(task, since)
+
+
+def was_made_since(task: KlingTask, since: float) -> bool:
+    """Tell whether a generation is no older than a submission; both clocks may be wrong.
+
+    :param since: epoch seconds; 0 when that is not known, which proves nothing.
+    """
     return bool(since) and task.created_at is not None and task.created_at.timestamp() >= since - CLOCKS_APART
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.tasks import KlingTask
+    from airflow_kling.storage.base import Store
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Submission:
     :param identity: None outside of Airflow: then a plain POST with the user's own ``external_task_id``.
     :param fingerprint: of the input as it is now.
     :param old_fingerprint: the same, as it was made for records without a ``kind``.
+    :param notes: the record store with what callbacks have told; None where there is no receiver.
     :param route: of the generation.
     :param refused_attempt: the attempt whose POST was refused earlier in this try, so that it is certain that nothing
         of it exists; :meth:`run` keeps it up to date.
@@ -51,6 +53,7 @@ class Submission:
     records: RecordStore
     fingerprint: str
     old_fingerprint: str = ""
+    notes: Store | None = None
     route: str = DEFAULT_ROUTE
     refused_attempt: int | None = None
     on_unknown: Literal["fail", "resubmit"] = "fail"
@@ -123,6 +126,7 @@ class Submission:
         return Facts(
             finds=gateway.finds_external_ids,
             lists=gateway.has_list,
+            receives=self.notes is not None,
             refuses_duplicates=gateway.refuses_duplicates,
             may_exist=start.may_exist,
             given=start.attempt.name.kind == "given",
@@ -197,23 +201,22 @@ class Submission:
 
     def _facts_after(self, error: KlingError, facts: Facts) -> Facts:
         """Tell what is known after a POST that gave no task; raise the error where it is certain what it means."""
-        self._refusal = error
+        self._refusal, named = error, error.kling_task_id
         if isinstance(error, KlingBadRequestError):
             error.money = ""  # "nothing was created" is true of this call alone
             route = find_route(self.route)
             meaning = meaning_of(error, {*route.fields, *route.body_names.values()} - {"external_task_id"})
-            if error.kling_task_id:  # it speaks of one that exists, whosever it is
+            if named:  # it speaks of one that exists, whosever it is
                 meaning = "duplicate"
             if not facts.may_exist:  # its own: but a proxy on the way may have sent it twice
-                return replace(facts, posted=meaning, may_exist=True, queried=frozenset())
+                return replace(facts, posted=meaning, may_exist=True, queried=frozenset(), kling_task_id=named)
             if meaning != "other":
-                return replace(facts, posted="duplicate", queried=frozenset())
+                return replace(facts, posted="duplicate", queried=frozenset(), kling_task_id=named)
         if not nothing_was_created(error):
             log.warning("%s Asking whether it was made.", error)
             self.refused_attempt = None
-            if error.kling_task_id:
-                self._record(INTENDED, error.kling_task_id)
-            named = error.kling_task_id
+            if named:
+                self._record(INTENDED, named)
             return replace(facts, posted="unknown", may_exist=True, queried=frozenset(), kling_task_id=named)
         if not facts.may_exist:
             self._refuse()
@@ -248,8 +251,9 @@ class Submission:
         if self._found is None:
             return facts
         # A record that names the task has had its id from Kling's answer; what exists before a POST is not its work.
-        if step is Step.QUERY:
-            ours = self._found.external_task_id in (None, self._external_task_id)
+        told = self._found.external_task_id
+        if step is Step.QUERY and (told or facts.posted is None):
+            ours = told in (None, self._external_task_id)
         else:
             ours = facts.may_exist and self._is_ours(self._found, facts)
         return replace(facts, status=self._found.status, ours=ours)
@@ -260,6 +264,10 @@ class Submission:
             return recovery.get(self.client, facts.kling_task_id, route=attempt.route)
         if step is Step.FIND:
             return recovery.find(self.client, attempt.name.text, route=attempt.route)
+        if step is Step.CALLBACK and self.notes is not None:
+            name, since = attempt.name.text, attempt.since
+            task = recovery.noted(self.client, self.notes, name, route=attempt.route, since=since)
+            return task if task and self._is_ours(task, facts) else None  # what is not proven is not told
         return recovery.search(self.client, attempt.name.text, route=attempt.route, since=attempt.since)
 
     def _is_ours(self, task: KlingTask, facts: Facts) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.local.paths import CHECKOUT
 from deploy.local.samples import draw_samples
 from deploy.local.stack import USER
-from tests.airflow.harness.airflow import Airflow3, airflow_3
+from tests.airflow.harness.airflows import Airflow3, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
 from tests.airflow.harness.runs import finish, start
 from tests.integration.plugins.gallery.auth import DENIED_DAG, DENIED_USER

@@ -24,9 +24,9 @@ FLOORS: list[tuple[set[str], set[str] | None]] = [
     ({"submission"}, {"api", "storage", "reporting", "exceptions"}),
     ({"storage"}, None),
     ({"reporting"}, None),
-    ({"media"}, None),
     ({"hooks"}, None),
-    ({"api"}, {"exceptions"}),
+    ({"api"}, {"media", "exceptions"}),
+    ({"media"}, {"exceptions"}),
     ({"emulator"}, {"exceptions"}),
     ({"exceptions", "get_provider_info"}, set()),
 ]

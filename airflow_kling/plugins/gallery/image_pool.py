@@ -57,7 +57,9 @@ class ImageProcess:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C in the server's terminal is for the server
+                # Ctrl-C in the server's terminal is for the server. Not a new session: Linux may share the CPU by
+                # sessions, and the processes' low priority would mean nothing to the server.
+                process_group=0,
             )
 
     @property

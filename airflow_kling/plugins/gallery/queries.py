@@ -14,7 +14,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
-from sqlalchemy import JSON, Select, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
+from sqlalchemy import JSON, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
 from sqlalchemy.orm import Session, aliased
 
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
@@ -144,7 +144,7 @@ def _states(
     return TaskStates(others.pop(one.task_id, None), others, runs.get((one.dag_id, one.run_id)))
 
 
-def _rows() -> Select[Any]:
+def _rows() -> Any:
     task_instance = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
     return select(*task_instance, XComModel.key, XComModel.timestamp)
 

@@ -42,7 +42,7 @@ def read_image(image: ExpectedImage, roots: Sequence[str], abandoned: threading.
     file = _read(image.location, image.bytes, roots, abandoned)
     if file.seek(0, os.SEEK_END) == image.bytes:
         file.seek(0)
-        if hashlib.file_digest(file, "sha256").hexdigest() == image.sha256:
+        if hashlib.file_digest(cast(Any, file), "sha256").hexdigest() == image.sha256:
             file.seek(0)
             return file
     file.close()

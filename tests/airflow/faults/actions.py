@@ -14,7 +14,7 @@ from deploy.local.processes import tree
 from deploy.local.waiting import wait_for
 from tests.airflow.faults.case import Case
 
-LONG_SILENCE = 40.0  # seconds by which a wait would be longer if a new triggerer granted a new deadline
+LONG_SILENCE = 40.0  # seconds by which a wait would be longer if the second triggerer granted a new deadline
 WAITER = {"together": "generate", "apart": "wait"}
 SLEEPING = "230 "  # clock_nanosleep on x86-64
 
@@ -77,6 +77,7 @@ def _move_to_another_triggerer(case: Case, end: Callable[[str], None], *, silenc
     time.sleep(silence)
     case.airflow.triggerer(f"{case.token}-2", case.token)
     after = case.wait_for_trigger(waiter, not_by=before["triggerer_id"])
+    case.taken_over = time.time()
     if after["kwargs"] != before["kwargs"]:
         raise AssertionError("the trigger has other arguments, so another deadline")
     return first

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from deploy.local.waiting import wait_for
 from tests.airflow.faults.model import Row
-from tests.airflow.harness.airflow import Airflow
+from tests.airflow.harness.airflows import Airflow
 from tests.airflow.harness.emulator import Emulator
 from tests.airflow.harness.users import User
 
@@ -31,6 +31,7 @@ class Case:
     :param connection: id of the Airflow connection.
     :param archive: the destination of its images.
     :param another: starts another Airflow with the same DAGs and connections.
+    :param taken_over: when a second triggerer took the trigger over, in Unix seconds.
     :param kling_task_id: of the generation that was paid for beforehand, for rows that only archive.
     """
 
@@ -45,6 +46,7 @@ class Case:
     kling_task_id: str | None = None
     faults: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    taken_over: float = 0.0
     given_up: threading.Event = field(default_factory=threading.Event)
 
     @property

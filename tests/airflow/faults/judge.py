@@ -106,13 +106,15 @@ def _differences(case: Case, end: End, found: _Found) -> list[str]:
         different.append(f"final states {found.states}, not {dict(end.states)}")
     if end.event and not case.has_event(end.event):
         different.append(f"Airflow's audit log has no {end.event!r}")
-    if end.within and not end.within[0] <= (took := _duration(case)) <= end.within[1]:
-        different.append(f"took {took:.0f} s, not {end.within[0]:g} to {end.within[1]:g}")
+    if end.timeout:
+        different += _wrong_end(case, end.timeout)
     return different or _unsaid(case, end, found)
 
 
-def _duration(case: Case) -> float:
-    return float(case.task("generate")["end_date"].timestamp() - case.processes("generate")[0]["time"])
+def _wrong_end(case: Case, timeout: float) -> list[str]:
+    began, ended = case.processes("generate")[0]["time"], case.task("generate")["end_date"].timestamp()
+    took, at_most = ended - began, case.taken_over - began + timeout
+    return [] if timeout <= took < at_most else [f"took {took:.0f} s, not {timeout:.0f} to {at_most:.0f}"]
 
 
 def _unsaid(case: Case, end: End, found: _Found) -> list[str]:

@@ -23,7 +23,8 @@ class End:
     :param states: final state of each task.
     :param says: regular expressions that the run's logs must match; ``{id}`` is the first generation's Kling task id.
     :param event: an event that Airflow's own audit log must hold, as proof that the core did what the row is about.
-    :param within: seconds from the start of the ``generate`` task's first process to the task's end.
+    :param timeout: seconds from the start of the ``generate`` task's first process to its deadline: it must not end
+        before that, and not after a deadline that the second triggerer would have granted.
     """
 
     billed: int
@@ -31,7 +32,7 @@ class End:
     states: Mapping[str, str] = field(default_factory=lambda: SUCCESS)
     says: tuple[str, ...] = ()
     event: str | None = None
-    within: tuple[float, float] | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Row:
     :param dag: ``apart``, ``together`` or ``archive``.
     :param account: which emulator: ``strict``, or ``lenient``, which takes an ``external_task_id`` twice.
     :param records: the connection names a record store.
+    :param receiver: it names one, and a receiver of callbacks.
     :param kills: see ``dags/breaking.py``.
     :param faults: of the emulator, matched to this row's prompt; each of them must strike.
     :param options: operator attributes by task.
@@ -61,6 +63,7 @@ class Row:
     dag: str = "together"
     account: str = "strict"
     records: bool = False
+    receiver: bool = False
     n: int = 2
     kills: Sequence[Mapping[str, Any]] = ()
     faults: Sequence[Mapping[str, Any]] = ()

@@ -33,7 +33,28 @@ def on_airflow_3() -> Iterator[Row]:
     for gateway in GATEWAYS:
         yield from (Row(gateway=gateway, **fields) for fields in (*_killed(gateway), *_answers(gateway)))
         yield from (Row(gateway=gateway, **fields) for fields in _of_others())
+    yield from (Row(**fields) for fields in _with_receiver())
     yield from _options()
+
+
+def _with_receiver() -> Iterator[Fields]:
+    """CometAPI cannot be asked by external_task_id, but a callback tells what the lost answer said."""
+    once: Fields = {"on": "create", "times": 1}
+    lost: list[Fields] = [
+        {"name": "killed with the POST sent, no answer yet", "faults": [HOLD], "action": actions.kill_while_held},
+        {"name": "killed with the answer read, not recorded", "kills": [_kill("create", "after")]},
+        {"name": "500 after it was created", "faults": [{**once, "action": "error_after", "code": 5000}]},
+        {"name": "connection dropped after it was created", "faults": [{**once, "action": "drop_after"}]},
+    ]
+    for fields in lost:
+        for account in ("strict", "lenient"):
+            yield {
+                **fields,
+                "name": f"{fields['name']}, receiver",
+                "end": TAKEN_OVER,
+                "account": account,
+                "receiver": True,
+            }
 
 
 def _of_others() -> Iterator[Fields]:
@@ -151,6 +172,8 @@ def on_airflow_2() -> Iterator[Row]:
             name = f"{fields['name']}, record store"
             given = {"gateway": gateway, "line": AIRFLOW_2, "options": ON_WORKER, "records": True, **fields}
             yield Row(**{**given, "name": name})
+        if gateway == "cometapi":
+            yield from (Row(line=AIRFLOW_2, options=ON_WORKER, **fields) for fields in _with_receiver())
         again: Fields = {"name": "run deleted and made again", "action": actions.make_the_run_again, "end": End(2, 4)}
         yield Row(gateway=gateway, line=AIRFLOW_2, **again)
 

@@ -68,7 +68,7 @@ def _triggerers() -> Iterator[Row]:
             0,
             LOST,
             says=(r"Kling task {id} is not finished after 60 s", r"running on and will be billed"),
-            within=(WAIT, WAIT + actions.LONG_SILENCE),
+            timeout=WAIT,
         ),
         options={"generate": {"timeout": WAIT}},
         action=actions.restart_triggerer_of_an_endless_wait,

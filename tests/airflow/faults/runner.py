@@ -17,7 +17,8 @@ AT_ONCE = 10
 
 def connection_id(row: Row) -> str:
     """Which Airflow connection a row uses."""
-    return f"kling_{row.gateway}_{row.account}" + ("_records" if row.records else "")
+    more = "_receiver" if row.receiver else "_records" if row.records else ""
+    return f"kling_{row.gateway}_{row.account}{more}"
 
 
 def run_rows(

@@ -15,8 +15,9 @@ from PIL import Image
 
 from deploy.local.waiting import wait_for
 from tests.airflow.faults.model import AIRFLOW_3
-from tests.airflow.harness.airflow import Airflow, airflow_2, airflow_3
+from tests.airflow.harness.airflows import Airflow, airflow_2, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
+from tests.airflow.harness.receiver import SECRET, running_receiver
 from tests.airflow.harness.users import User
 
 DAGS = Path(__file__).parent / "dags"
@@ -78,9 +79,13 @@ def world(line: str, home: Path) -> Iterator[World]:
             for account, emulator in emulators.items()
             for gateway in ("cometapi", "official")
         }
+        records = (home / "records").as_uri()
+        receiver = ends.enter_context(running_receiver(home / "receiver.log", records))
         for name, connection in list(connections.items()):
-            extra = {**connection["extra"], "record_store": (home / "records").as_uri()}
+            extra = {**connection["extra"], "record_store": records}
             connections[f"{name}_records"] = {**connection, "extra": extra}
+            extra |= {"callback_base_url": receiver, "callback_secret": SECRET}
+            connections[f"{name}_receiver"] = {**connection, "extra": extra}
         start = _airflow_3 if line == AIRFLOW_3 else _airflow_2
 
         @contextmanager

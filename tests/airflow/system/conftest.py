@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local.paths import CHECKOUT
 from deploy.local.stack import EMULATOR_KEY, POOL
-from tests.airflow.harness.airflow import Airflow3, airflow_3
+from tests.airflow.harness.airflows import Airflow3, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
 from tests.airflow.harness.runs import Run, files_with, finish, start
 

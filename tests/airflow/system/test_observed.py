@@ -18,7 +18,7 @@ import pytest
 from deploy.local.airflow_api import FINISHED, AirflowApi, label
 from deploy.local.samples import draw_samples
 from deploy.local.waiting import wait_for
-from tests.airflow.harness.airflow import airflow_3
+from tests.airflow.harness.airflows import airflow_3
 from tests.airflow.harness.emulator import running_emulator
 from tests.airflow.harness.runs import start
 

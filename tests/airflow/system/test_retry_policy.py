@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.local.samples import draw_samples
-from tests.airflow.harness.airflow import Airflow3
+from tests.airflow.harness.airflows import Airflow3
 from tests.airflow.harness.emulator import Emulator
 from tests.airflow.harness.runs import Run
 

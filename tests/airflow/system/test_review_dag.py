@@ -17,7 +17,7 @@ from deploy.local.paths import local_path
 from deploy.local.samples import draw_samples
 from deploy.local.stack import USER
 from deploy.local.waiting import wait_for
-from tests.airflow.harness.airflow import Airflow3
+from tests.airflow.harness.airflows import Airflow3
 from tests.airflow.harness.runs import Run, finish
 
 DAG_ID = "kling_review_and_publish"

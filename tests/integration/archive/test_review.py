@@ -202,6 +202,48 @@ def test_another_verdict_takes_back_what_was_published(places: Places) -> None:
     assert places.copies() == {}
 
 
+def test_a_take_down_reaches_earlier_destinations(places: Places) -> None:
+    first, second = places.published, f"{places.published}-2"
+    publish(places, 0, 3)
+    places.published = second
+    publish(places, 0, 3)
+    publish(places, 3)
+    assert places.copies() == {3: PICTURES[3]}
+    places.published = first
+    assert places.copies() == {3: PICTURES[3]}, "still published here, and known to be"
+    places.published = f"{places.published}-3"
+    publish(places)
+    for place in (first, second):
+        places.published = place
+        assert places.copies() == {}
+    assert [image["copies"] for image in places.review()["images"]] == [[], [], []]
+
+
+def test_a_take_down_that_fails_is_loud_and_not_forgotten(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(places, 0, 3)
+    places.published, first = f"{places.published}-2", places.published
+    with monkeypatch.context() as patch:
+        for kind in ("local.LocalStore", "s3.S3Store", "fsspec.FsspecStore"):
+            patch.setattr(f"airflow_kling.storage.{kind}.remove", None)
+        for _ in range(2):
+            with pytest.raises(KlingError, match=f"its copy {first}/task-1/0.png could not be removed"):
+                publish(places, 3)
+    assert places.copies() == {3: PICTURES[3]}
+    publish(places, 3)
+    places.published = first
+    assert places.copies() == {3: PICTURES[3]}
+
+
+def test_a_moved_archive_has_the_addresses_of_where_it_lies_now(tmp_path: Path) -> None:
+    fill(open_store((tmp_path / "old").as_uri()))
+    (tmp_path / "old").rename(tmp_path / "new place")
+    manifest = f"{(tmp_path / 'new place').as_uri()}/task-1/manifest.json"
+    archive, _ = open_archive(manifest)
+    assert [image.uri for image in archive.manifest.images] == [
+        manifest.replace("manifest.json", f"{index}.png") for index in PICTURES
+    ]
+
+
 def test_the_archive_stays_as_it_was(places: Places) -> None:
     publish(places, 1)
     archive, store = open_archive(places.manifest)

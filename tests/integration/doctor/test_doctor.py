@@ -171,3 +171,28 @@ def test_the_connection_with_what_was_found(kling: Emulator) -> None:
     assert told["host"] == kling.url
     assert told["extra"] == {"gateway": "cometapi", "allow_private_hosts": True, "refuses_duplicates": True}
     assert kling.api_key not in json.dumps(told)
+
+
+def test_callbacks_that_come_and_that_do_not(
+    kling: Emulator, connect: Callable[..., str], tmp_path: Path, closed_port: int
+) -> None:
+    from airflow_kling.storage.open import open_store
+    from airflow_kling.submission.callback_notes import write_note
+
+    records = {"record_store": tmp_path.as_uri(), "callback_base_url": f"http://127.0.0.1:{closed_port}"}
+    connect(kling, extra=records)
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        kling.advance(120)
+        clock[0] += seconds
+
+    spending = Spending(KlingHook().settings, Transcript(), sleep=sleep, clock=lambda: clock[0])
+    told = {finding.subject: str(finding) for finding in spending.run()}
+    assert told["callbacks"].startswith("FAIL")
+    [entry] = kling.ledger()["accounts"]["default"]["tasks"]
+    external_task_id = entry["external_task_id"]
+    write_note(open_store(tmp_path.as_uri()), external_task_id, spending.created[0])
+    assert (
+        spending._check_callback(external_task_id).text == f"The receiver has noted Kling task {spending.created[0]}."
+    )

@@ -497,6 +497,14 @@ def test_a_50_mb_image_costs_less_than_30_mb_of_memory(
     assert growth < 30 * 1024 * 1024
 
 
+def test_rendered_field_shows_no_key_of_the_customer(tmp_path: Path) -> None:
+    arguments = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "{{ 'the-key' }}", "StorageClass": "STANDARD"}
+    task = KlingArchiveImagesOperator(task_id="archive", task="1", destination="s3://b/p", s3_extra_args=arguments)
+    task.render_template_fields({})
+    assert task.s3_extra_args == {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "***", "StorageClass": "STANDARD"}
+    assert task.rendered_value("s3_extra_args")["SSECustomerKey"] == "the-key"
+
+
 def test_rendered_field_shows_no_signature_and_the_images_are_fetched_all_the_same(
     kling: Emulator, finished: Any, tmp_path: Path
 ) -> None:

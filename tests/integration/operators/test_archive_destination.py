@@ -20,8 +20,8 @@ URLS = ["https://example.com/a.png"]
 WRONG = [
     ("s3:/typo", "must be a URL"),
     ("/data/kling", "must be a URL"),
-    ("", "must be a URL"),
-    (None, "must be a URL"),
+    ("", "must be a URL|has no destination"),
+    (None, "must be a URL|has no destination"),
     (Path("/data/kling"), "must be a URL"),
     ("file://relative", "is not an absolute path"),
     ("s3://bucket/a/..", "has '.' or '..' in its path"),

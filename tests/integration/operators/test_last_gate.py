@@ -184,9 +184,8 @@ def test_n_as_spreadsheets_have_it(n: Any, send: Any) -> None:
 
 def test_an_unresolved_parameter_is_refused(kling: Emulator, ti: Any) -> None:
     with DAG("gate", schedule=None, params={"prompt": "a"}) as dag:
-        task = KlingMultiImageToImageOperator(
-            task_id="submit", subject_images=[URL, URL], prompt=dag.param("prompt"), n=dag.param("prompt")
-        )
+        unresolved: Any = dag.param("prompt")
+        task = KlingMultiImageToImageOperator(task_id="submit", subject_images=[URL, URL], prompt=unresolved)
     with pytest.raises(KlingInputError, match="prompt is a DagParam"):
         task.execute({"ti": ti})
     assert kling.ledger()["requests"]["create"] == 0
@@ -197,5 +196,6 @@ def test_the_authors_own_way_to_text_is_kept(send: Any) -> None:
         task = KlingMultiImageToImageOperator(
             task_id="submit", subject_images=[URL, URL], prompt="for {{ params.none }}"
         )
-    task.render_template_fields({"params": PARAMS, "task": task})  # type: ignore[typeddict-item]
+    context: Any = {"params": PARAMS, "task": task}
+    task.render_template_fields(context)
     assert send(task)["prompt"] == "for nobody"

@@ -21,6 +21,7 @@ from airflow_kling.api.reference_checks import check_reference_literal
 from airflow_kling.api.reference_images import Reference, load_reference
 from airflow_kling.api.route import IMAGE
 from airflow_kling.exceptions import KlingInputError
+from tests.unit.media import crafted
 
 NAME = "subject_images[1]"
 
@@ -250,6 +251,30 @@ def test_an_animated_png_is_refused():
     data = BytesIO()
     frames[0].save(data, "PNG", save_all=True, append_images=frames[1:])
     assert "animated PNG" in refused(data.getvalue())
+
+
+def test_metadata_has_no_limit_of_its_own():
+    """Pillow refuses a PNG with more than 1 MB of text."""
+    whole = image()
+    text = zlib.compress(b"x" * 2**21)
+    for kind, data in ((b"tEXt", b"Comment\0" + b"x" * 2**21), (b"zTXt", b"Comment\0\0" + text)):
+        full = whole[:33] + crafted.chunk(kind, data) + whole[33:]
+        assert load_reference(full, name=NAME).description["bytes"] == len(full)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (crafted.progressive_jpeg(400, 400, scans=101), "has more than 100 scans"),
+        (crafted.jpeg(*[crafted.segment(0xE1, b"")] * 10_001), "has more than 10000 segments"),
+        (crafted.animated_webp(16_000), "is a WEBP image"),
+        (crafted.jpeg(crafted.frame(65_000, 65_000)), "pixels; scale the image down"),
+    ],
+    ids=["scans", "segments", "canvas", "pixels"],
+)
+def test_what_would_cost_much_to_decode_is_refused_undecoded(data, reason):
+    assert reason in refused(data)
+    assert reason in refused(base64.b64encode(data).decode())
 
 
 def test_a_phones_jpeg_with_two_pictures_is_a_jpeg():

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,9 +120,9 @@ def body(data: bytes, status: int = 200, **headers: object) -> Route:
     return route
 
 
-def chunked(data: bytes, *, end: bool = True) -> Route:
+def chunked(data: bytes, *, end: bool = True, **headers: object) -> Route:
     def route(handler: Handler) -> None:
-        handler.head(200, Transfer_Encoding="chunked")
+        handler.head(200, Transfer_Encoding="chunked", **headers)
         for start in range(0, len(data), 1000):
             piece = data[start : start + 1000]
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -132,7 +133,8 @@ def chunked(data: bytes, *, end: bool = True) -> Route:
 
 
 def redirect(location: str, status: int = 302) -> Route:
-    return lambda handler: handler.head(status, Location=location, Content_Length=0)
+    raw = location.encode().decode("latin-1")  # in UTF-8, whatever http.server makes of it
+    return lambda handler: handler.head(status, Location=raw, Content_Length=0)
 
 
 def fetch(url: str, **options: object) -> tuple[Download, bytes]:
@@ -265,10 +267,103 @@ def test_what_follows_an_image_belongs_to_the_file(server):
     assert (got.bytes, got.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "identity, gzip", "br"])
-def test_an_encoded_body_is_refused(server, encoding):
-    server.routes["/a"] = body(gzip.compress(PNG), Content_Encoding=encoding)
-    assert "encoded" in str(refused(server.url("/a"), retryable=False))
+@pytest.mark.parametrize(
+    "encoding", ["aws-chunked", "utf-8", "binary", "none", "identity", "", "gzip", "deflate", "br"]
+)
+def test_words_that_name_no_encoding_of_the_body_are_ignored(server, encoding):
+    server.routes["/a"] = body(PNG, Content_Encoding=encoding)
+    assert fetch(server.url("/a"))[1] == PNG
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encoded"),
+    [
+        ("gzip", gzip.compress(PNG)),
+        ("GZIP", gzip.compress(PNG)),
+        ("x-gzip, aws-chunked", gzip.compress(PNG)),
+        ("identity, gzip", gzip.compress(PNG[:100]) + gzip.compress(PNG[100:])),
+        ("gzip", gzip.compress(PNG) + bytes(10)),
+        ("gzip", gzip.compress(PNG)[:-8]),
+        ("deflate", zlib.compress(PNG)),
+        ("deflate", raw_deflate(PNG)),
+        ("deflate, gzip", gzip.compress(zlib.compress(PNG))),
+        ("gzip,gzip", gzip.compress(gzip.compress(PNG))),
+    ],
+)
+def test_an_encoded_body_is_decoded(server, encoding, encoded):
+    server.routes |= {
+        "/a": body(encoded, Content_Encoding=encoding),
+        "/chunked": chunked(encoded, Content_Encoding=encoding),
+    }
+    for path in ("/a", "/chunked"):
+        got, stored = fetch(server.url(path))
+        assert stored == PNG
+        assert (got.bytes, got.sha256) == (len(PNG), hashlib.sha256(PNG).hexdigest())
+
+
+def test_the_limit_holds_for_what_a_bomb_becomes(server):
+    bomb = gzip.compress(gzip.compress(PNG + bytes(300_000_000), 1))
+    server.routes["/a"] = body(bomb, Content_Encoding="gzip, gzip")
+    error = refused(server.url("/a"), retryable=False, limits=DownloadLimits(max_bytes=10_000_000))
+    assert "more than the limit" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encoded"),
+    [("gzip", gzip.compress(PNG)[:50] + bytes(500)), ("gzip, " * 5, gzip.compress(PNG)), ("br", b"\x8b\xff\0" * 99)],
+)
+def test_a_body_that_cannot_be_decoded_may_be_better_next_time(server, encoding, encoded):
+    server.routes["/a"] = body(encoded, Content_Encoding=encoding)
+    refused(server.url("/a"), retryable=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (PNG[:-20], True),
+        (b"\0\x01\x02 is no image", True),
+        (b"<html>sign in</html>", False),
+        (b'{"code": 404}', False),
+        (b"Access denied\n", False),
+        (b"", False),
+    ],
+)
+def test_what_may_be_a_paid_image_is_told_from_a_page(server, data, whole):
+    server.routes["/a"] = body(data)
+    error = refused(server.url("/a"), retryable=True)
+    assert error.whole is whole
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/bilder-ü/ä.png".encode(), "/bilder-%C3%BC/%C3%A4.png"),
+        ("/bilder-ü.png".encode("latin-1"), "/bilder-%C3%BC.png"),
+        (b"/a b.png", "/a%20b.png"),
+        (b"/a%20b.png#fragment", "/a%20b.png"),
+        (b"b.png", "/folder/b.png"),
+        (b"../b.png", "/b.png"),
+        (b"?ask", "/folder/start?ask"),
+        (b"HOST/b.png", "/b.png"),
+        (b"HTTP:HOST/b.png", "/b.png"),
+    ],
+)
+def test_where_a_redirect_leads(server, location, path):
+    location = location.replace(b"HOST", f"//127.0.0.1:{server.port}".encode())
+
+    def route(handler: Handler) -> None:
+        if "?" in handler.path:
+            return body(PNG)(handler)
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n")
+
+    server.routes |= {path.partition("?")[0]: body(PNG), "/folder/start": route}
+    assert fetch(server.url("/folder/start"))[1] == PNG
+    assert server.requests[-1][0] == path
 
 
 def test_identity_is_no_encoding(server):
@@ -339,6 +434,10 @@ def test_an_unknown_host():
         "https://SECRET@h.example/a",
         "https://h.example:port/a?SECRET",
         "https://h.example/a\nb?SECRET",
+        "https://h.example:99999/a?SECRET",
+        "https://xn--\xe9.example/a?SECRET",
+        "https://" + "\xe9" * 70 + ".example/a?SECRET",
+        "https://h.example/\ud800?SECRET",
     ],
 )
 def test_urls_that_are_never_fetched(url):
@@ -373,7 +472,20 @@ def test_redirects_are_followed_to_the_limit(server):
 
 @pytest.mark.parametrize(
     "location",
-    ["file:///etc/passwd", "ftp://h/a?SECRET", "https://me:SECRET@h.example/a", "", "http://h:port/SECRET", "//[::1"],
+    [
+        "file:///etc/passwd",
+        "ftp://h/a?SECRET",
+        "https://me:SECRET@h.example/a",
+        "",
+        "http://h:port/SECRET",
+        "//[::1",
+        "http://h:99999/SECRET",
+        "http://xn--\u00e9.example/SECRET",
+        f"http://{'a' * 64}.example\u00e9/SECRET",
+        "http://a..b\u00e9/SECRET",
+        "http://\u2603\u0301-.example/SECRET",
+        "javascript:SECRET",
+    ],
 )
 def test_redirects_to_where_nothing_is_fetched(server, location):
     server.routes["/a"] = redirect(location)

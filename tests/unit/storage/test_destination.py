@@ -7,6 +7,14 @@ import pytest
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.storage.destination import Destination, named_connection
 
+ACCESS_POINTS = (
+    "arn:aws:s3:eu-west-1:123456789012:accesspoint/my-ap",
+    "arn:aws:s3:eu-west-1:123456789012:accesspoint:my-ap",
+    "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint/my-ap",
+    "arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
+    "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/my-ap",
+)
+
 
 @pytest.mark.parametrize(
     ("address", "expected"),
@@ -17,6 +25,14 @@ from airflow_kling.storage.destination import Destination, named_connection
         ("gs://bucket//a", Destination("gs", None, "bucket", "/a")),
         ("file:///data/a b/", Destination("file", None, "", "/data/a b")),
         ("file:///", Destination("file", None, "", "/")),
+        ("file:///my%20data/%C3%BC", Destination("file", None, "", "/my data/ü")),
+        ("file:///50%25/100%", Destination("file", None, "", "/50%/100%")),
+        *(
+            (f"s3://{conn}{arn}{path}", Destination("s3", conn.rstrip("@") or None, arn, path.strip("/")))
+            for arn in ACCESS_POINTS
+            for conn in ("", "team@")
+            for path in ("", "/pre/fix/")
+        ),
         ("local:///data@home", Destination("local", None, "", "/data@home")),
     ],
 )
@@ -40,6 +56,11 @@ def test_what_an_address_is_made_of(address: str, expected: Destination) -> None
         "s3://b/./c",
         "s3://b\n",
         "gs://b/why?",
+        "file:///a/%2e%2e/b",
+        "file:///a/%00",
+        "s3://bucket:9000/a",
+        "s3://arn:aws:s3:eu-west-1:123456789012:bucket/a",
+        "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint",
         "gs://b/a#1",
     ],
 )
@@ -53,6 +74,15 @@ def test_extra_args_are_for_s3() -> None:
     assert Destination.parse("s3://b", {"StorageClass": "GLACIER"}).bucket == "b"
     with pytest.raises(KlingInputError, match="s3:// only"):
         Destination.parse("file:///data", {"StorageClass": "GLACIER"})
+
+
+@pytest.mark.parametrize(
+    ("extra_args", "reason"),
+    [({"Key": "a"}, "has Key"), ({"ContentType": "a/b"}, "has ContentType"), ({"SSECustomerKey": "k"}, "give both")],
+)
+def test_extra_args_that_cannot_work_are_refused_early(extra_args: dict[str, str], reason: str) -> None:
+    with pytest.raises(KlingInputError, match=reason):
+        Destination.parse("s3://b", extra_args)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,19 @@ def facts(**changes: object) -> Facts:
         pytest.param({"queried": QUERIED_ALL, "refuses_duplicates": False}, Step.STOP, id="nothing can decide"),
         pytest.param({"queried": QUERIED_ALL, "posted": "duplicate"}, Step.STOP, id="a duplicate nobody finds"),
         pytest.param({"posted": "duplicate"}, Step.FIND, id="a duplicate is looked for"),
+        pytest.param({"queried": QUERIED_ALL, "receives": True}, Step.CALLBACK, id="what a callback has told"),
+        pytest.param(
+            {"queried": frozenset({Step.FIND}), "receives": True, "lists": False}, Step.CALLBACK, id="with no list too"
+        ),
+        pytest.param(
+            {"queried": QUERIED_ALL | {Step.CALLBACK}, "receives": True}, Step.POST, id="which has told nothing"
+        ),
+        pytest.param(
+            {"queried": QUERIED_ALL | {Step.CALLBACK}, "receives": True, "refuses_duplicates": False},
+            Step.STOP,
+            id="nor can anything else decide",
+        ),
+        pytest.param({"receives": True, "may_exist": False}, Step.POST, id="no callback comes before a POST"),
         pytest.param({"queried": QUERIED_ALL, "posted": "unknown"}, Step.STOP, id="no second POST in one try"),
         *(
             pytest.param({"status": status, **rest}, Step.ADOPT, id=f"{status} is adopted {rest}")

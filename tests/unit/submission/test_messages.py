@@ -26,7 +26,7 @@ def stopped(facts: dict[str, Any], **options: bool) -> Any:
     ("facts", "words"),
     [
         ({"kling_task_id": "8334"}, "Kling task 8334 was submitted, but Kling no longer knows it"),
-        ({"posted": "unknown"}, "Kling did not say whether it took the submission."),
+        ({"posted": "unknown"}, "Kling did not say whether it took the submission"),
         ({"posted": "duplicate"}, "twice, and refuses to take it again: duplicate. A paid"),
         (
             {"posted": "duplicate", "given": True},

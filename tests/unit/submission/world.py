@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_kling.api.callbacks import callback_name
 from airflow_kling.api.gateways import COMETAPI, OFFICIAL, Gateway
 from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
 from airflow_kling.api.tasks import KlingTask
@@ -24,6 +25,7 @@ from airflow_kling.exceptions import (
     KlingServerError,
     KlingTaskNotFoundError,
 )
+from airflow_kling.submission.callback_notes import write_note
 from airflow_kling.submission.identity import Identity
 from airflow_kling.submission.record import RecordStore, TaskState
 from airflow_kling.submission.submitter import Submission
@@ -50,6 +52,8 @@ class World:
 
     :param skew: seconds by which the API's clock is ahead.
     :param objects: an object store that all Airflows share.
+    :param undelivered: callbacks that may come yet: an ``external_task_id`` and the Kling task id.
+    :param sparse: queries do not tell the ``external_task_id``.
     """
 
     gateway: Gateway
@@ -58,6 +62,8 @@ class World:
     tasks: list[KlingTask] = field(default_factory=list)
     units: dict[str, Any] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
+    undelivered: list[tuple[str, str]] = field(default_factory=list)
+    sparse: bool = False
     now: float = START
 
     def clock(self) -> float:
@@ -82,6 +88,7 @@ class World:
         task = KlingTask(kling_task_id=str(len(self.tasks)), external_task_id=external_task_id, created_at=created)
         self.tasks.append(task)
         self.units[task.kling_task_id] = unit
+        self.undelivered.append((external_task_id or "", task.kling_task_id))
         return task
 
 
@@ -123,6 +130,38 @@ class Objects(Store):
 
     def write(self, value: Any) -> None:
         self.set("", value)
+
+
+class Notes:
+    """The record store as the receiver of callbacks and recovery see it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._notes: dict[str, bytes] = {}
+
+    def uri(self, key: str) -> str:
+        return key
+
+    def download(self, key: str, target: Any) -> bool:
+        mishap = self._world.mishap()
+        if mishap.startswith("killed"):
+            raise Killed
+        if mishap == "store error":
+            raise RuntimeError("the bucket is away")
+        return key in self._notes and bool(target.write(self._notes[key]))
+
+    def put(self, key: str, file: Any, **_: Any) -> None:
+        self._notes[key] = file.read()
+
+    def deliver(self, position: int, *, forged: bool = False) -> None:
+        """A callback comes, the oldest or a later one, perhaps not for the last time; or one names another task."""
+        if not self._world.undelivered:
+            return
+        self._world.mishaps = []
+        external_task_id, kling_task_id = self._world.undelivered[position % len(self._world.undelivered)]
+        if forged:
+            kling_task_id = str(int(kling_task_id) - 1) if kling_task_id != "0" else "no-such-task"
+        write_note(self, callback_name(external_task_id), kling_task_id)  # type: ignore[arg-type]
 
 
 class Client:
@@ -173,7 +212,7 @@ class Client:
             raise KlingRateLimitError("too many requests", http_status=429, code="1302")
         for task in self.world.tasks:
             if task.kling_task_id == task_id or (self.gateway.finds_external_ids and task.external_task_id == task_id):
-                return task
+                return task.model_copy(update={"external_task_id": None}) if self.world.sparse else task
         raise KlingTaskNotFoundError("unknown", http_status=404, code="1203")
 
     def list(self, *, page: int, page_size: int, route: str) -> list[KlingTask]:
@@ -188,6 +227,7 @@ class Airflow:
     """A deployment with one task instance, whose run may be cleared, or deleted and made again under its id.
 
     :param layer: where its records are, one of LAYERS.
+    :param notes: where a receiver notes callbacks.
     :param own_id: the author's ``external_task_id``: ``""``, a constant, or ``uuid`` for one that each try renders.
     """
 
@@ -196,6 +236,7 @@ class Airflow:
     layer: str
     namespace: str = ""
     own_id: str = ""
+    notes: Notes | None = None
     on_unknown: str = "fail"
     retries: int = RETRIES
     try_number: int = 0
@@ -254,6 +295,7 @@ class Airflow:
                 request=MultiImageToImageRequest(subject_images=["https://example.com/a.png"]),
                 identity=identity,
                 records=self.records(identity),
+                notes=self.notes,  # type: ignore[arg-type]
                 fingerprint=f"prompt of {self.name}",
                 refused_attempt=refused_attempt,
                 on_unknown=self.on_unknown,  # type: ignore[arg-type]

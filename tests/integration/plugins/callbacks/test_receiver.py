@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from airflow_kling.api.callbacks import make_callback_url
 from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
-from airflow_kling.exceptions import KlingError
+from airflow_kling.exceptions import KlingError, KlingSubmissionError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.plugins.callbacks.app import CallbackApp
@@ -26,6 +27,7 @@ from airflow_kling.plugins.callbacks.receivers import ConnectionReceivers
 from airflow_kling.storage.open import open_store
 from airflow_kling.submission.callback_notes import read_note
 from tests.integration.plugins.callbacks.serving import exchange, serve_app, status_of
+from tests.integration.submission.test_submission import TaskRun
 
 SECRET = "a-callback-secret-of-the-tests"
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef").decode()
@@ -180,6 +182,83 @@ def test_signed_ones(receiver: str, records: Path, connect: Callable[..., str], 
         url = make_callback_url(receiver, kling.api_key, "job-9")
         assert httpx.post(url, content=BODY, trust_env=False).status_code == 404  # a genuine token, no signature
     assert files(records) == ["job-8.json"]
+
+
+# --- read by a later try ----------------------------------------------------------------------------------------------
+
+
+def lost(kling: Emulator, subjects: list[str], **fields: Any) -> tuple[TaskRun, str]:
+    """A task whose first try has submitted, and has had no answer; with the id under which Kling knows it."""
+    kling.faults.add(on="create", action="drop_after", times=1)
+    task = TaskRun("kling_default", subjects, state=None, **fields)
+    with pytest.raises(KlingSubmissionError) as caught:
+        task.run()
+    assert caught.value.retryable
+    [entry] = kling.ledger()["accounts"]["default"]["tasks"][-1:]
+    return task, str(entry["external_task_id"])
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["told", "sparse"])
+@pytest.mark.parametrize("lenient", [False, True], ids=["refuses duplicates", "takes duplicates"])
+def test_a_lost_answer_is_adopted(
+    lenient: bool, sparse: bool, receiver: str, records: Path, connect: Callable[..., str], subjects: list[str]
+) -> None:
+    extra = {"callback_base_url": receiver, "record_store": f"file://{records}", "refuses_duplicates": not lenient}
+    config = EmulatorConfig(allow_duplicate_external_ids=lenient, sparse=sparse, image_size=64)
+    with serve(config) as kling:
+        connect(kling, extra=extra)
+        # Else the first try might find the note already.
+        kling.faults.add(on="callback", action="delay", seconds=100, times=1)
+        task, external_task_id = lost(kling, subjects)
+        kling.advance(100)
+        made = wait_for_note(records, external_task_id)
+        assert task.run() == made
+        assert kling.ledger()["totals"]["created"] == 1
+
+
+def test_before_its_callback_came_nothing_is_paid_again(
+    connected: dict[str, Any], kling: Emulator, records: Path, subjects: list[str], connect: Callable[..., str]
+) -> None:
+    connect(kling, extra={**connected, "refuses_duplicates": False})
+    kling.faults.add(on="callback", action="delay", seconds=200)
+    task, external_task_id = lost(kling, subjects)
+    with pytest.raises(KlingSubmissionError, match="a retry finds it once its callback has come") as caught:
+        task.run()
+    assert caught.value.retryable
+    kling.advance(200)
+    assert wait_for_note(records, external_task_id) == task.run()
+    assert kling.ledger()["totals"]["created"] == 1
+
+
+def test_a_note_that_names_another_task_is_not_believed(
+    connected: dict[str, Any], kling: Emulator, records: Path, subjects: list[str], connect: Callable[..., str]
+) -> None:
+    connect(kling, extra={**connected, "refuses_duplicates": False})
+    other = submit(subjects, external_task_id="another-task")
+    kling.faults.add(on="callback", action="wrong_task", task_id=other)
+    task, external_task_id = lost(kling, subjects)
+    assert wait_for_note(records, external_task_id) == other
+    with pytest.raises(KlingSubmissionError, match="A paid generation may exist"):
+        task.run()
+    assert kling.ledger()["totals"]["created"] == 2
+
+
+def test_a_store_of_notes_that_is_away(
+    connected: dict[str, Any], kling: Emulator, records: Path, subjects: list[str], connect: Callable[..., str]
+) -> None:
+    connect(kling, extra={**connected, "refuses_duplicates": False})
+    kling.faults.add(on="callback", action="delay", seconds=100, match={"task_status": "submitted"})
+    kling.faults.add(on="callback", action="drop")  # those that follow would write the note anew
+    task, external_task_id = lost(kling, subjects)
+    kling.advance(100)
+    wait_for_note(records, external_task_id)
+    shutil.rmtree(records / "callbacks")
+    (records / "callbacks").mkdir()
+    (records / "callbacks" / f"{external_task_id}.json").mkdir()
+    with pytest.raises(KlingSubmissionError, match="The note of a callback") as caught:
+        task.run()
+    assert caught.value.retryable
+    assert "a paid generation may exist" in str(caught.value)
 
 
 # --- sent by strangers ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_kling.api.tasks import PROCESSING, SUCCEED, KlingTask, Result
-from airflow_kling.archive.archiver import images_by_index
+from airflow_kling.archive.results import images_by_index
 from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 
 
