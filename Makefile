@@ -14,7 +14,7 @@ BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 LINE_TESTS := tests/airflow/system/test_main_dag.py tests/airflow/system/test_catalog_dag.py tests/airflow/system/test_review_lines.py
-IN_PROCESS := tests/unit tests/integration tests/airflow/distributed tests/test_dags.py tests/test_packaging.py
+IN_PROCESS := tests/unit tests/integration tests/airflow/distributed tests/test_dags.py tests/test_layout.py tests/test_packaging.py
 
 .PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 

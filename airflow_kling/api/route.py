@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_kling.exceptions import KlingInputError
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.fields import KlingRequest
 
 
-@dataclass(frozen=True)
-class ImageClass:
+class ImageClass(NamedTuple):
     """What Kling takes as an image of a field.
 
     :param max_bytes: size of the decoded image.
@@ -32,8 +31,7 @@ class ImageClass:
 IMAGE = ImageClass(max_bytes=10 * 1024 * 1024, min_side=300, max_ratio=(5, 2))
 
 
-@dataclass(frozen=True)
-class MediaField:
+class MediaField(NamedTuple):
     """A field of a request that holds reference images.
 
     :param image_class: the limits of each image.
@@ -44,8 +42,7 @@ class MediaField:
     list_of: str | None = None
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A route on one gateway.
 
     :param path: ``POST`` here creates a task, ``GET`` with ``/{task_id}`` behind it queries one.
@@ -57,13 +54,12 @@ class Endpoint:
 
     path: str
     models: tuple[str, ...] = ()
-    spellings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    spellings: Mapping[str, str] = MappingProxyType({})
     not_taken: frozenset[str] = frozenset()
-    min_items: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    min_items: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """How long a generation of a route takes, and so when polling it is worth a request. All in seconds of age.
 
     :param first_poll: nothing is ready before.

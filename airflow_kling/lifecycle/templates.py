@@ -8,7 +8,6 @@ from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from airflow_kling.api.reference_checks import check_reference_literal
 from airflow_kling.api.values import is_blank, is_missing
 from airflow_kling.exceptions import KlingInputError
 
@@ -47,6 +46,7 @@ def check_literals(route: Route, fields: Mapping[str, Any]) -> None:
 
 def _check_media(route: Route, name: str, value: Any) -> dict[str, Any]:
     """Check the references of one field; return placeholders for them, by which their number is checked."""
+    from airflow_kling.api.reference_checks import check_reference_literal
     from airflow_kling.api.request import PLACEHOLDER, as_list
 
     if route.media[name].list_of is None:

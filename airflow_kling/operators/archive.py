@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import allowed, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
@@ -109,6 +109,7 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         """Archive, then tell Airflow what there is now."""
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.manifest import describe_event, summarize
+        from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.destination import Destination
         from airflow_kling.storage.open import open_store
 

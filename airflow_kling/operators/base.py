@@ -14,7 +14,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import allowed, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
@@ -174,6 +174,7 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
 
     def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
         from airflow_kling.api.request import build_request, for_gateway
+        from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.open import open_object
 
         fields = self._fields()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_kling.exceptions import KlingInputError
-from airflow_kling.lifecycle import allowed, templates
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
@@ -86,6 +86,7 @@ class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy the images, write the verdict, and tell Airflow."""
         from airflow_kling.archive.review import open_archive, publish
+        from airflow_kling.lifecycle import allowed
 
         with failing_fast():
             allowed.check_destination(self.destination)

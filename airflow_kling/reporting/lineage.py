@@ -11,10 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
-from airflow_kling.reporting.assets import asset_uri
-
 
 def addresses(references: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the URIs of reference images, each once.
@@ -47,6 +43,11 @@ def report_hook_lineage(hook: Any, *, inputs: Iterable[str] = (), outputs: Itera
     :param inputs: URIs.
     :param outputs: URIs.
     """
+    # Not at the top: a DAG file that is parsed needs neither.
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+    from airflow_kling.reporting.assets import asset_uri
+
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
     for uri in inputs:
         collector.add_input_asset(context=hook, uri=asset_uri(uri))

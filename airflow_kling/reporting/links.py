@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom, conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_kling.reporting import gallery_urls
-
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -50,6 +48,8 @@ GALLERY_LINKS = (KlingGalleryLink(),) if AIRFLOW_V_3_1_PLUS else ()
 
 def gallery_link(ti: Any, kling_task_id: str) -> str:
     """Return the address of a generation in the gallery of this Airflow."""
+    from airflow_kling.reporting import gallery_urls
+
     base_url = conf.get("api", "base_url", fallback=None) or "/"
     page = gallery_urls.page_url(dag_id=ti.dag_id, run_id=ti.run_id, kling_task_id=kling_task_id)
     return gallery_urls.absolute(base_url, page)

@@ -21,7 +21,6 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
-from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import links
@@ -89,6 +88,8 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
 
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
+
+        from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
 
         try:
             check_can_start(deferrable=self.deferrable)
