@@ -36,7 +36,7 @@ MAPPABLE = (*ROUTE.fields, "destination")
 OF_ALL = ("kling_conn_id", "default_args")
 OF_SUBMISSION = (*OF_ALL, "deferrable", "submit_timeout", "on_unknown", "on_clear", "on_input_change")
 OF_WAIT = (*OF_ALL, "deferrable", "start_from_trigger", "poke_interval", "timeout")
-OF_ARCHIVE = (*OF_ALL, "destination", "aws_conn_id", "s3_extra_args", "max_image_bytes", "outlets")
+OF_ARCHIVE = (*OF_ALL, "destination", "aws_conn_id", "s3_extra_args", "max_image_bytes", "accept_unverified", "outlets")
 
 
 class KlingImages(TaskGroup):
@@ -193,6 +193,7 @@ def kling_image(
     aws_conn_id: str | None = "aws_default",
     s3_extra_args: dict[str, Any] | None = None,
     max_image_bytes: int = 64 * MIB,
+    accept_unverified: bool = False,
     outlets: Sequence[Any] | None = None,
     submit_timeout: timedelta | float = schedule.TIMEOUT,
     on_unknown: Literal["fail", "resubmit"] = "fail",
@@ -224,7 +225,7 @@ def kling_image(
         :class:`KlingMultiImageToImageOperator` has it.
     :param destination: ``s3://bucket/prefix`` or any object storage URL.
     :param aws_conn_id: for ``s3://`` destinations, as are ``s3_extra_args``; see
-        :class:`KlingArchiveImagesOperator`, which also explains ``max_image_bytes``.
+        :class:`KlingArchiveImagesOperator`, which also explains ``max_image_bytes`` and ``accept_unverified``.
     :param outlets: of the archive task; without any, the asset ``kling_images``.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
     :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, see
