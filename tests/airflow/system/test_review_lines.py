@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
-from tests.airflow.harness.airflow import Airflow3
+from tests.airflow.harness.airflows import Airflow3
 
 from deploy.local.paths import local_path
 from deploy.local.samples import draw_samples
