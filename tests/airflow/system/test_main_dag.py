@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 import pytest
 
 from deploy.local.samples import draw_samples
@@ -24,11 +23,10 @@ def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(
-    run_dag: Callable[..., Run], emulator_url: str, destination: Path, tmp_path_factory: pytest.TempPathFactory
+    run_dag: Callable[..., Run], kling: Emulator, destination: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    # However slowly Airflow starts the wait, its first look finds the generation unfinished.
-    fault = {"on": "query", "match": {"prompt": PROMPT}, "action": "unknown_status", "times": 1}
-    httpx.post(f"{emulator_url}/_emulator/faults", json=fault, trust_env=False).raise_for_status()
+    # However slowly Airflow starts the wait, its first poll finds the generation unfinished.
+    kling.fault(on="query", match={"prompt": PROMPT}, action="unknown_status", times=1)
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
     return run_dag(
         "kling_multi_image_to_image",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
-from tests.airflow.harness.airflows import Airflow3
 
 from deploy.local.paths import local_path
 from deploy.local.samples import draw_samples
 from deploy.local.stack import USER
 from deploy.local.waiting import wait_for
+from tests.airflow.harness.airflows import Airflow3
 from tests.airflow.harness.runs import Run, finish
 from tests.airflow.system.test_review_dag import DAG_ID, about, answer, asked_in_run, runs_by_asset
 
