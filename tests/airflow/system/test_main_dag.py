@@ -59,6 +59,7 @@ def test_one_generation_is_submitted_and_billed(run: Run, kling: Emulator) -> No
 def test_xcom_of_the_finished_task(run: Run) -> None:
     finished = run.xcom("wait")
     assert set(finished) == {
+        "route",
         "kling_task_id",
         "external_task_id",
         "status",
@@ -68,6 +69,7 @@ def test_xcom_of_the_finished_task(run: Run) -> None:
         "updated_at",
         "unit_deduction",
     }
+    assert finished["route"] == "multi-image-to-image"
     assert finished["kling_task_id"] == run.xcom("submit")
     assert finished["status"] == "succeed"
     assert [set(image) for image in finished["images"]] == [{"index", "url"}] * 2
