@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ class _Found:
 def check_archive(case: Case, tasks: list[dict[str, Any]]) -> tuple[int, list[str]]:
     """Count the images that are archived for good; tell what is there and should not be, or is not what it says.
 
-    An archive is a folder with a manifest: all of the generation's images, each equal to what the emulator serves, and
-    no other file. A folder without a manifest may hold images of a run that has failed, never anything but whole ones.
+    An archive is a folder with a manifest: all of the generation's images, each equal to what the emulator serves or
+    kept aside under ``unverified/``, and no other file. A folder without a manifest may hold images of a run that has
+    failed, never anything but whole ones.
     """
     known = {task["task_id"]: task for task in tasks}
     count, wrong = 0, []
@@ -62,24 +64,35 @@ def check_archive(case: Case, tasks: list[dict[str, Any]]) -> tuple[int, list[st
             wrong.append(f"{folder.name} in the archive is no generation of this row")
             continue
         served = case.kling.images(known[folder.name])
-        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        files = _contents(folder)
+        aside = _contents(folder / "unverified")
         manifest = files.pop("manifest.json", None)
         found = {int(Path(name).stem): data for name, data in files.items() if re.fullmatch(r"\d+\.png", name)}
         wrong += [f"{name} is left over" for name in files if not re.fullmatch(r"\d+\.png", name)]
+        wrong += [f"unverified/{name} is left over" for name in aside if not re.fullmatch(r"\d+\.\w+", name)]
         wrong += [f"image {index} differs from Kling's" for index in found if found[index] != served[index]]
         if manifest is None:
             continue
         count += len(found)
-        if sorted(found) != list(range(len(served))):
+        unverified = {int(Path(name).stem): data for name, data in aside.items() if name[0].isdigit()}
+        if sorted([*found, *unverified]) != list(range(len(served))):
             wrong.append(f"images {sorted(found)} of {len(served)} are archived under a manifest")
-        wrong += _check_manifest(json.loads(manifest), found)
+        wrong += _check_manifest(json.loads(manifest), found, unverified)
     return count, wrong
 
 
-def _check_manifest(manifest: dict[str, Any], found: dict[int, bytes]) -> list[str]:
-    listed = {image["index"]: (image["sha256"], image["bytes"]) for image in manifest["images"]}
-    actual = {index: (hashlib.sha256(data).hexdigest(), len(data)) for index, data in found.items()}
-    return [] if listed == actual else ["the manifest does not list the images that are there"]
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = (file for file in folder.iterdir() if file.is_file()) if folder.exists() else ()
+    return {file.name: file.read_bytes() for file in files}
+
+
+def _check_manifest(manifest: dict[str, Any], found: Mapping[int, bytes], unverified: Mapping[int, bytes]) -> list[str]:
+    wrong = []
+    for name, files in (("images", found), ("unverified", unverified)):
+        listed = {entry["index"]: (entry["sha256"], entry["bytes"]) for entry in manifest.get(name, ())}
+        actual = {index: (hashlib.sha256(data).hexdigest(), len(data)) for index, data in files.items()}
+        wrong += [] if listed == actual else [f"the manifest does not list the {name} that are there"]
+    return wrong
 
 
 def _states(case: Case) -> dict[str, str]:

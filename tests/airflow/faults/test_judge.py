@@ -83,6 +83,32 @@ def test_a_row_that_ends_as_documented_passes(case: Case) -> None:
     assert (outcome.billed, outcome.images, outcome.kills) == (1, 2, 1)
 
 
+def keep_aside(case: Any, *, listed: bytes) -> None:
+    """Make of the second image one that could not be verified."""
+    folder = case.archive / "42"
+    (folder / "unverified").mkdir()
+    (folder / "1.png").rename(folder / "unverified" / "1.png")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = {"index": 1, "sha256": hashlib.sha256(listed).hexdigest(), "bytes": len(listed)}
+    (folder / "manifest.json").write_text(json.dumps({"images": manifest["images"][:1], "unverified": [entry]}))
+
+
+def test_an_image_kept_aside_is_no_archived_one_and_nothing_wrong(case: Case) -> None:
+    keep_aside(case, listed=IMAGES[1])
+    case.row = replace(case.row, end=replace(case.row.end, images=1))
+    assert judge(case, seconds=1).deviations == ()
+
+
+def lists_another_aside(case: Any) -> None:
+    keep_aside(case, listed=b"another image")
+    case.row = replace(case.row, end=replace(case.row.end, images=1))
+
+
+def left_something_aside(case: Any) -> None:
+    (case.archive / "42" / "unverified").mkdir()
+    (case.archive / "42" / "unverified" / ".0.png.1.part").write_bytes(b"fir")
+
+
 def paid_twice(case: Any) -> None:
     case.kling.ledger.append({"task_id": "43", "status": "processing"})
 
@@ -138,6 +164,8 @@ def no_event(case: Any) -> None:
         lost_an_image,
         changed_a_byte,
         left_a_part,
+        lists_another_aside,
+        left_something_aside,
         no_manifest,
         archived_something_else,
         ended_otherwise,

@@ -84,7 +84,7 @@ def world(line: str, home: Path) -> Iterator[World]:
         for name, connection in list(connections.items()):
             extra = {**connection["extra"], "record_store": records}
             connections[f"{name}_records"] = {**connection, "extra": extra}
-            extra |= {"callback_base_url": receiver, "callback_secret": SECRET}
+            extra = {**extra, "callback_base_url": receiver, "callback_secret": SECRET}
             connections[f"{name}_receiver"] = {**connection, "extra": extra}
         start = _airflow_3 if line == AIRFLOW_3 else _airflow_2
 
