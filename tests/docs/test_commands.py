@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from airflow_kling.emulator import Duration, EmulatorConfig, serve
+from tests.airflow.harness.storage import storage
 from tests.docs.blocks import CHECKOUT, TUTORIAL, Block, all_blocks, copy_checkout, pages
 from tests.docs.terminal import Terminal
 
@@ -34,6 +35,8 @@ SERVERS = {
     "python -m airflow_kling.emulator": "Kling emulator listening on http://127.0.0.1:",
 }
 _MAKE = re.compile(r"^(?:\w+=\S+ )?make (?P<target>[a-z-]+)(?P<options>(?: \w+=(?:\"[^\"]*\"|\S+))*)(?:\s+#.*)?$")
+#: An option of a command that asks first -> what the reader answers.
+ASKS = {"--spend": "yes"}
 _EXPORT = re.compile(r"^export AIRFLOW_CONN_(\w+)=", re.MULTILINE)
 
 BLOCKS = all_blocks("shell", but=[TUTORIAL])
@@ -45,7 +48,7 @@ TYPED = [block for block in BLOCKS if block not in (*MADE, *WITH_A_TEST)]
 
 @dataclass
 class Desk:
-    """Where commands are typed: a checkout, an Airflow with a database, and the emulator behind ``kling_default``."""
+    """Where commands are typed: a checkout, an Airflow with a database, the emulator as ``kling_default``, and S3."""
 
     folder: Path
     checkout: Path
@@ -66,7 +69,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     checkout = copy_checkout(folder / "checkout")
     bin_folder = venv_that_sees_ours(folder / "venv")
-    with serve(EmulatorConfig(duration=Duration(0.2), image_size=256)) as kling:
+    config = EmulatorConfig(duration=Duration(0.2), image_size=256)
+    with serve(config) as kling, storage(folder / "s3.log") as s3:
+        s3.make_bucket("our-bucket")
         connection = {"conn_type": "kling", "host": kling.url, "password": kling.api_key}
         env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COV", "PYTEST"))}
         env |= {
@@ -76,6 +81,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(checkout / "dags"),
             "AIRFLOW_CONN_KLING_DEFAULT": json.dumps(connection),
+            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(s3.connection()),
         }
         desk = Desk(folder, checkout, env)
         desk.type("airflow db migrate\nairflow dags reserialize")
@@ -90,11 +96,27 @@ def venv_that_sees_ours(folder: Path) -> Path:
     return folder / "bin"
 
 
+@pytest.fixture(scope="module")
+def triggerer(desk: Desk) -> Iterator[None]:
+    """Run a triggerer: without one the doctor rightly says that deferred tasks would wait for good."""
+    terminal = Terminal(desk.folder / "triggerer.log", cwd=desk.checkout, env=desk.env)
+    try:
+        terminal.start("airflow triggerer --skip-serve-logs", until="Starting the triggerer", timeout=180)
+        yield
+    finally:
+        terminal.end()
+
+
 @pytest.mark.parametrize("block", TYPED, ids=str)
-def test_a_command_works(block: Block, desk: Desk) -> None:
+def test_a_command_works(block: Block, desk: Desk, request: pytest.FixtureRequest) -> None:
+    if "airflow_kling.doctor" in block.text:
+        request.getfixturevalue("triggerer")
     last = block.text.splitlines()[-1]
     until = next((line for start, line in SERVERS.items() if last.startswith(start)), None)
-    printed = desk.type(re.sub(r"--port \d+", "--port 0", block.text), until=until)
+    text = re.sub(r"--port \d+", "--port 0", block.text)
+    for option, answer in ASKS.items():
+        text += f" <<< {answer}" if option in last.split() else ""
+    printed = desk.type(text, until=until)
     assert "does not provide the extra" not in printed
     for conn_id in _EXPORT.findall(block.text):
         # What is exported for a reader's Airflow is a connection that the provider takes.

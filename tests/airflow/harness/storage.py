@@ -1,4 +1,4 @@
-"""Runs an S3 server of one bucket, and reads and writes its objects."""
+"""Runs an S3 server, and reads and writes its objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Storage:
         self._client = boto3.client(
             "s3", endpoint_url=url, region_name=REGION, aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET
         )
-        self._client.create_bucket(Bucket=BUCKET)
+        self.make_bucket(BUCKET)
+
+    def make_bucket(self, name: str) -> None:
+        self._client.create_bucket(Bucket=name)
 
     def connection(self) -> dict[str, Any]:
         """Return the Airflow connection to it."""

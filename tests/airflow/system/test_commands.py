@@ -109,7 +109,7 @@ def test_demo_with_a_key_gives_it_to_airflow_through_the_connection_alone(
     assert not [line for line in command_lines if EMULATOR_KEY in line]
     assert given == {"AIRFLOW_CONN_KLING_DEFAULT"}
     assert files_with(EMULATOR_KEY, tmp_path) == []
-    assert re.search(r"wait +deferred", printed)
+    assert re.search(r"archive +success", printed)
     [image] = (tmp_path / ".demo" / "archive").glob("*/0.png")
     assert str(image) in printed
     assert Image.open(tmp_path / ".demo" / "contact-sheet.png").width > 1000

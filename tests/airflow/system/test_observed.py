@@ -23,6 +23,7 @@ from tests.airflow.harness.emulator import running_emulator
 from tests.airflow.harness.runs import start
 
 DAG_ID = "observed"
+ROUTE = "multi-image-to-image"
 PROMPT = "A mug, as nobody else may know it"
 GALLERY, CONSOLE = "Kling gallery", "S3 console"
 SECONDS = 14.0  # of a generation: the triggerer looks first after 11, so all waits are deferred for a while
@@ -236,6 +237,7 @@ def test_the_facet(task_id: str, kind: str, has_units: bool, observed: Observed)
     assert (facet.pop("units", 0) > 0) == has_units
     assert facet == {
         "klingTaskId": observed.kling_task_id("submit"),
+        "route": ROUTE,
         "gateway": "cometapi",
         "model": "kling-v2",
         "promptSha256": hashlib.sha256(PROMPT.encode()).hexdigest(),
@@ -268,13 +270,13 @@ def test_no_event_of_a_task_has_the_prompt(observed: Observed) -> None:
 
 
 def test_four_generations_were_submitted(statsd: StatsD, observed: Observed) -> None:
-    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "model": "kling-v2"}
+    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "route": ROUTE, "model": "kling-v2"}
     assert statsd.of("kling.submitted") == [(1.0, tags)] * 4
     assert statsd.of("kling.adopted") == []
 
 
 def test_each_wait_that_succeeds_has_its_figures(statsd: StatsD, observed: Observed) -> None:
-    tags = {"dag_id": DAG_ID, "gateway": "cometapi"}
+    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "route": ROUTE}
     seen = 5  # wait, wait_in_triggerer, generate and two of wait_each
     assert len(statsd.of("kling.units")) == seen
     durations, overheads = statsd.of("kling.generation.duration"), statsd.of("kling.wait.overhead")
@@ -297,7 +299,7 @@ def test_polls_of_the_triggerer(statsd: StatsD, observed: Observed) -> None:
 
 def test_what_was_archived(statsd: StatsD, observed: Observed) -> None:
     summary = observed.api.xcom(DAG_ID, observed.run_id, "archive")
-    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "model": "kling-v2"}
+    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "route": ROUTE, "model": "kling-v2"}
     archived = [value for value, found in statsd.of("kling.archive.bytes") if found == tags]
     sizes = [image["bytes"] for image in summary["images"]]
     assert (Counter(archived) - Counter(sizes)).total() <= len(sizes)  # archive_fails may have downloaded them too
