@@ -21,7 +21,7 @@ from tests.airflow.harness.airflows import Airflow3
 from tests.airflow.harness.runs import Run, finish
 
 DAG_ID = "kling_review_and_publish"
-PROMPT = "A mug for review: {{ 7 * 7 }} ![pixel](https://example.com/p.png)"
+PROMPT = "A mug for review: { 7 * 7 } ![pixel](https://example.com/p.png)"
 REVIEW, PUBLISH = "generation.review", "generation.publish"
 WAITING = ("awaiting_input", "deferred")  # the state of a question, the latter before Airflow 3.3
 
@@ -141,7 +141,7 @@ def test_the_person_is_asked_with_prompt_and_pictures(question: dict[str, Any], 
     assert question["options"] == ["Image 0", "Image 1", "None of them"]
     assert question["multiple"]
     assert not question["defaults"]
-    assert question["subject"].startswith("Which images may be published? A mug for review: {{ 7 * 7 }}")
+    assert question["subject"].startswith("Which images may be published? A mug for review: { 7 * 7 }")
     assert f"```text\n{PROMPT}\n```" in question["body"]
     assert f"/kling/gallery?dag_id={archived.dag_id}&run_id=" in question["body"]
     assert question["body"].count("[![Image ") == 2
