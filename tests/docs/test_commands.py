@@ -72,7 +72,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     config = EmulatorConfig(duration=Duration(0.2), image_size=256)
     with serve(config) as kling, storage(folder / "s3.log") as s3:
         s3.make_bucket("our-bucket")
-        connection = {"conn_type": "kling", "host": kling.url, "password": kling.api_key}
+        extra = {"allow_private_hosts": True}
+        connection = {"conn_type": "kling", "host": kling.url, "password": kling.api_key, "extra": extra}
         env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COV", "PYTEST"))}
         env |= {
             "PATH": os.pathsep.join([str(bin_folder), str(Path(sys.executable).parent), os.environ["PATH"]]),
