@@ -40,7 +40,9 @@ def running(kling: Emulator, catalog_folder: Path, tmp_path_factory: pytest.Temp
         "KLING_PUBLISHED": (catalog_folder / "published").as_uri(),
     }
     home, connections = tmp_path_factory.mktemp("airflow"), {"kling_default": kling.connection()}
-    with airflow_3(home, connections, dags=DAGS, env=env) as running:
+    # The gallery reads files of this machine only where it is told to.
+    options = {"kling__gallery_file_roots": tmp_path_factory.getbasetemp()}
+    with airflow_3(home, connections, dags=DAGS, options=options, env=env) as running:
         running.api.ensure_pool(POOL, SLOTS)
         yield running
 
