@@ -261,17 +261,20 @@ def _make_tasks(given: Mapping[str, Any]) -> KlingArchiveImagesOperator:
         wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, **passed(*OF_WAIT))
         finished = wait.output
     else:
-        slots = _slots(given.get("n", defaults.get("n", 1)), given.get("start_from_trigger", False))
         held = passed("pool", "poke_interval", "timeout")
         finished = KlingMultiImageToImageOperator(
-            task_id="generate", wait_for_completion=True, pool_slots=slots, **held, **fields
+            task_id="generate", wait_for_completion=True, pool_slots=_slots(given, defaults), **held, **fields
         ).output
     return KlingArchiveImagesOperator(task_id="archive", task=finished, **passed(*OF_ARCHIVE))
 
 
-def _slots(n: Any, start_from_trigger: bool) -> int:
-    if start_from_trigger:
+def _slots(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
+    if given.get("start_from_trigger"):
         raise KlingInputError("start_from_trigger does not go with pool: the task that waits has to submit as well.")
-    if not isinstance(n, int):
-        raise KlingInputError(f"n is {n!r}, with pool it must be a number: a task takes as many slots as images.")
-    return n
+    name = ROUTE.slots_field
+    slots = {**defaults, **given}.get(name, 1) if name else 1
+    if not isinstance(slots, int):
+        raise KlingInputError(
+            f"{name} is {slots!r}, with pool it must be a number: a task takes as many slots as images."
+        )
+    return slots

@@ -68,7 +68,7 @@ class TaskStatus(NamedTuple):
 
     @property
     def status_known(self) -> bool:
-        """The status is a documented one."""
+        """Whether the status is a documented one."""
         return self.status in KNOWN_STATUSES
 
 
@@ -113,13 +113,13 @@ class KlingTask(BaseModel):
 
     @property
     def finished(self) -> bool:
-        """Whether it has failed, or has succeeded with all its results; they may come some seconds after the status."""
-        return self.status == FAILED or (self.status == SUCCEED and self.complete)
+        """See :attr:`TaskStatus.finished`."""
+        return self.brief().finished
 
     @property
     def status_known(self) -> bool:
-        """Whether the status is a documented one."""
-        return self.status in KNOWN_STATUSES
+        """See :attr:`TaskStatus.status_known`."""
+        return self.brief().status_known
 
     @property
     def billed_units(self) -> float | None:
