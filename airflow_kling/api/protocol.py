@@ -22,7 +22,6 @@ from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.api.tasks import (
     FAILED,
     PROCESSING,
-    RESULT_KINDS,
     SUBMITTED,
     SUCCEED,
     TERMINAL,
@@ -30,6 +29,7 @@ from airflow_kling.api.tasks import (
     Result,
     TaskStatus,
 )
+from airflow_kling.api.values import RESULT_KINDS
 from airflow_kling.exceptions import KlingServerError
 
 HEADERS = {

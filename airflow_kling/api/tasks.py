@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.values import RESULT_KINDS
 from airflow_kling.exceptions import KlingInputError
 
 SUBMITTED, PROCESSING, SUCCEED, FAILED = "submitted", "processing", "succeed", "failed"
 TERMINAL = frozenset({SUCCEED, FAILED})
 KNOWN_STATUSES = TERMINAL | {SUBMITTED, PROCESSING}
 
-#: What the entries of a result list are, by the name of the list in answers and in XCom.
-RESULT_KINDS = {"images": "image", "videos": "video", "audios": "audio"}
 
 _TIMESTAMP = TypeAdapter(datetime)
 

@@ -1,4 +1,4 @@
-"""Tells what of a user's values is not given, and shows a value in a message."""
+"""Tells what of a user's values is not given, shows a value in a message, and names the lists of results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+
+#: What the entries of a result list are, by the name of the list in answers and in XCom.
+RESULT_KINDS = {"images": "image", "videos": "video", "audios": "audio"}
 
 
 def is_missing(value: Any) -> bool:

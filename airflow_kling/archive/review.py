@@ -106,10 +106,10 @@ def open_archive(
     store = open_store(
         Destination.parse(destination).through(storage_conn_id), aws_conn_id=aws_conn_id, extra_args=extra_args
     )
-    if store.stat(manifest_key(kling_task_id)) is None:
-        raise KlingError(f"There is no manifest {manifest_uri}; archive Kling task {kling_task_id} first.")
     manifest = read_manifest(store, kling_task_id)
     if manifest is None:
+        if store.stat(manifest_key(kling_task_id)) is None:
+            raise KlingError(f"There is no manifest {manifest_uri}; archive Kling task {kling_task_id} first.")
         raise KlingError(f"{manifest_uri} is not a manifest of Kling task {kling_task_id}; archive it again.")
     return Archive(manifest, manifest_uri), store
 

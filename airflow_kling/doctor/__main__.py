@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from airflow_kling.doctor import network, surroundings
 from airflow_kling.doctor.findings import Finding, any_failed
 from airflow_kling.doctor.spend import PRICE, Spending
@@ -52,11 +54,8 @@ def examine(settings: Settings, destination: str | None, transcript: Transcript)
 
 def found_connection(settings: Settings, extra: dict[str, Any]) -> str:
     """Return the connection as JSON, with what was found and without its secrets."""
-    kept = settings.model_dump(
-        mode="json",
-        exclude_defaults=True,
-        exclude={"host", "api_key", "access_key", "secret_key", "callback_secret", "proxy"},
-    )
+    secret = {name for name, field in type(settings).model_fields.items() if field.annotation is SecretStr}
+    kept = settings.model_dump(mode="json", exclude_defaults=True, exclude={"host", *secret})
     fields: dict[str, Any] = {"conn_type": "kling", "password": "YOUR-API-KEY"}
     if settings.host:
         fields["host"] = settings.host

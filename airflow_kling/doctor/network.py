@@ -6,10 +6,10 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from airflow_kling.api.error_table import moment
 from airflow_kling.api.gateways import GATEWAYS
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.doctor.findings import Finding, fail, note, ok
@@ -40,7 +40,7 @@ def check_dns(settings: Settings) -> Iterator[Finding]:
     host = urlsplit(base_url_of(settings)).hostname or ""
     try:
         addresses = sorted({str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that IDNA refuses
         where = "the proxy has to" if settings.proxy else "check the host, or name a proxy in the connection"
         found = note if settings.proxy else fail
         yield found("DNS", f"{host} does not resolve here ({error}); {where}.")
@@ -91,11 +91,11 @@ def check_clock(transcript: Transcript, now: float | None = None) -> Iterator[Fi
     now = time.time() if now is None else now
     if not transcript.dates:
         return
-    try:
-        skew = parsedate_to_datetime(transcript.dates[-1]).timestamp() - now
-    except (TypeError, ValueError):
+    there = moment(transcript.dates[-1])
+    if there is None:
         yield note("clock", "The API's Date header cannot be read.")
         return
+    skew = there - now
     if abs(skew) > MAX_SKEW:
         yield fail("clock", f"This machine's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}: set it.")
     else:

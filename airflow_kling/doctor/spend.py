@@ -135,8 +135,9 @@ class Spending:
             store = open_store(self.settings.record_store)
             while (noted := read_note(store, external_task_id)) is None and self.clock() < end:
                 self.sleep(POLL)
-        except KlingError as error:
-            return fail("callbacks", str(error))
+        except Exception as error:  # each storage library has errors of its own, whose texts may hold signed URLs
+            reason = str(error) if isinstance(error, KlingError) else type(error).__name__
+            return fail("callbacks", f"The record store cannot be read ({reason}).")
         if noted is None:
             return fail("callbacks", "None has reached the receiver: check that Kling can reach callback_base_url.")
         return ok("callbacks", f"The receiver has noted Kling task {noted}.")

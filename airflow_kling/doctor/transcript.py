@@ -26,10 +26,9 @@ class Transcript:
 
     def record(self, request: httpx.Request, answer: Answer) -> None:
         """Note a request and its answer."""
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-        if date := headers.get("date"):
+        if date := answer.header("date"):
             self.dates.append(date)
-        shown = {name: redact(headers[name]) for name in _HEADERS if name in headers}
+        shown = {name: redact(value) for name in _HEADERS if (value := answer.header(name))}
         self.lines += [
             f"> {request.method} {redact_url(str(request.url))}",
             *([f"> {shown_body(request.content)}"] if request.content else []),

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.storage.destination import Destination
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +71,10 @@ def check_destination(destination: object) -> None:
 
     :raises KlingInputError: it is not below one of its prefixes.
     """
-    _check("destination", str(destination), "allowed_destinations", "nothing was stored")
+    place = Destination.parse(destination)
+    # A directory is percent-encoded in its address: its links show only in the path that is written to.
+    address = Path(os.path.realpath(place.prefix)).as_uri() if place.is_directory else str(destination)
+    _check("destination", address, "allowed_destinations", "nothing was stored")
 
 
 def check_references(route: Route, fields: Mapping[str, Any]) -> None:

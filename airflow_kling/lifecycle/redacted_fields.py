@@ -8,9 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.values import from_text
+from airflow_kling.api.values import RESULT_KINDS, from_text
 
-RESULT_LISTS = ("images", "videos", "audios")  # in XCom; the module of tasks is too slow to import for a DAG file
 _LONGEST_SHOWN = 300  # characters of a text that is no URL: a path, or base64
 _BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF, WebP
 
@@ -103,7 +102,7 @@ def redact_task(value: Any) -> Any:
         name: [
             {**entry, "url": redact_url(str(entry.get("url")))} for entry in task[name] if isinstance(entry, Mapping)
         ]
-        for name in RESULT_LISTS
+        for name in RESULT_KINDS
         if isinstance(task.get(name), list)
     }
     return {**task, **shown}

@@ -164,13 +164,13 @@ class KlingWaitMixin:
                 answer = self.poll(client, kling_task_id)
                 if not isinstance(answer, KlingError) and answer.finished:
                     return self.finish(answer, since=deadline - self.timeout)
-                self._remaining(kling_task_id, deadline)
+                remaining = self._remaining(kling_task_id, deadline)
                 pause = max(
                     self.poke_interval,
                     schedule.MIN_INTERVAL,
                     min(getattr(answer, "retry_after", None) or 0.0, MAX_RETRY_AFTER),
                 )
-                time.sleep(max(0.0, min(pause, deadline - time.time())))
+                time.sleep(min(pause, remaining))
 
     def _only_triggerer_refused(self, kling_task_id: str, reason: str) -> KlingNotFinishedError:
         """Else worker and triggerer would hand the task to each other until the timeout."""

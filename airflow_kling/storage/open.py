@@ -14,7 +14,11 @@ AWS_CONN_ID = "aws_default"  # as in Airflow's own operators
 
 
 def open_store(
-    destination: object, *, aws_conn_id: str | None = AWS_CONN_ID, extra_args: Mapping[str, Any] | None = None
+    destination: object,
+    *,
+    aws_conn_id: str | None = AWS_CONN_ID,
+    extra_args: Mapping[str, Any] | None = None,
+    s3_config: Mapping[str, Any] | None = None,
 ) -> Store:
     """Choose the store of a destination.
 
@@ -23,6 +27,7 @@ def open_store(
     :param aws_conn_id: for ``s3://`` only; ``s3://conn_id@bucket/prefix`` comes first.
     :param extra_args: for ``s3://`` only: arguments of the upload such as ``ServerSideEncryption``, ``SSEKMSKeyId``
         or ``StorageClass``.
+    :param s3_config: for ``s3://`` only: settings of botocore, such as timeouts.
     :raises KlingInputError: the destination cannot be one.
     """
     place = destination if isinstance(destination, Destination) else Destination.parse(destination, extra_args)
@@ -31,7 +36,8 @@ def open_store(
         from airflow_kling.storage.s3 import S3Store
 
         conn_id = place.connection(aws_conn_id)
-        return S3Store(place.bucket, place.prefix.lstrip("/"), aws_conn_id=conn_id, extra_args=extra_args)
+        prefix = place.prefix.lstrip("/")
+        return S3Store(place.bucket, prefix, aws_conn_id=conn_id, extra_args=extra_args, config=s3_config)
     if place.is_directory:
         from airflow_kling.storage.local import LocalStore
 

@@ -157,14 +157,16 @@ class Submission:
         task = self._found
         log.info("Adopted Kling task %s, which is %s: nothing was submitted again.", task.kling_task_id, task.status)
         metrics.adopted(self._tags)
-        self._record_submitted(task)
+        self._record_outcome(SUBMITTED, task.kling_task_id)
         return task
 
-    def _record_submitted(self, task: KlingTask) -> None:
+    def _record_outcome(self, state: str, kling_task_id: str | None = None) -> None:
+        """Record what a POST has led to. What is known is worth more than its record, whatever ails the store."""
         try:
-            self._record(SUBMITTED, task.kling_task_id)
-        except Exception:  # whatever ails the store, the id in hand is worth more than its record
-            log.exception("Kling task %s is not recorded; a retry will ask the API for it.", task.kling_task_id)
+            self._record(state, kling_task_id)
+        except Exception:  # the record says "intended" then, and a later try asks first
+            named = f" as Kling task {kling_task_id}" if kling_task_id else ""
+            log.exception("%s is not recorded as %s%s; a retry asks the API.", self._external_task_id, state, named)
 
     def _next_attempt(self, facts: Facts) -> Facts:
         if self._found is not None and facts.ours and self._found.status == FAILED:
@@ -195,7 +197,7 @@ class Submission:
         except KlingError as error:
             return None, self._facts_after(error, facts)
         metrics.submitted(self._tags)
-        self._record_submitted(task)
+        self._record_outcome(SUBMITTED, task.kling_task_id)
         log.info("Kling generates task %s and will bill it.", task.kling_task_id)
         return task, facts
 
@@ -216,7 +218,7 @@ class Submission:
             log.warning("%s Asking whether it was made.", error)
             self.refused_attempt = None
             if named:
-                self._record(INTENDED, named)
+                self._record_outcome(INTENDED, named)
             return replace(facts, posted="unknown", may_exist=True, queried=frozenset(), kling_task_id=named)
         if not facts.may_exist:
             self._refuse()
@@ -231,10 +233,7 @@ class Submission:
         assert self._refusal is not None
         metrics.refused(self._refusal, self._tags)
         self.refused_attempt = self._attempt.number
-        try:
-            self._record(REFUSED)
-        except KlingError:  # the record says "intended" then, and a later try asks first
-            log.exception("The refusal is not recorded.")
+        self._record_outcome(REFUSED)
         raise with_money(self._refusal)
 
     def _ask(self, step: Step, facts: Facts) -> Facts:

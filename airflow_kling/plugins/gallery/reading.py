@@ -12,6 +12,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
@@ -22,7 +23,7 @@ from airflow_kling.plugins.gallery.locations import (
     UriLocation,
     is_below,
 )
-from airflow_kling.storage.destination import Destination, named_connection
+from airflow_kling.storage.destination import Destination
 from airflow_kling.storage.open import AWS_CONN_ID, open_object, open_store
 
 log = logging.getLogger(__name__)
@@ -103,18 +104,13 @@ def _copy(location: ArchiveLocation | UriLocation, target: BinaryIO, roots: Sequ
     if isinstance(location, ArchiveLocation):
         destination, key, conn_id = Destination.parse(location.destination), location.key, location.conn_id
     elif location.uri.startswith("s3://"):
-        place, _, key = location.uri.removeprefix("s3://").partition("/")
-        destination, conn_id = Destination.parse(f"s3://{place}"), named_connection(location.uri) or AWS_CONN_ID
+        place = Destination.parse(location.uri)
+        destination, key, conn_id = replace(place, prefix=""), place.prefix, place.conn_id or AWS_CONN_ID
     else:
         with open_object(location.uri) as file:
             return _copy_pieces(file, target)
-    if destination.scheme == "s3":
-        from airflow_kling.storage.s3 import S3Store
-
-        conn_id = destination.connection(conn_id)
-        store = S3Store(destination.bucket, destination.prefix.lstrip("/"), aws_conn_id=conn_id, config=_S3_TIMEOUTS)
-        return store.download(key, target)
-    return open_store(destination.through(conn_id)).download(key, target)
+    store = open_store(destination.through(conn_id), aws_conn_id=conn_id, s3_config=_S3_TIMEOUTS)
+    return store.download(key, target)
 
 
 def _copy_local(path: str, target: BinaryIO, roots: Sequence[str]) -> bool:

@@ -107,3 +107,13 @@ def test_destinations(folder: Path, tmp_path: Path) -> None:
     for given in (tmp_path.as_uri(), f"{folder.as_uri()}/link", "s3://bucket/x"):
         with pytest.raises(KlingInputError, match="allowed_destinations does not allow"):
             check_destination(given)
+
+
+def test_a_link_is_followed_however_a_destination_spells_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "a room").mkdir()
+    check_destination((folder / "a room").as_uri())
+    for spelt in ("link", "%6Cink", "lin%6b/deeper"):
+        with pytest.raises(KlingInputError, match=r"allowed_destinations .* nothing was stored"):
+            check_destination(f"{folder.as_uri()}/{spelt}")

@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from airflow_kling.api.tasks import RESULT_KINDS
+from airflow_kling.api.values import RESULT_KINDS
 from airflow_kling.media.kinds import EXTENSIONS, FILE_TYPES, HEAD_BYTES, FileType, find_type
 
 

@@ -198,6 +198,22 @@ def test_an_error_that_names_the_task_is_asked_about(gateway: Any, layer: str, m
         assert (kept(airflow)["state"], kept(airflow)["kling_task_id"]) == ("submitted", "0")
 
 
+@pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer != "none"])
+def test_an_error_that_names_the_task_is_asked_about_also_when_it_cannot_be_recorded(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.unit.submission.world import Client
+
+    def fail(self: Client, request: Any, *, route: str) -> None:
+        task = self.world.create(request.external_task_id, self.unit)
+        raise KlingServerError("500", http_status=500, code="5000", kling_task_id=task.kling_task_id)
+
+    monkeypatch.setattr(Client, "create", fail)
+    world = World(COMETAPI)
+    assert run(Airflow(world, "production", layer), "none", "store error") == "0"
+    assert len(world.tasks) == 1
+
+
 def test_an_error_that_names_no_task_of_ours_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.unit.submission.world import Client
 
