@@ -71,8 +71,6 @@ def decide(facts: Facts) -> Step:
         return Step.NEXT_ATTEMPT if facts.status == FAILED else Step.ADOPT
     if facts.kling_task_id is not None and Step.QUERY not in facts.queried:
         return Step.QUERY
-    if facts.kling_task_id is not None and facts.posted is None:
-        return Step.STOP
     if not facts.may_exist and facts.kling_task_id is None:
         # What exists before the first POST is another's. Nobody else can have an identity that is not the author's.
         asked = not facts.given or not facts.can_be_asked or facts.queried
