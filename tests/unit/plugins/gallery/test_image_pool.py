@@ -24,6 +24,16 @@ MIB = 1024 * 1024
 Files = Callable[..., BinaryIO]
 
 
+#: Processes that were there before a test: a gallery of an earlier one in the same session keeps its own.
+_earlier: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def know_earlier_processes() -> None:
+    _earlier.clear()
+    _earlier.update(one.pid for one in processes())
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     """``files(side=90, kind="PNG")``: an open image."""
@@ -55,7 +65,7 @@ def ask(pool: ImagePool, file: BinaryIO, size: str = "thumb") -> Awaitable[bytes
 
 
 def processes() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if _is_ours(one)]
+    return [one for one in psutil.Process().children() if one.pid not in _earlier and _is_ours(one)]
 
 
 def _is_ours(process: psutil.Process) -> bool:
