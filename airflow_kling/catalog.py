@@ -168,13 +168,13 @@ def _csv_rows(text: str, name: str, columns: tuple[str, ...]) -> Iterator[Row]:
 
 
 def _delimiter(text: str, columns: tuple[str, ...]) -> str:
-    """Return what separates the columns of the first line that has the wanted ones."""
-    lines = [line for line in text.splitlines() if line.strip()][:2]
-    if lines and lines[0].lower().startswith("sep=") and len(lines[0].rstrip()) == 5:
-        return lines[0].rstrip()[4]
+    """Return what separates the columns of the first line that is not blank."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if first.lower().startswith("sep=") and len(first.rstrip()) == 5:
+        return first.rstrip()[4]
 
     def known(delimiter: str) -> tuple[int, int]:
-        names = [_column(cell) for line in lines[:1] for cell in line.split(delimiter)]
+        names = [_column(cell) for cell in first.split(delimiter)]
         return len(set(names) & set(columns)), len(names)
 
     return max(_DELIMITERS, key=known)

@@ -57,7 +57,7 @@ def archive_task(
     aside = stored_aside(store, known)
     kept = {index: entry for index, entry in _kept(store, known, aside, accept_unverified).items() if index in results}
     uri = store.uri(manifest_key(kling_task_id))
-    if previous is not None and kept.keys() == results.keys() == known.keys() and known == {**known, **kept}:
+    if previous is not None and kept == known and known.keys() == results.keys():
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
         return Archive(previous, uri)
     archiver = ImageArchiver(kling_task_id, store, download, refresh, results, aside)

@@ -78,9 +78,9 @@ class ImageArchiver:
                 self.hopeless = self.hopeless or not error.retryable
                 log.warning("Image %d of Kling task %s: %s", index, self._kling_task_id, error)
                 return self._aside[index]
-            key = image_key(self._kling_task_id, index, got.media.extension)
-            self._store.put(key, file, content_type=got.media.content_type, sha256=got.sha256)
-        return self._entry(index, got)
+            entry = self._entry(index, got)
+            self._store.put(entry.key, file, content_type=entry.content_type, sha256=entry.sha256)
+        return entry
 
     def _adopt(self, index: int, present: Collection[str], file: BinaryIO) -> ManifestImage | None:
         for extension in EXTENSIONS:

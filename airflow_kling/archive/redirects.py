@@ -45,9 +45,7 @@ def redirect_target(location: bytes, current: httpx.URL, *, allow_http: bool) ->
         text = location.decode("latin-1")
     try:
         joined = str(current.join(_parse(text.strip())))
-    except (httpx.InvalidURL, ValueError):
-        raise BadURL("redirects to something that is not a URL") from None
-    except BadURL:
+    except (httpx.InvalidURL, ValueError, BadURL):
         raise BadURL("redirects to something that is not a URL") from None
     return read_url(joined, allow_http=allow_http)
 

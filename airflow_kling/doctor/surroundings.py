@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from airflow_kling.doctor.findings import Finding, fail, note, ok
+from airflow_kling.doctor.network import base_url_of
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 
@@ -57,8 +58,7 @@ def check_connection(kling_conn_id: str) -> tuple[Settings | None, list[Finding]
     except Exception as error:  # a secrets backend has errors of its own
         text = f"Connection {kling_conn_id!r} cannot be looked up here ({type(error).__name__}: {error}); add it first."
         return None, [fail("connection", text)]
-    base_url = settings.host or settings.api.base_url
-    return settings, [ok("connection", f"{kling_conn_id}: gateway {settings.gateway} at {base_url}.")]
+    return settings, [ok("connection", f"{kling_conn_id}: gateway {settings.gateway} at {base_url_of(settings)}.")]
 
 
 def check_records(settings: Settings) -> Iterator[Finding]:

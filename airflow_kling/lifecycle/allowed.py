@@ -122,4 +122,4 @@ def _check(name: str, address: str, option: str, consequence: str) -> None:
 
 def _without_links(address: str) -> str:
     scheme, _, path = address.partition("://")
-    return f"file://{os.path.realpath(path)}" if scheme in _DIRECTORIES else address
+    return f"file://{os.path.realpath(path)}" if scheme.lower() in _DIRECTORIES else address

@@ -130,8 +130,7 @@ def stop_all(
 
 def _family(process: subprocess.Popen[bytes]) -> set[psutil.Process]:
     try:
-        root = psutil.Process(process.pid)
-        return {root, *root.children(recursive=True)}
+        return set(tree(process))
     except psutil.NoSuchProcess:
         return set()
 

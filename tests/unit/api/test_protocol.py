@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from airflow_kling.api import protocol
 from airflow_kling.api.gateways import COMETAPI, GATEWAYS, OFFICIAL
 from airflow_kling.api.retry import nothing_was_created
+from airflow_kling.api.routes import find_route, route_names
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingAPIError, KlingServerError, KlingTaskNotFoundError
@@ -514,3 +515,10 @@ def test_what_may_be_logged_is_one_short_line(odd: str) -> None:
     assert len(str(error)) < 1200
     assert len(error.code or "") <= 100
     assert len(error.request_id or "") <= 100
+
+
+@pytest.mark.parametrize("name", route_names())
+def test_every_list_of_results_that_a_route_names_is_read(name: str) -> None:
+    for listed in find_route(name).results:
+        task = read({"code": 0, "data": {"task_id": "8334", "task_result": {listed: [{"index": 0, "url": URL}]}}})
+        assert [(result.kind, result.url) for result in task.results] == [(protocol.LIST_KINDS[listed], URL)]
