@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import jwt
-
 from airflow_kling.api.envelope import code_of, decode
 
 if TYPE_CHECKING:
@@ -98,6 +96,8 @@ class JWTAuth(KlingAuth):
         return self._clock() + self._offset
 
     def _sign(self) -> None:
+        import jwt  # 160 ms of CPU, most of it for the certificates of keys that nobody has here
+
         now = int(self._now())
         expires = now + TOKEN_LIFETIME
         claims = {"iss": self._access_key, "exp": expires, "nbf": now - CLOCK_SKEW}
