@@ -57,6 +57,10 @@ MediaClass = ImageClass | VideoClass
 #: Every image field but those of virtual try-on [C]. The documentation says "10MB" without saying which; the larger
 #: reading is taken, so that no image is refused here that the API would take.
 IMAGE = ImageClass(max_bytes=10 * 1024 * 1024, min_side=300, max_ratio=(5, 2))
+#: The widest of what the models of omni video take; they differ in seconds and sides, see its route [W].
+VIDEO = VideoClass(
+    formats=("video/mp4", "video/quicktime"), max_bytes=200 * 1024 * 1024, seconds=(3.0, 15.5), sides=(700, 4553)
+)
 #: The person and the garment of virtual try-on, for which no ratio is stated [C].
 IMAGE_TRY = IMAGE._replace(max_ratio=None)
 
@@ -104,6 +108,12 @@ class Pace(NamedTuple):
     dense_until: float
     dense_interval: float
     later_interval: float
+
+
+#: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
+IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85)
+#: Videos take minutes: 160 s from an image, 320 s from a text on average [W].
+VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0)
 
 
 @dataclass(frozen=True)
