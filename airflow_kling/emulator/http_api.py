@@ -73,7 +73,8 @@ class PathApi:
         except ApiError:
             # A fault may be meant for a caller with a wrong key.
             account = None
-        return {"gateway": (endpoint or self._endpoints[0]).gateway.name, "account": account}
+        facts = {"gateway": self._endpoints[0].gateway.name, "account": account}
+        return facts if endpoint is None else {**facts, "gateway": endpoint.gateway.name, "route": endpoint.route.name}
 
     async def create(self, request: Request) -> Response:
         """Make a task (``POST``)."""

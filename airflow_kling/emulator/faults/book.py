@@ -35,7 +35,7 @@ Action = Literal[
     "wrong_task",
     "wrong_signature",
 ]
-Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "index", "task_status"]
+Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "route", "index", "task_status"]
 _REQUESTS: frozenset[Kind] = frozenset({"create", "query", "list", "image"})
 # Where an action makes sense; those that are not listed work on every request. Callbacks the emulator sends itself.
 _KINDS: dict[str, frozenset[str]] = {
@@ -58,8 +58,8 @@ class Fault(BaseModel):
 
     :param on: the kind of request it applies to; ``image`` is the download of any result, ``callback`` one that the
         emulator sends, which ``any`` leaves out
-    :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway`` and
-        for images ``index``, for callbacks ``task_status`` exactly, ``prompt`` as a part of the prompt
+    :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway``,
+        ``route`` and for results ``index``, for callbacks ``task_status`` exactly, ``prompt`` as a part of the prompt
     :param action: what happens, see ``docs/emulator.md``
     :param times: how many requests it applies to, None for all
     :param after: how many matching requests pass before it applies
