@@ -14,6 +14,7 @@ Kind = Literal["create", "query", "list", "image", "callback"]
 Action = Literal[
     "error",
     "error_after",
+    "nested_error",
     "drop",
     "drop_after",
     "delay",
@@ -22,6 +23,7 @@ Action = Literal[
     "html",
     "redirect",
     "wrapped",
+    "bare_task",
     "fail_task",
     "unknown_status",
     "expire_urls",
@@ -41,8 +43,10 @@ _REQUESTS: frozenset[Kind] = frozenset({"create", "query", "list", "image"})
 _KINDS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("drop", "delay"), _REQUESTS | {"callback"}),
     "error_after": frozenset({"create"}),
+    "nested_error": frozenset({"create", "query", "list"}),
     "drop_after": frozenset({"create", "query", "list"}),
     "wrapped": frozenset({"create", "query"}),
+    "bare_task": frozenset({"create", "query"}),
     "fail_task": frozenset({"create"}),
     "unknown_status": frozenset({"query", "list"}),
     **dict.fromkeys(
@@ -63,8 +67,9 @@ class Fault(BaseModel):
     :param action: what happens, see ``docs/emulator.md``
     :param times: how many requests it applies to, None for all
     :param after: how many matching requests pass before it applies
-    :param status: HTTP status of ``error``, ``error_after``, ``html`` and ``redirect``
-    :param code: service code of ``error`` and ``error_after``: a number for Kling's body, a text for CometAPI's
+    :param status: HTTP status of ``error``, ``error_after``, ``nested_error``, ``html`` and ``redirect``
+    :param code: service code of ``error``, ``error_after`` and ``nested_error``: a number for Kling's body, a text for
+        CometAPI's
     :param message: message of an error; reason of ``fail_task``
     :param body: any JSON to answer in place of the error body
     :param retry_after: ``Retry-After`` header of an error: seconds or an HTTP date
