@@ -28,6 +28,8 @@ def describe_request(
 ) -> dict[str, Any]:
     """Make the request record: what was asked, for XCom and manifest, without payload and secret."""
     asked = request.model_dump(include=set(route.recorded_fields))
+    if request.extra_fields:
+        asked["extra_fields"] = sorted(request.extra_fields)
     return {**asked, "route": route.name, "gateway": gateway_name, "references": references}
 
 
