@@ -34,7 +34,7 @@ class KlingMultiImageToImageOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id")
+    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         "subject_images": "json",
         "watermark_info": "json",
