@@ -143,6 +143,18 @@ def unknown_model(route: Route, request: KlingRequest, gateway: Gateway) -> str 
     )
 
 
+def unknown_limits(route: Route, request: KlingRequest) -> str | None:
+    """Warn of a model of which it is not known what it takes, as a sentence; Kling checks it then."""
+    model_name, table = getattr(request, "model_name", None), route.request.model_table
+    if model_name in table or not table or model_name is None:
+        return None
+    fields = ", ".join(sorted({name for allowed in table.values() for name in allowed}))
+    return (
+        f"What model {model_name!r} takes of {fields} is not known here, so only the limits of the route "
+        f"{route.name!r} were checked; it is sent as it is."
+    )
+
+
 def build_body(route: Route, request: KlingRequest, gateway: Gateway) -> dict[str, Any]:
     """Spell a request, which must have been through :func:`for_gateway`, as the gateway's JSON body."""
     spellings = _spellings(route, gateway)
