@@ -46,17 +46,22 @@ def clip(
         return path.read_bytes()
 
 
+def position(data: bytes, name: bytes) -> int:
+    """Return where the first box of a name has its name; the first 32 bytes list what the file is compatible with."""
+    return data.index(name, 4 if name == b"ftyp" else 32)
+
+
 def patched(data: bytes, name: bytes, offset: int, code: str, *values: int) -> bytes:
-    """Write numbers into the body of the last box of a name.
+    """Write numbers into the body of the first box of a name.
 
     :param offset: in the body.
     :param code: as :mod:`struct` has it.
     """
     changed = bytearray(data)
-    struct.pack_into(f">{code}", changed, data.rindex(name) + 4 + offset, *values)
+    struct.pack_into(f">{code}", changed, position(data, name) + 4 + offset, *values)
     return bytes(changed)
 
 
 def resized(data: bytes, name: bytes, size: int) -> bytes:
-    """Say another size of the last box of a name."""
+    """Say another size of the first box of a name."""
     return patched(data, name, -8, "I", size)
