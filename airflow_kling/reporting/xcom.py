@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from airflow_kling.api.tasks import KlingTask
 
 
+_MAX_ID = 128  # characters of a Kling task id; a key of an XCom has room for 512
+
+
 def request_key(kling_task_id: str) -> str:
     """Return the XCom key of a request record: one for each generation, so that the archive task finds it."""
     return f"kling_request_{kling_task_id}"
@@ -23,12 +26,35 @@ def archive_key(kling_task_id: str) -> str:
     return f"kling_archive_{kling_task_id}"
 
 
+def use_key(kling_task_id: str) -> str:
+    """Return the XCom key by which a generation is found that was made from results of this one."""
+    return f"kling_use_{kling_task_id}"
+
+
 def describe_request(
     route: Route, request: KlingRequest, references: list[dict[str, Any]], *, gateway_name: str
 ) -> dict[str, Any]:
     """Make the request record: what was asked, for XCom and manifest, without payload and secret."""
     asked = request.model_dump(include=set(route.recorded_fields))
     return {**asked, "route": route.name, "gateway": gateway_name, "references": references}
+
+
+def describe_uses(kling_task_id: str, asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name the generations whose archived results are references of this one, so that they can be linked back.
+
+    :param kling_task_id: of this generation.
+    :param asked: its request record.
+    :return: by XCom key, one for each of those generations: ``{"kling_task_id", "route", "results": [{"kind",
+        "index", "sha256"}]}``.
+    """
+    uses: dict[str, dict[str, Any]] = {}
+    for reference in asked.get("references") or ():
+        source = reference.get("kling_task_id")
+        if isinstance(source, str) and 0 < len(source) <= _MAX_ID:
+            new = {"kling_task_id": kling_task_id, "route": asked.get("route"), "results": []}
+            use = uses.setdefault(use_key(source), new)
+            use["results"].append({name: reference.get(name) for name in ("kind", "index", "sha256")})
+    return uses
 
 
 def describe_run(context: Context) -> dict[str, Any]:

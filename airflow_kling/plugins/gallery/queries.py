@@ -22,7 +22,7 @@ from airflow_kling.plugins.gallery.json_columns import number_at, text_at, text_
 from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row, Spend, TaskStates
 from airflow_kling.reporting import xcom
 
-ARCHIVE, REQUEST = xcom.archive_key(""), xcom.request_key("")
+ARCHIVE, REQUEST, USE = xcom.archive_key(""), xcom.request_key(""), xcom.use_key("")
 assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
 #: Limit of ids in a question for states: the generations of a page.
 MAX_IDS = PAGE_SIZE
@@ -108,6 +108,22 @@ def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collect
     return [row for row in rows if row.archived or row.identity.generation not in archived]
 
 
+def find_values(
+    session: Session, keys: Iterable[str], readable: Collection[str], *, most: int, max_value: int
+) -> list[Row]:
+    """Return the XComs with these keys, the newest first; without value where it is longer than ``max_value``.
+
+    :param readable: ids of the DAGs that the user may read.
+    :param most: how many of them at most.
+    """
+    keys = list(filter(_is_storable, keys))
+    if not keys:
+        return []
+    short = case((text_length(XComModel.value) <= max_value, XComModel.value)).label("value")
+    chosen = _rows().add_columns(short).where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
+    return [_row(one) for one in session.execute(chosen.order_by(XComModel.timestamp.desc()).limit(most))]
+
+
 def _is_storable(text: str) -> bool:
     # PostgreSQL stores no NUL, and its driver fails on one.
     return "\0" not in text
@@ -150,7 +166,8 @@ def _rows() -> Any:
 
 
 def _row(one: Any) -> Row:
-    identity = Identity(one.dag_id, one.run_id, one.task_id, one.map_index, one.key[len(ARCHIVE) :])
+    kling_task_id = one.key[len(USE if one.key.startswith(USE) else ARCHIVE) :]
+    identity = Identity(one.dag_id, one.run_id, one.task_id, one.map_index, kling_task_id)
     value, is_too_large = getattr(one, "value", None), bool(getattr(one, "is_too_large", False))
     return Row(identity, one.key.startswith(ARCHIVE), one.timestamp, value, is_too_large)
 
