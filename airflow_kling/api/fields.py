@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     ValidationError,
     ValidationInfo,
@@ -20,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from airflow_kling.api.rules import ModelTable, Rule, broken_rules, model_rules
 from airflow_kling.api.values import from_text, is_blank, plain, shortened
 from airflow_kling.exceptions import KlingInputError
 
@@ -52,6 +57,17 @@ Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT), AfterValidator(_pla
 ImageText = Annotated[str, StringConstraints(min_length=1)]
 
 
+def plain_or(key: str) -> BeforeValidator:
+    """Let an item of a list be given plain, or as the object with it under ``key`` that the API takes."""
+    return BeforeValidator(partial(_as_object, key))
+
+
+def _as_object(key: str, item: Any) -> Any:
+    if not isinstance(item, Mapping):
+        return {key: item}
+    return {name: value for name, value in item.items() if not is_blank(value)}
+
+
 class KlingRequest(BaseModel):
     """A generation as it is asked for; reference media are URLs or raw base64 already.
 
@@ -66,13 +82,32 @@ class KlingRequest(BaseModel):
         extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True, defer_build=True
     )
 
+    #: What each model takes, where models differ.
+    model_table: ClassVar[ModelTable] = MappingProxyType({})
+    #: What holds between fields.
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
     callback_url: OptionalUrl = None
     external_task_id: OptionalText = None
+    #: What the API has learned since, by its own names; may hold secrets, so only the names are recorded.
+    extra_fields: dict[str, JsonValue] = Field(default={}, exclude=True, repr=False)
 
     @model_validator(mode="before")
     @classmethod
     def _leave_out_blanks(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in fields.items() if not is_blank(value)}
+        def is_absent(name: str, value: Any) -> bool:
+            field = cls.model_fields.get(name)
+            empty = isinstance(value, list | tuple) and not value and field is not None and not field.is_required()
+            return empty or is_blank(value)
+
+        return {name: value for name, value in fields.items() if not is_absent(name, value)}
+
+    @field_validator("extra_fields")
+    @classmethod
+    def _refuse_known_fields(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if known := sorted(value.keys() & cls.model_fields.keys()):
+            raise ValueError(f"{known[0]} is a field of the route, give it as a parameter")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -85,7 +120,29 @@ class KlingRequest(BaseModel):
             raise ValueError("give a text, which bytes.decode() makes of them")
         if isinstance(value, float) and math.isinf(value):
             raise ValueError("no number is meant by that")
-        return from_text(value) if kinds == {dict} else plain(value)
+        return plain(from_text(value)) if kinds and kinds <= {dict, list} else plain(value)
+
+    @field_validator("*")
+    @classmethod
+    def _note_as_valid(cls, value: Any, info: ValidationInfo) -> Any:
+        """Tell :meth:`check_literals` which fields are valid, though others are missing."""
+        if info.context is not None and info.field_name:
+            info.context[info.field_name] = value
+        return value
+
+    @model_validator(mode="after")
+    def _keep_rules(self, info: ValidationInfo) -> Self:
+        if info.context is None and (broken := self.broken_rules()):
+            raise ValueError("; ".join(broken))
+        return self
+
+    def broken_rules(self, known: Collection[str] | None = None) -> list[str]:
+        """Return a clause for each rule that the request breaks.
+
+        :param known: the fields that rules may read; all when None.
+        """
+        rules = (*self.rules, *model_rules(self.model_table))
+        return broken_rules(rules, self, type(self).model_fields if known is None else known)
 
     @classmethod
     def text_fields(cls) -> tuple[str, ...]:
@@ -104,17 +161,28 @@ class KlingRequest(BaseModel):
             raise _input_error(error.errors(include_url=False), fields) from None
 
     @classmethod
-    def check_literals(cls, fields: Mapping[str, Any]) -> None:
+    def check_literals(cls, fields: Mapping[str, Any], *, partly: Collection[str] = ()) -> None:
         """Validate the fields given; those left out are templates, which :meth:`parse` checks when the task runs.
 
+        :param partly: fields given that have a template within, so no rule between fields reads them.
         :raises KlingInputError: as :meth:`parse`.
         """
+        valid: dict[str, Any] = {}
         try:
-            cls.model_validate(fields)
+            cls.model_validate(fields, context=valid)
         except ValidationError as error:
-            wrong = [e for e in error.errors(include_url=False) if e["loc"] and e["loc"][0] in fields]
+            wrong = [e for e in error.errors(include_url=False) if _is_of(e, fields)]
             if wrong:
                 raise _input_error(wrong, fields) from None
+        known = {name for name in fields if name in valid or not cls.model_fields[name].is_required()} - {*partly}
+        if broken := cls.model_construct(**valid).broken_rules(known):
+            raise KlingInputError(f"{'; '.join(broken)}; nothing was submitted.")
+
+
+def _is_of(error: ErrorDetails, fields: Mapping[str, Any]) -> bool:
+    """Tell whether an error is about a value of these fields, and not about a field that is not there."""
+    path = error["loc"]
+    return path[0] in fields and (len(path) > 1 or error["type"] != "missing")
 
 
 def _kinds(annotation: Any) -> list[type]:
@@ -143,6 +211,8 @@ _LIMITS: dict[str, Callable[[dict[str, Any], Any], str]] = {
 
 def _input_error(errors: list[ErrorDetails], fields: Mapping[str, Any]) -> KlingInputError:
     def sentence(error: ErrorDetails) -> str:
+        if not error["loc"]:  # a rule between fields, which says all of it
+            return str(error["ctx"]["error"])
         path = ".".join(str(part) for part in error["loc"])
         value = error["input"]
         describe = _LIMITS.get(error["type"])
