@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from airflow_kling.api.prices import bill_differs
 from airflow_kling.api.routes import DEFAULT_ROUTE
-from airflow_kling.plugins.gallery.chains import Chains, Generation, results_of
+from airflow_kling.plugins.gallery.chains import NO_CHAINS, Chains, Generation, results_of
 from airflow_kling.plugins.gallery.locations import MAX_VIDEO_BYTES
 from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row
 from airflow_kling.plugins.gallery.status import UNFINISHED, State
@@ -76,6 +77,11 @@ class Card:
     run_url: str
     task_url: str
     note: str
+
+    @property
+    def is_portrait(self) -> bool:
+        """Whether its first result is higher than wide."""
+        return any(result.height > result.width for result in (*self.images, *self.videos)[:1])
 
 
 def make_card(
@@ -151,18 +157,18 @@ def _facts(value: Mapping[str, Any], request: Mapping[str, Any]) -> list[tuple[s
         ("Route", "" if route == DEFAULT_ROUTE else route),
         ("Model", text(request.get("model_name"))),
         ("Ratio", text(request.get("aspect_ratio"))),
-        *_units(finite(value.get("units")), finite(request.get("estimated_units"))),
+        *_units(route or DEFAULT_ROUTE, finite(value.get("units")), finite(request.get("estimated_units"))),
         ("Took", _duration(as_mapping(value.get("task")))),
     ]
     return [(name, fact) for name, fact in facts if fact]
 
 
-def _units(billed: float | None, estimated: float | None) -> list[tuple[str, str]]:
+def _units(route: str, billed: float | None, estimated: float | None) -> list[tuple[str, str]]:
     """Return what was billed, and the estimate where that is all there is, or was wrong by more than a tenth."""
     facts = []
     if billed is not None:
         facts.append(("Units billed", f"{billed:g}"))
-    if estimated is not None and (billed is None or differs(billed, estimated)):
+    if estimated is not None and (billed is None or bill_differs(route, billed, estimated)):
         facts.append(("Units estimated", f"{estimated:g}"))
     return facts
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from airflow_kling.plugins.gallery.filters import KINDS
 from airflow_kling.plugins.gallery.rows import Identity, Row
 from airflow_kling.plugins.gallery.values import as_mapping, request_of, text
 
-KINDS = ("image", "video")
 #: Of one value; they bound what a hostile XCom makes the gallery look for.
 MAX_CLAIMS = 6
 _KLING_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -24,7 +24,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Claim(NamedTuple):
     """A result of a generation, as a reference or an archive names it.
 
-    :param kind: one of :data:`KINDS`
+    :param kind: one of :data:`airflow_kling.plugins.gallery.filters.KINDS`
     """
 
     kling_task_id: str
@@ -55,6 +55,9 @@ class Chains:
     uses: Mapping[Claim, list[Generation]] = field(default_factory=dict)
 
 
+NO_CHAINS = Chains()
+
+
 def claim_of(described: Mapping[str, Any], kling_task_id: Any = None) -> Claim | None:
     """Return which result a description is one of; None where it is none.
 
@@ -81,13 +84,16 @@ def results_of(value: Any, kling_task_id: str) -> set[Claim]:
 
     :param value: of the XCom of its archive task.
     """
-    archive, found = as_mapping(value), set()
+    archive = as_mapping(value)
+    found: set[Claim | None] = set()
     for kind in KINDS:
         results = archive.get(f"{kind}s")
         for result in results if isinstance(results, list) else ():
-            if isinstance(result, dict) and (claim := claim_of({**result, "kind": kind}, kling_task_id)):
-                found.add(claim)
-    return found
+            if isinstance(result, dict):
+                # A poster that became a reference is one of its video.
+                for file in (result, {**as_mapping(result.get("poster")), "index": result.get("index")}):
+                    found.add(claim_of({**file, "kind": kind}, kling_task_id))
+    return {claim for claim in found if claim}
 
 
 def uses_of(value: Any, source: str) -> tuple[str, str, list[Claim]] | None:

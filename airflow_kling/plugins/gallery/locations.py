@@ -33,6 +33,7 @@ SCHEMES = frozenset({"file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "w
 #: Of the largest video that is played, unless ``[kling] gallery_max_video_mb`` says otherwise. Kling's own limit for a
 #: video that it takes is 200 MB [C]; one of 15 s in 4k is smaller.
 MAX_VIDEO_MIB = 512
+MAX_VIDEO_BYTES = MAX_VIDEO_MIB * 1024 * 1024
 _EXTENSIONS = {(file_type.kind, file_type.content_type): file_type.extension for file_type in FILE_TYPES}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -185,7 +186,7 @@ def archived_video(
     kling_task_id: str,
     index: int,
     roots: Sequence[str],
-    max_bytes: int = MAX_VIDEO_MIB * 1024 * 1024,
+    max_bytes: int = MAX_VIDEO_BYTES,
 ) -> ExpectedFile:
     """Return the archived video of a generation with this index; parameters and errors as :func:`archived_image`.
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_kling.plugins.gallery import locations
-from airflow_kling.plugins.gallery.chains import Chains, Generation, claim_of
+from airflow_kling.plugins.gallery.chains import Chains, Claim, Generation, claim_of
 from airflow_kling.plugins.gallery.locations import NotShown
 from airflow_kling.plugins.gallery.rows import Identity
 from airflow_kling.plugins.gallery.values import finite, text, whole_number
@@ -210,11 +210,8 @@ def _reference(
     claim = claim_of(item)
     made_by = chains.sources.get(claim) if claim else None
     thumb = large = ""
-    if claim and made_by and claim.kind == "image":
-        # As its own card shows it: through the connection of its archive.
-        names = {**made_by.identity._asdict(), "index": claim.index}
-        version = gallery_urls.file_version(claim.sha256)
-        thumb, large = (gallery_urls.image_url(**names, version=version, size=size) for size in _SHOWN_SIZES)
+    if claim and made_by:
+        thumb, large = _archived(claim, made_by, is_picture=text(item.get("content_type")).startswith("image/"))
     else:
         try:
             version = locations.reference_image(request, index, roots).version
@@ -224,6 +221,15 @@ def _reference(
             pass  # the card has a link or a text instead
     label = uri or f"given as {text(item.get('source')) or 'data'}"
     return ReferenceView(_role(item.get("name")), label, thumb, large, _link(uri), made_by)
+
+
+def _archived(claim: Claim, made_by: Generation, *, is_picture: bool) -> tuple[str, str]:
+    """Return the addresses of a result as its own card shows it: through the connection of its archive."""
+    if not is_picture:
+        return "", ""
+    url = gallery_urls.image_url if claim.kind == "image" else gallery_urls.poster_url
+    names = {**made_by.identity._asdict(), "index": claim.index, "version": gallery_urls.file_version(claim.sha256)}
+    return url(**names, size="thumb"), url(**names, size="large")
 
 
 def _role(name: Any) -> str:
