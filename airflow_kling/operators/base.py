@@ -271,4 +271,6 @@ class KlingGenerationOperator(
         if ti := context.get("ti"):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
+            for key, use in xcom.describe_uses(task.kling_task_id, asked).items():
+                ti.xcom_push(key=key, value=use)
         links.push_gallery_link(context, task.kling_task_id)
