@@ -13,6 +13,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
@@ -99,6 +100,11 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         self.max_image_bytes = max_image_bytes
         self.accept_unverified = accept_unverified
         make_storable(self)
+
+    @property
+    def output(self) -> ArchiveOutput:
+        """What the task returns, as an input of other tasks; ``output["images"][1]`` is a part of it."""
+        return ArchiveOutput(self)
 
     @cached_property
     def hook(self) -> KlingHook:

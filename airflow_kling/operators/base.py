@@ -20,12 +20,12 @@ from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
+from airflow_kling.operators.generation_lineage import GenerationLineageMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.connection import Settings
@@ -35,14 +35,22 @@ if TYPE_CHECKING:
     from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
 
-    ReferenceImage = str | bytes | PathLike[str]
+    #: A text is a URL, a path or base64; a mapping is what an archive task returns, or an image of it.
+    ReferenceImage = str | bytes | PathLike[str] | Mapping[str, Any]
 
 
-class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
+class KlingGenerationOperator(
+    GenerationLineageMixin, KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator
+):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
     The task id is also in XCom under the key ``kling_task_id``.
+
+    A reference image is an http(s) URL that Kling's servers can reach, a local path, an object storage URL or
+    ``ObjectStoragePath``, bytes, raw base64, a ``data:`` URL, or the output of an archive task: all of it means its
+    first image, ``output["images"][1]`` its second. Whatever is not an http(s) URL is checked before anything is sent:
+    JPEG or PNG, at most 10 MB, at least 300 px a side, ratio between 1:2.5 and 2.5:1 [C].
 
     Literals are validated when the DAG is parsed, templates when the task runs; wrong input raises
     ``KlingInputError`` and nothing is submitted.
@@ -58,6 +66,8 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
     :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
         it is another generation's the task stops. When not given, the task makes one that nobody else has, see
         :mod:`airflow_kling.submission.identity`.
+    :param extra_fields: fields of the request body that the API takes and this release does not know,
+        ``{"new_field": 1}``: sent as they are; their names are recorded. What is a parameter is refused here.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
@@ -74,16 +84,21 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
     """
 
     kling_route: ClassVar[Route]
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
+        "prompt": "md",
+        "negative_prompt": "md",
+        "watermark_info": "json",
+        "extra_fields": "json",
+    }
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
-    _request_record: dict[str, Any] | None = None
-    _kling_task_id: str | None = None
 
     def __init__(
         self,
         *,
         callback_url: str | None = None,
         external_task_id: str | None = None,
+        extra_fields: dict[str, Any] | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
         submit_timeout: timedelta | float = schedule.TIMEOUT,
         on_unknown: Literal["fail", "resubmit"] = "fail",
@@ -98,6 +113,7 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         super().__init__(**kwargs)
         self.callback_url = callback_url
         self.external_task_id = external_task_id
+        self.extra_fields = extra_fields
         self.kling_conn_id = kling_conn_id
         self.submit_timeout = templates.seconds(submit_timeout, "submit_timeout")
         self.on_unknown = templates.one_of("on_unknown", on_unknown, "fail", "resubmit")
@@ -241,38 +257,6 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
 
         pause = timedelta(seconds=max(delay, schedule.FIRST_POLL_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
-
-    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
-        """References as they are given; nothing is read for it."""
-        from airflow_kling.api.request import media_value
-        from airflow_kling.reporting.openlineage import operator_lineage
-
-        given: list[Any] = []
-        for name in self.kling_route.media:
-            value = media_value(self.kling_route, name, self._fields()[name])
-            given += value if isinstance(value, list) else [value]
-        return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """References and what was asked; after a failure, OpenLineage asks here too."""
-        from airflow_kling.reporting.openlineage import operator_lineage
-
-        kling_task_id, asked = self._kling_task_id, self._request_record
-        if asked is None:  # another process has submitted, before the deferral
-            kling_task_id, asked = self._pull_request(task_instance)
-        return operator_lineage(
-            kling_task_id=kling_task_id,
-            asked=asked,
-            units=self._finished.billed_units if self._finished else None,
-            inputs=lineage.addresses(asked.get("references") or ()),
-        )
-
-    def _pull_request(self, ti: Any) -> tuple[str | None, dict[str, Any]]:
-        """Return what :meth:`_push_request` has left in XCom."""
-        own = {"task_ids": self.task_id, "map_indexes": ti.map_index}
-        kling_task_id = ti.xcom_pull(key="kling_task_id", **own)
-        asked = ti.xcom_pull(key=xcom.request_key(kling_task_id), **own) if kling_task_id else None
-        return kling_task_id, asked or {}
 
     def _push_request(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Leave in XCom what the tasks after this one need: the id, and the request record for the manifest."""
