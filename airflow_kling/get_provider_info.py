@@ -96,6 +96,16 @@ CONNECTION_TYPE = {
             "description": "Model names in place of the known ones, the default first: kling-v2-1, kling-v2.",
             "schema": {"type": ["string", "null"]},
         },
+        "prices": {
+            "label": "Prices",
+            "description": 'Units by route and model, in place of the list: {"image-generation": {"kling-v3": 8}}.',
+            "schema": {"type": ["string", "null"]},
+        },
+        "max_units": {
+            "label": "Max units",
+            "description": "What one generation may cost at most by its estimate; a dearer one is not submitted.",
+            "schema": {"type": ["string", "null"]},
+        },
         "refuses_duplicates": {
             "label": "Refuses duplicates",
             "description": "no where the account takes a second task with the same external_task_id; yes by default.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -138,6 +139,7 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
                 accept_unverified=self.accept_unverified,
             )
         summary = self._summary = summarize(archive)
+        self._log_bill(task, asked)
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
             conn_id = destination.connection(self.aws_conn_id)
             described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
@@ -147,6 +149,14 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
             self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
         )
         return summary
+
+    def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
+        """Say what was billed, and what had been estimated where that is another amount."""
+        from airflow_kling.api.prices import compare_bill
+
+        if bill := compare_bill(task.route, task.billed_units, asked.get("estimated_units")):
+            said, dearer = bill
+            self.log.log(logging.WARNING if dearer else logging.INFO, said)
 
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
         """Show the task without signatures, and no key of the customer's."""

@@ -10,11 +10,10 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import price, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
@@ -28,11 +27,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_kling.api.client import KlingClient
-    from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.max_units import Priced
     from airflow_kling.api.route import Route
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
 
     #: A text is a URL, a path or base64; a mapping is what an archive task returns, or an image of it.
@@ -77,6 +75,8 @@ class KlingGenerationOperator(
         before if it runs or succeeded (Airflow 3.3+, or a ``record_store`` in the connection).
     :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
         generation, which costs money again (noticed where a submission record is kept).
+    :param max_units: what the generation may cost at most, in units of Kling: by its estimate a dearer one is not
+        submitted, and neither is one whose price is not known. The connection's own ``max_units`` counts too.
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
     :param poke_interval: seconds between two polls, with ``wait_for_completion``.
@@ -104,6 +104,7 @@ class KlingGenerationOperator(
         on_unknown: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["new", "reuse"] = "new",
         on_input_change: Literal["fail", "new"] = "fail",
+        max_units: float | str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = schedule.POKE_INTERVAL,
@@ -119,6 +120,7 @@ class KlingGenerationOperator(
         self.on_unknown = templates.one_of("on_unknown", on_unknown, "fail", "resubmit")
         self.on_clear = templates.one_of("on_clear", on_clear, "new", "reuse")
         self.on_input_change = templates.one_of("on_input_change", on_input_change, "fail", "new")
+        self.max_units = max_units
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poke_interval = templates.seconds(poke_interval, "poke_interval")
@@ -136,6 +138,7 @@ class KlingGenerationOperator(
         :raises KlingInputError: a literal breaks a limit.
         """
         templates.check_literals(self.kling_route, self._fields())
+        price.check_literals(self.kling_route, self._fields(), self.max_units)
         make_storable(self)
 
     @property
@@ -168,12 +171,12 @@ class KlingGenerationOperator(
     ) -> str | dict[str, Any]:
         submit_deadline = submit_deadline or time.time() + self.submit_timeout
         with failing_fast():
-            request, asked = self._request()
+            request, asked, priced = self._request()
             self._request_record = asked
             lineage.report_hook_lineage(self.hook, inputs=lineage.addresses(asked["references"]))
             while True:
                 with self.hook.get_conn() as client:
-                    submission = self._submission(context, client, request, asked, refused_attempt)
+                    submission = self._submission(context, client, request, asked, priced, refused_attempt)
                     try:
                         task = submission.run()
                         break
@@ -188,7 +191,7 @@ class KlingGenerationOperator(
             wait = self.wait_deferred if self.deferrable else self.wait_here
             return wait(task.kling_task_id, time.time() + self.timeout)
 
-    def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
+    def _request(self) -> tuple[KlingRequest, dict[str, Any], Priced]:
         from airflow_kling.api.request import build_request, for_gateway
         from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.open import open_object
@@ -200,7 +203,11 @@ class KlingGenerationOperator(
         request, references = build_request(self.kling_route, fields, open_file=open_object)
         gateway = self.hook.settings.api
         request = for_gateway(self.kling_route, request, gateway)
-        return request, xcom.describe_request(self.kling_route, request, references, gateway_name=gateway.name)
+        priced = price.of_request(self.kling_route.name, request, self.hook, self.max_units)
+        asked = xcom.describe_request(
+            self.kling_route, request, references, gateway_name=gateway.name, estimated_units=priced.units
+        )
+        return request, asked, priced
 
     def _submission(
         self,
@@ -208,28 +215,21 @@ class KlingGenerationOperator(
         client: KlingClient,
         request: KlingRequest,
         asked: Mapping[str, Any],
+        priced: Priced,
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
-        from airflow_kling.submission.object_records import open_records
-        from airflow_kling.submission.submitter import Submission
+        from airflow_kling.lifecycle.submitting import make_submission
 
-        settings = self.hook.settings
-        identity = Identity.of(
+        return make_submission(
             context,
+            client,
+            request,
+            asked,
+            route=self.kling_route,
+            settings=self.hook.settings,
             retries=self.retries or 0,
-            base=request.external_task_id,
-            deployment=settings.namespace or _base_url(),
-        )
-        return Submission(
-            client=client,
-            request=request,
-            identity=identity,
-            records=open_records(settings.record_store, context.get("task_state_store"), identity),
-            notes=_notes(settings, request),
-            route=self.kling_route.name,
-            fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
-            old_fingerprint=fingerprint(asked),
+            estimate=priced.estimate,
+            too_dear=priced.too_dear,
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -265,16 +265,3 @@ class KlingGenerationOperator(
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
-
-
-def _base_url() -> str:
-    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
-    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
-    return str(conf.get(section, "base_url", fallback=""))
-
-
-def _notes(settings: Settings, request: KlingRequest) -> Store | None:
-    """Return where the receiver notes callbacks; None where there is none, or the author has a URL of their own."""
-    from airflow_kling.storage.open import open_store
-
-    return open_store(settings.record_store) if settings.callback_base_url and not request.callback_url else None
