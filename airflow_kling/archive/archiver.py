@@ -10,9 +10,9 @@ from typing import Any
 from airflow_kling.api.routes import find_route
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.documents import is_stored, read_manifest, write_document
-from airflow_kling.archive.image_archiver import DownloadImage, ImageArchiver, Refresh, stored_aside
+from airflow_kling.archive.result_archiver import DownloadResult, ResultArchiver, Refresh, stored_aside
 from airflow_kling.archive.manifest import Archive, Entry, Manifest, ManifestImage, UnverifiedFile, build_manifest
-from airflow_kling.archive.results import images_by_index
+from airflow_kling.archive.results import results_by_key
 from airflow_kling.exceptions import KlingError, KlingImageError
 from airflow_kling.media.kinds import EXTENSIONS
 from airflow_kling.storage.base import Store
@@ -28,7 +28,7 @@ def archive_task(
     task: KlingTask,
     *,
     store: Store,
-    download: DownloadImage,
+    download: DownloadResult,
     refresh: Refresh,
     request: Mapping[str, Any],
     run: Mapping[str, Any],
@@ -48,7 +48,7 @@ def archive_task(
     :raises KlingImageError: a result cannot be verified; the manifest is written, and names where it is kept.
     """
     kling_task_id = check_task_id(task.kling_task_id)
-    results = images_by_index(task)
+    results = results_by_key(task)
     find_route(task.route)  # the manifest needs it; an unknown one is refused before anything is fetched
     store.remove_leftovers(kling_task_id)
     present = store.keys(kling_task_id)
@@ -60,7 +60,7 @@ def archive_task(
     if previous is not None and kept == known and known.keys() == results.keys():
         log.info("Kling task %s is archived already: %s", kling_task_id, uri)
         return Archive(previous, uri)
-    archiver = ImageArchiver(kling_task_id, store, download, refresh, results, aside)
+    archiver = ResultArchiver(kling_task_id, store, download, refresh, results, aside)
     # What a manifest names is replaced when it is broken, never adopted: its bytes are not those of the manifest.
     adoptable = {index: () if index in known else present for index in results}
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="kling-archive") as pool:

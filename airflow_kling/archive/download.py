@@ -88,7 +88,7 @@ class Download:
     media: MediaInfo
 
 
-def download_image(
+def download_result(
     url: str,
     target: BinaryIO,
     *,

@@ -7,7 +7,7 @@ from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 from airflow_kling.storage.keys import MAX_INDEX
 
 
-def images_by_index(task: KlingTask) -> dict[int, Result]:
+def results_by_key(task: KlingTask) -> dict[int, Result]:
     """Return the images of a finished task by their index.
 
     :raises KlingNotFinishedError: it has not succeeded, or has no images, or one without a URL, which may still come.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_kling.api.tasks import KlingTask
     from airflow_kling.archive.download import Download
-    from airflow_kling.archive.image_archiver import DownloadImage
+    from airflow_kling.archive.result_archiver import DownloadResult
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
 # asset at the same time, and Airflow's core fails all but one of them, with their images archived.
@@ -193,11 +193,11 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
             url = partial(console_url, self.destination, kling_task_id, aws_conn_id=self.aws_conn_id)
             links.push_s3_console_link(context, url)
 
-    def _download(self, asked: Mapping[str, Any]) -> DownloadImage:
-        from airflow_kling.archive.download import DownloadLimits, download_image
+    def _download(self, asked: Mapping[str, Any]) -> DownloadResult:
+        from airflow_kling.archive.download import DownloadLimits, download_result
 
         download = partial(
-            download_image,
+            download_result,
             limits=DownloadLimits(max_bytes=self.max_image_bytes),
             **self.hook.settings.download_options(),
         )
@@ -237,7 +237,7 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
 
 
-def _counting(download: DownloadImage, tags: metrics.Tags) -> DownloadImage:
+def _counting(download: DownloadResult, tags: metrics.Tags) -> DownloadResult:
     """The same download, which counts each image that was fetched and verified, and its bytes."""
 
     def counted(url: str, file: BinaryIO) -> Download:

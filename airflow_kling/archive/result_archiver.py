@@ -18,7 +18,7 @@ from airflow_kling.api.tasks import KlingTask, Result
 from airflow_kling.archive.documents import is_stored
 from airflow_kling.archive.download import Download, DownloadLimits
 from airflow_kling.archive.manifest import Entry, ManifestImage, UnverifiedFile
-from airflow_kling.archive.results import images_by_index
+from airflow_kling.archive.results import results_by_key
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingImageError, KlingNotFinishedError
 from airflow_kling.media.kinds import EXTENSIONS, HEAD_BYTES, find_type
 from airflow_kling.media.probe import probe
@@ -27,13 +27,13 @@ from airflow_kling.storage.keys import UNKNOWN_EXTENSION, image_key, unverified_
 
 log = logging.getLogger(__name__)
 
-#: Fetches a URL into a file: :func:`airflow_kling.archive.download.download_image` with its options bound.
-DownloadImage = Callable[[str, BinaryIO], Download]
+#: Fetches a URL into a file: :func:`airflow_kling.archive.download.download_result` with its options bound.
+DownloadResult = Callable[[str, BinaryIO], Download]
 #: Asks the API for the finished task again, whose URLs are fresh.
 Refresh = Callable[[], KlingTask]
 
 
-class ImageArchiver:
+class ResultArchiver:
     """Archives single images, from several threads; one fresh answer of the API serves all of them.
 
     :param results: the images of the task by their index.
@@ -45,7 +45,7 @@ class ImageArchiver:
         self,
         kling_task_id: str,
         store: Store,
-        download: DownloadImage,
+        download: DownloadResult,
         refresh: Refresh,
         results: Mapping[int, Result],
         aside: Mapping[int, UnverifiedFile],
@@ -153,7 +153,7 @@ class ImageArchiver:
         """Ask the API for the task's URLs, unless another image has just done so."""
         with self._refreshing:
             if self._results[index].url == stale:
-                fresh = images_by_index(self._refresh())
+                fresh = results_by_key(self._refresh())
                 if index not in fresh:
                     raise KlingNotFinishedError(f"Kling task {self._kling_task_id} no longer has an image {index}.")
                 self._results.update(fresh)
