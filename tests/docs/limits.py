@@ -42,7 +42,7 @@ def _describe(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         kinds = [one for one in field["anyOf"] if one.get("type") != "null"]
         return " or ".join(dict.fromkeys(_describe(one, definitions) for one in kinds))
     if "enum" in field:
-        return ", ".join(_value(value) for value in field["enum"])
+        return _choices(field["enum"])
     if "const" in field:
         return _value(field["const"])
     if field.get("type") == "array":
@@ -53,7 +53,17 @@ def _describe(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     return f"{kind}{_between(field.get('minimum'), field.get('maximum'))}"
 
 
+def _choices(values: list[Any]) -> str:
+    first, last = values[0], values[-1]
+    digits = all(str(value).isdecimal() for value in values)
+    if digits and len(values) > 3 and [str(number) for number in range(int(first), int(last) + 1)] == values:
+        return f"{_value(first)} to {_value(last)}"
+    return ", ".join(map(_value, values))
+
+
 def _between(least: float | None, most: float | None) -> str:
+    if least is not None and least == most:
+        return f" of {most:g}"
     if least is None:
         return "" if most is None else f", at most {most:g}"
     return f", at least {least:g}" if most is None else f", {least:g} to {most:g}"
