@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageOps
 from airflow_kling.emulator import Duration, EmulatorConfig, serve
 from airflow_kling.hooks.kling import KlingHook
 from demo.contact_sheet import read_frames
-from deploy.local.samples import draw_samples
+from deploy.local.samples import draw_samples, draw_try_on_samples
 from tests.docs.blocks import CHECKOUT
 
 PICTURES = CHECKOUT / "docs" / "images" / "routes"
@@ -55,7 +55,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "right_expansion_ratio": 0.5,
         "prompt": "The same table, out of focus",
     },
-    "virtual-try-on": {"human_image": "@person", "cloth_image": "@garment"},
+    "virtual-try-on": {"human_image": "@person", "cloth_image": "@shirt"},
     "text-to-video": {"prompt": "A quiet harbour in the morning, the camera moves slowly to the left", "duration": "5"},
     "image-to-video": {"image": "@scene", "prompt": "The sun wanders through the room", "duration": "5"},
     "omni-video": {
@@ -74,7 +74,7 @@ def main() -> None:
         extra = {"allow_private_hosts": True, "gateway": "official"}
         connection = {"conn_type": "kling", "host": kling.url, "password": kling.api_key, "extra": extra}
         os.environ["AIRFLOW_CONN_KLING_DEFAULT"] = json.dumps(connection)
-        samples = draw_samples(Path(name))
+        samples = draw_samples(Path(name)) | draw_try_on_samples(Path(name))
         for route, example in EXAMPLES.items():
             used: list[Image.Image] = []
             fields = {key: _with_samples(value, samples, used) for key, value in example.items()}
