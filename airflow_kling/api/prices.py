@@ -56,9 +56,9 @@ def estimate(route_name: str, fields: Fields, *, prices: Prices | None = None) -
         number, at_most = tariff.amount(decisive)
     except (TypeError, ValueError):  # a template, or what the request refuses
         return None
-    if price is None or not 0 < number < math.inf:
+    units = math.nan if price is None or number <= 0 else round(price * number, 4)
+    if not math.isfinite(units):
         return None
-    units = round(price * number, 4)
     return Estimate(units, tariff.pack, round(units * USD_PER_UNIT[tariff.pack], 6), at_most, listed)
 
 

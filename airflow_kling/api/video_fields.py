@@ -6,7 +6,7 @@ Retired with the models before 2.5 and left out: camera_control, static_mask, dy
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -35,7 +35,7 @@ ShotDuration = Annotated[
 ]
 Mode = Literal["std", "pro", "4k"]  # 720p, 1080p, 4k [C]
 VideoRatio = Literal["16:9", "9:16", "1:1"]  # [C]; older CometAPI pages name seven
-DEFAULT_DURATION = "5"  # [C]
+DEFAULT_DURATION: Final = "5"  # [C]
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -37,7 +37,7 @@ class KlingOmniImageOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id")
+    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("image_list", "element_list"), "json"),

@@ -46,7 +46,7 @@ class KlingOmniVideoOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id")
+    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("image_list", "element_list", "video_list", "multi_prompt"), "json"),
