@@ -22,7 +22,7 @@ from PIL import Image
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.archiver import archive_task
 from airflow_kling.archive.download import download_result
-from airflow_kling.archive.manifest import summarize
+from airflow_kling.archive.summary import summarize
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingInputError
 from airflow_kling.storage.base import Store
 from airflow_kling.storage.open import open_store

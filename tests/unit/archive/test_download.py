@@ -21,7 +21,8 @@ import pytest
 import trustme
 from PIL import Image
 
-from airflow_kling.archive.download import EXPIRED_STATUSES, Download, DownloadLimits, download_result
+from airflow_kling.archive.download import EXPIRED_STATUSES, Download, download_result
+from airflow_kling.archive.limits import DownloadLimits
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
 from airflow_kling.media.probe import MediaInfo
 

@@ -18,7 +18,13 @@ def task(*images: tuple[int, str], **changes: Any) -> KlingTask:
 
 def test_images_in_any_order() -> None:
     found = results_by_key(task((1, "b"), (0, "a"), (3, "d")))
-    assert {index: image.url for index, image in found.items()} == {0: "a", 1: "b", 3: "d"}
+    assert {str(key): image.url for key, image in found.items()} == {"image 0": "a", "image 1": "b", "image 3": "d"}
+
+
+def test_each_kind_is_numbered_by_itself() -> None:
+    made = {"images": [{"index": 0, "url": "a"}], "videos": [{"index": 0, "url": "b", "id": "7"}]}
+    found = results_by_key(KlingTask.from_xcom({"kling_task_id": "task-1", "status": SUCCEED, **made}))
+    assert [(key.title, result.url) for key, result in found.items()] == [("Image 0", "a"), ("Video 0", "b")]
 
 
 def test_a_position_of_an_old_xcom_may_be_taken_already() -> None:
@@ -47,7 +53,7 @@ def test_a_task_that_makes_no_sense(images: list[tuple[int, str]], reason: str) 
     [
         ([(0, "")], "Image 0 of Kling task task-1 has no URL yet"),
         ([(0, "a"), (1, "")], "Image 1 of Kling task task-1 has no URL yet"),
-        ([], "without any image yet"),
+        ([], "without any result yet"),
     ],
 )
 def test_results_that_have_not_come_may_be_archived_later(images: list[tuple[int, str]], reason: str) -> None:
