@@ -1,0 +1,69 @@
+"""Says in words what a request's model allows, for the tables of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_kling.api.fields import KlingRequest
+
+_KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+}
+
+
+def limits_of(request: type[KlingRequest]) -> dict[str, str]:
+    """Return what each field may be: its kind, its limits, its default or that it is required."""
+    schema = request.model_json_schema()
+    required, definitions = schema.get("required", []), schema.get("$defs", {})
+    return {
+        name: _describe(field, definitions) + ("; required" if name in required else _default(field))
+        for name, field in schema["properties"].items()
+    }
+
+
+def _default(field: Mapping[str, Any]) -> str:
+    default = field.get("default")
+    return "" if default is None else f"; default {_value(default)}"
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool | int | float) else f"`{value}`"
+
+
+def _describe(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    if "$ref" in field:
+        return _describe(definitions[field["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in field:
+        kinds = [one for one in field["anyOf"] if one.get("type") != "null"]
+        return " or ".join(dict.fromkeys(_describe(one, definitions) for one in kinds))
+    if "enum" in field:
+        return _choices(field["enum"])
+    if "const" in field:
+        return _value(field["const"])
+    if field.get("type") == "array":
+        return f"list{_between(field.get('minItems'), field.get('maxItems'))}"
+    kind = _KINDS[field["type"]] if "type" in field else "any"
+    if most := field.get("maxLength"):
+        return f"{kind}, at most {most} characters"
+    return f"{kind}{_between(field.get('minimum'), field.get('maximum'))}"
+
+
+def _choices(values: list[Any]) -> str:
+    first, last = values[0], values[-1]
+    digits = all(str(value).isdecimal() for value in values)
+    if digits and len(values) > 3 and [str(number) for number in range(int(first), int(last) + 1)] == values:
+        return f"{_value(first)} to {_value(last)}"
+    return ", ".join(map(_value, values))
+
+
+def _between(least: float | None, most: float | None) -> str:
+    if least is not None and least == most:
+        return f" of {most:g}"
+    if least is None:
+        return "" if most is None else f", at most {most:g}"
+    return f", at least {least:g}" if most is None else f", {least:g} to {most:g}"
