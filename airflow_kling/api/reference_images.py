@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final, cast
 from airflow_kling.api.archived import ArchivedResult
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.reference_checks import ACCEPTED, archived_result, check_reference_literal, refuse, scheme_of
-from airflow_kling.api.route import IMAGE, ImageClass
+from airflow_kling.api.route import IMAGE, ImageClass, MediaClass, VideoClass
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.media.image import BrokenImage, OverLimit, TooManyPixels, verify_image
 from airflow_kling.media.kinds import HEAD_BYTES, JPEG, PNG, find_type, name_format
@@ -65,7 +65,7 @@ class _Field:
 
 
 def load_reference(
-    reference: object, *, name: str, limits: ImageClass = IMAGE, open_file: OpenFile | None = None
+    reference: object, *, name: str, limits: MediaClass = IMAGE, open_file: OpenFile | None = None
 ) -> Reference:
     """Check a reference image and turn it into what the API takes.
 
@@ -78,6 +78,8 @@ def load_reference(
     :raises KlingInputError: the image breaks a limit of the API, cannot be read, or is not the one that was archived.
     """
     check_reference_literal(reference, name=name)
+    if isinstance(limits, VideoClass):
+        return _video_url(reference, name)
     field = _Field(name, limits, archived_result(reference, name=name))
     if field.archived:
         return _from_archive(field.archived.location, field, open_file)
@@ -101,6 +103,12 @@ def _from_archive(location: str, field: _Field, open_file: OpenFile | None) -> R
     if scheme_of(location) == "file":
         return _from_local_file(location.removeprefix("file://"), field)
     return _from_object_storage(location, field, open_file)
+
+
+def _video_url(reference: object, name: str) -> Reference:
+    if not isinstance(reference, str) or scheme_of(reference) not in ("http", "https"):
+        refuse(name, "is not an http(s) URL, which is all that Kling takes as a video; give a URL that it can reach")
+    return Reference(reference, {"name": name, "source": "url", "uri": redact_url(reference)})
 
 
 def _from_path_object(path: object, field: _Field) -> Reference:
@@ -238,6 +246,8 @@ def _check_pixels(field: _Field, width: int, height: int) -> None:
     if min(width, height) < limits.min_side:
         least = f"under the limit of {limits.min_side} px a side"
         refuse(field.name, f"has {width}x{height} px, {least}; use a larger image")
+    if limits.max_ratio is None:
+        return
     long, short = limits.max_ratio
     if max(width, height) * short > min(width, height) * long:
         most = long / short

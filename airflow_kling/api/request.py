@@ -11,7 +11,8 @@ from airflow_kling.api.archived import first_archived, is_archived
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
 from airflow_kling.api.reference_images import load_reference
-from airflow_kling.api.route import ImageClass, Route
+from airflow_kling.api.route import Route
+from airflow_kling.api.rules import broken_rules
 from airflow_kling.api.values import from_text, is_blank, is_missing, plain, shortened
 from airflow_kling.exceptions import KlingInputError
 
@@ -28,37 +29,69 @@ def build_request(
     :param open_file: opens an object storage URL.
     :raises KlingInputError: a limit is broken or an image cannot be read; nothing was submitted.
     """
-    media = {name: media_value(route, name, fields.get(name)) for name in route.media}
+    media = {name: media_items(route, name, fields.get(name)) for name in route.media}
     # The limits that cost nothing first, so that no image is read for a request that is refused anyway.
-    route.request.parse({**fields, **{name: _placeholder(value) for name, value in media.items()}})
+    route.request.parse({**fields, **_replaced(route, media, lambda item, name: PLACEHOLDER)})
     references: list[dict[str, Any]] = []
 
-    def load(reference: object, name: str, limits: ImageClass) -> str:
-        loaded = load_reference(reference, name=name, limits=limits, open_file=open_file)
-        references.append(loaded.description)
+    def load(item: Any, called: str) -> str:
+        name = called.partition("[")[0]
+        limits = route.media[name].media_class
+        loaded = load_reference(reference_of(route, name, item), name=called, limits=limits, open_file=open_file)
+        # What else an object says, such as the type of a frame, is part of what was asked.
+        references.append({**other_keys(route, name, item), **loaded.description})
         return loaded.wire
 
-    sent: dict[str, Any] = {}
-    for name, value in media.items():
-        limits = route.media[name].image_class
-        if isinstance(value, list):
-            sent[name] = [load(item, f"{name}[{position}]", limits) for position, item in enumerate(value)]
-        else:
-            sent[name] = None if value is None else load(value, name, limits)
-    return route.request.parse({**fields, **sent}), references
+    return route.request.parse({**fields, **_replaced(route, media, load)}), references
 
 
 def media_value(route: Route, name: str, value: Any) -> Any:
-    """Return the reference media of a field: a list, or one of them; None where a single one is not given."""
-    if route.media[name].list_of is not None:
-        return as_list(route, name, value)
-    return None if is_blank(value) else first_archived(value)
+    """Return the references of a field: a list of them, or a single one; None where a single one is not given."""
+    items = media_items(route, name, value)
+    return [reference_of(route, name, item) for item in items] if isinstance(items, list) else items
 
 
-def _placeholder(value: Any) -> Any:
-    if isinstance(value, list):
-        return [PLACEHOLDER] * len(value)
-    return None if value is None else PLACEHOLDER
+def reference_of(route: Route, name: str, item: Any) -> Any:
+    """Return the reference of a list's item, which may be an object with more in it, as the API has it."""
+    key = route.media[name].list_of
+    return item[key] if isinstance(item, Mapping) and key in item else item
+
+
+def other_keys(route: Route, name: str, item: Any) -> dict[str, Any]:
+    """Return what a list's item has beside its reference."""
+    key = route.media[name].list_of
+    return {k: v for k, v in item.items() if k != key} if isinstance(item, Mapping) and key in item else {}
+
+
+def with_reference(route: Route, name: str, item: Any, reference: str) -> Any:
+    """Return a list's item with another reference."""
+    key = route.media[name].list_of
+    return {**item, key: reference} if isinstance(item, Mapping) and key in item else reference
+
+
+def media_items(route: Route, name: str, value: Any) -> Any:
+    """Return a field's list as it is given, or its single reference; a list that may be left out is empty then."""
+    optional = not route.request.model_fields[name].is_required()
+    if route.media[name].list_of is None:
+        return None if is_blank(value) else first_archived(value)
+    return [] if optional and is_blank(value) else as_list(route, name, value)
+
+
+def _replaced(route: Route, media: Mapping[str, Any], replace: Callable[[Any, str], str]) -> dict[str, Any]:
+    """Return the media fields with each reference replaced.
+
+    :param replace: takes a list's item or a single reference, and how errors call it, such as ``image_list[1]``.
+    """
+
+    def replaced(name: str, value: Any) -> Any:
+        if not isinstance(value, list):
+            return None if value is None else replace(value, name)
+        return [
+            with_reference(route, name, item, replace(item, f"{name}[{position}]"))
+            for position, item in enumerate(value)
+        ]
+
+    return {name: replaced(name, value) for name, value in media.items()}
 
 
 def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingRequest:
@@ -81,10 +114,18 @@ def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingR
                 f"{name} is given, but gateway {gateway.name!r} does not take it: leave it out or use {others} as the "
                 "connection's gateway; nothing was submitted."
             )
+    if known := sorted(request.extra_fields.keys() & {*_spellings(route, gateway).values()}):
+        raise KlingInputError(
+            f"extra_fields has {known[0]}, which is a field of the route: give it as a parameter; nothing was "
+            "submitted."
+        )
     models = known_models(route, gateway)
-    if not models or getattr(request, "model_name", None):
-        return request
-    return request.model_copy(update={"model_name": models[0]})
+    if models and not getattr(request, "model_name", None):
+        request = request.model_copy(update={"model_name": models[0]})
+    # Again, since some depend on the model; and the gateway's own.
+    if broken := [*request.broken_rules(), *broken_rules(endpoint.rules, request, route.fields)]:
+        raise KlingInputError(f"{'; '.join(broken)}; nothing was submitted.")
+    return request
 
 
 def known_models(route: Route, gateway: Gateway) -> tuple[str, ...]:
@@ -103,18 +144,32 @@ def unknown_model(route: Route, request: KlingRequest, gateway: Gateway) -> str 
     )
 
 
+def unknown_limits(route: Route, request: KlingRequest) -> str | None:
+    """Warn of a model of which it is not known what it takes, as a sentence; Kling checks it then."""
+    model_name, table = getattr(request, "model_name", None), route.request.model_table
+    if model_name in table or not table or model_name is None:
+        return None
+    fields = ", ".join(sorted({name for allowed in table.values() for name in allowed}))
+    return (
+        f"What model {model_name!r} takes of {fields} is not known here, so only the limits of the route "
+        f"{route.name!r} were checked; it is sent as it is."
+    )
+
+
 def build_body(route: Route, request: KlingRequest, gateway: Gateway) -> dict[str, Any]:
     """Spell a request, which must have been through :func:`for_gateway`, as the gateway's JSON body."""
-    spellings = {**route.body_names, **route.endpoint(gateway.name).spellings}
+    spellings = _spellings(route, gateway)
     body: dict[str, Any] = {}
-    for name, value in request.model_dump().items():
-        if value is None:
-            continue
+    for name, value in request.model_dump(exclude_none=True).items():
         media = route.media.get(name)
         if media is not None and media.list_of is not None:
-            value = [{media.list_of: item} for item in value]
+            value = [item if isinstance(item, dict) else {media.list_of: item} for item in value]
         body[spellings.get(name, name)] = value
-    return body
+    return {**body, **request.extra_fields}
+
+
+def _spellings(route: Route, gateway: Gateway) -> dict[str, str]:
+    return {**route.body_names, **route.endpoint(gateway.name).spellings}
 
 
 def as_list(route: Route, name: str, value: Any) -> list[Any]:
@@ -136,7 +191,8 @@ def as_list(route: Route, name: str, value: Any) -> list[Any]:
     if value is not None and is_missing(value):
         kind = shortened(value)
     least, most = _list_limits(route, name)
-    raise KlingInputError(f"{name} is {kind}, it must be a list of {least} to {most} images; nothing was submitted.")
+    noun = route.media[name].media_class.noun
+    raise KlingInputError(f"{name} is {kind}, it must be a list of {least} to {most} {noun}s; nothing was submitted.")
 
 
 def _list_limits(route: Route, name: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from airflow_kling.exceptions import KlingInputError
 
 if TYPE_CHECKING:
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.rules import Rule
 
 
 class ImageClass(NamedTuple):
@@ -18,27 +19,60 @@ class ImageClass(NamedTuple):
 
     :param max_bytes: size of the decoded image.
     :param min_side: pixels of the shorter side.
-    :param max_ratio: the long side is at most ``max_ratio[0] / max_ratio[1]`` of the short one.
+    :param max_ratio: the long side is at most ``max_ratio[0] / max_ratio[1]`` of the short one; None for no such rule.
     """
 
     max_bytes: int
     min_side: int
-    max_ratio: tuple[int, int]
+    max_ratio: tuple[int, int] | None
+
+    @property
+    def noun(self) -> str:
+        """How errors call one."""
+        return "image"
 
 
-#: Every image field of multi-image to image and most of the other routes [C]. The documentation says "10MB" without
-#: saying which; the larger reading is taken, so that no image is refused here that the API would take.
+class VideoClass(NamedTuple):
+    """What Kling takes as a video of a field: a URL only, no base64 [C].
+
+    :param formats: content types.
+    :param max_bytes: size of the file.
+    :param seconds: the shortest and the longest.
+    :param sides: pixels of the shortest and the longest side.
+    """
+
+    formats: tuple[str, ...]
+    max_bytes: int
+    seconds: tuple[float, float]
+    sides: tuple[int, int]
+
+    @property
+    def noun(self) -> str:
+        """How errors call one."""
+        return "video"
+
+
+MediaClass = ImageClass | VideoClass
+
+#: Every image field but those of virtual try-on [C]. The documentation says "10MB" without saying which; the larger
+#: reading is taken, so that no image is refused here that the API would take.
 IMAGE = ImageClass(max_bytes=10 * 1024 * 1024, min_side=300, max_ratio=(5, 2))
+#: The widest of what the models of omni video take; they differ in seconds and sides, see its route [W].
+VIDEO = VideoClass(
+    formats=("video/mp4", "video/quicktime"), max_bytes=200 * 1024 * 1024, seconds=(3.0, 15.5), sides=(700, 4553)
+)
+#: The person and the garment of virtual try-on, for which no ratio is stated [C].
+IMAGE_TRY = IMAGE._replace(max_ratio=None)
 
 
 class MediaField(NamedTuple):
-    """A field of a request that holds reference images.
+    """A field of a request that holds reference media.
 
-    :param image_class: the limits of each image.
-    :param list_of: the body has a list of objects, each with the image under this name; None for a single image.
+    :param media_class: the limits of each reference.
+    :param list_of: the body has a list of objects, each with the reference under this name; None for a single one.
     """
 
-    image_class: ImageClass
+    media_class: MediaClass
     list_of: str | None = None
 
 
@@ -50,6 +84,7 @@ class Endpoint(NamedTuple):
     :param spellings: body names of the fields that this gateway spells in another way.
     :param not_taken: fields of the request that this gateway does not take.
     :param min_items: least number of items of a list, where it differs from the request's own.
+    :param rules: those of this gateway alone.
     """
 
     path: str
@@ -57,6 +92,7 @@ class Endpoint(NamedTuple):
     spellings: Mapping[str, str] = MappingProxyType({})
     not_taken: frozenset[str] = frozenset()
     min_items: Mapping[str, int] = MappingProxyType({})
+    rules: tuple[Rule, ...] = ()
 
 
 class Pace(NamedTuple):
@@ -72,6 +108,12 @@ class Pace(NamedTuple):
     dense_until: float
     dense_interval: float
     later_interval: float
+
+
+#: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
+IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85)
+#: Videos take minutes: 160 s from an image, 320 s from a text on average [W].
+VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0)
 
 
 @dataclass(frozen=True)
@@ -99,8 +141,8 @@ class Route:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Name the fields of a request."""
-        return tuple(self.request.model_fields)
+        """Name the fields of a request; ``extra_fields``, which is none of the API's, left out."""
+        return tuple(name for name in self.request.model_fields if name != "extra_fields")
 
     @property
     def recorded_fields(self) -> tuple[str, ...]:

@@ -85,6 +85,12 @@ def _redact_text(text: str) -> Any:
     return text
 
 
+def redact_extra_fields(value: Any) -> Any:
+    """Return extra fields of a request as they may be shown: any of them may be a secret, so only their names are."""
+    given = from_text(value)
+    return dict.fromkeys(given, "***") if isinstance(given, Mapping) else value
+
+
 def redact_extra_args(value: Any) -> Any:
     """Return upload arguments as they may be shown: the customer's own keys (SSE-C) are secrets."""
     given = from_text(value)

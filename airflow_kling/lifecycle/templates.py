@@ -8,7 +8,7 @@ from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from airflow_kling.api.values import is_blank, is_missing
+from airflow_kling.api.values import is_blank
 from airflow_kling.exceptions import KlingInputError
 
 if TYPE_CHECKING:
@@ -36,31 +36,41 @@ def check_literals(route: Route, fields: Mapping[str, Any]) -> None:
 
     :raises KlingInputError: a literal breaks a limit that every gateway has.
     """
-    checked = {name: value for name, value in fields.items() if name not in route.media and not is_missing(value)}
-    literals = {name: value for name, value in checked.items() if is_literal(value)}
+    literals = {name: value for name, value in fields.items() if name not in route.media and is_literal(value)}
+    partly: set[str] = set()
     for name in route.media:
         if name in fields:
-            literals |= _check_media(route, name, fields[name])
-    route.request.check_literals(literals)
+            literals |= _check_media(route, name, fields[name], partly)
+    route.request.check_literals(literals, partly=partly)
 
 
-def _check_media(route: Route, name: str, value: Any) -> dict[str, Any]:
-    """Check the references of one field; return placeholders for them, by which their number is checked."""
+def _check_media(route: Route, name: str, value: Any, partly: set[str]) -> dict[str, Any]:
+    """Check the references of one field; return placeholders for them, for the rules that need no image.
+
+    :param partly: gets the name where more than references is a template.
+    """
     from airflow_kling.api.reference_checks import check_reference_literal
-    from airflow_kling.api.request import PLACEHOLDER, as_list
+    from airflow_kling.api.request import PLACEHOLDER, media_items, other_keys, reference_of, with_reference
 
-    if route.media[name].list_of is None:
-        if not is_blank(value) and is_literal(value):
-            check_reference_literal(value, name=name)
+    if isinstance(value, Iterator | set | frozenset):
+        media_items(route, name, value)  # can be read once or in no order, so never a list
+    if not isinstance(value, list | tuple) and not is_literal(value):
         return {}
-    if not isinstance(value, list | tuple):
-        if isinstance(value, Iterator | set | frozenset):
-            as_list(route, name, value)  # can be read once or in no order, so never a list
-        return {name: [PLACEHOLDER] * len(as_list(route, name, value))} if is_literal(value) else {}
-    for position, reference in enumerate(value):
+    items = media_items(route, name, value)
+    if not isinstance(items, list):
+        if items is not None:
+            check_reference_literal(items, name=name)
+        return {name: None if items is None else PLACEHOLDER}
+    checked = []
+    for position, item in enumerate(items):
+        reference = reference_of(route, name, item)
         if is_literal(reference):
             check_reference_literal(reference, name=f"{name}[{position}]")
-    return {name: [PLACEHOLDER] * len(value)}
+        if not is_literal(other_keys(route, name, item)):
+            partly.add(name)
+            item = {key: part for key, part in item.items() if is_literal(part) or key == route.media[name].list_of}
+        checked.append(with_reference(route, name, item, PLACEHOLDER))
+    return {name: checked}
 
 
 def check_destination_literal(destination: Any, extra_args: Any = None) -> None:

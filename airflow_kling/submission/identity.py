@@ -184,6 +184,8 @@ def reference_queries(route: Route, request: KlingRequest) -> list[str]:
 
     A request record has none of them: they may hold secrets.
     """
-    values = [getattr(request, name) for name in route.media]
+    from airflow_kling.api.request import media_value
+
+    values = [media_value(route, name, getattr(request, name)) for name in route.media]
     references = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
     return [unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one]

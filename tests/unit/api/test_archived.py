@@ -35,7 +35,11 @@ def entry(index: int = 0, name: str = "", **more: Any) -> dict[str, Any]:
 VIDEO = entry(name="0.mp4", content_type="video/mp4", poster=entry(name="0.poster.jpg", content_type="image/jpeg"))
 IMAGES = {"manifest": "s3://bucket/kling/8334/manifest.json", "kling_task_id": "8334", "images": [entry(), entry(1)]}
 VIDEOS = {**IMAGES, "images": [], "videos": [VIDEO]}
-FINISHED = {"kling_task_id": "8334", "status": "succeed", "images": [{"index": 0, "url": "https://h.example/a.png?s=1"}]}
+FINISHED = {
+    "kling_task_id": "8334",
+    "status": "succeed",
+    "images": [{"index": 0, "url": "https://h.example/a.png?s=1"}],
+}
 
 
 def found(value: Any, **options: Any) -> ArchivedResult:
