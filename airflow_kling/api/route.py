@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_kling.exceptions import KlingInputError
 
@@ -127,6 +127,7 @@ class Route:
     :param media: fields that hold reference media.
     :param results: the lists in ``task_result`` that hold results, such as ``("images",)``.
     :param slots_field: the field that says how many of the account's parallel slots a task takes; None for one slot.
+    :param series_field: the same where ``result_type`` is ``series``; None where there are no series.
     :param pace: how long a generation takes.
     """
 
@@ -138,6 +139,7 @@ class Route:
     body_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     media: Mapping[str, MediaField] = field(default_factory=lambda: MappingProxyType({}))
     slots_field: str | None = None
+    series_field: str | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -146,8 +148,15 @@ class Route:
 
     @property
     def recorded_fields(self) -> tuple[str, ...]:
-        """Name the fields that may be recorded: media is described instead, a callback URL may hold a secret."""
-        return tuple(name for name in self.fields if name not in self.media and name != "callback_url")
+        """Name the fields that may be recorded: media is described instead, a callback URL may hold a secret.
+
+        Of ``extra_fields``, which may hold secrets too, the names are.
+        """
+        return (*(name for name in self.fields if name not in self.media and name != "callback_url"), "extra_fields")
+
+    def names_slots(self, fields: Mapping[str, Any]) -> str | None:
+        """Name the field of a request that says how many slots its task takes; None for one slot."""
+        return self.series_field if fields.get("result_type") == "series" else self.slots_field
 
     def endpoint(self, gateway_name: str) -> Endpoint:
         """Return where a gateway has this route.

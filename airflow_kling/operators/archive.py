@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,6 +14,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
@@ -101,6 +103,11 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         self.accept_unverified = accept_unverified
         make_storable(self)
 
+    @property
+    def output(self) -> ArchiveOutput:
+        """What the task returns, as an input of other tasks; ``output["images"][1]`` is a part of it."""
+        return ArchiveOutput(self)
+
     @cached_property
     def hook(self) -> KlingHook:
         """The connection, looked up once."""
@@ -136,6 +143,7 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         summary = self._summary = summarize(archive)
         conn_id = destination.connection(self.aws_conn_id)
         named = None if conn_id == AWS_CONN_ID else conn_id
+        self._log_bill(task, asked)
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
             described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
             ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)
@@ -145,6 +153,14 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
             self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
         )
         return with_connection(summary, named)
+
+    def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
+        """Say what was billed, and what had been estimated where that is another amount."""
+        from airflow_kling.api.prices import compare_bill
+
+        if bill := compare_bill(task.route, task.billed_units, asked.get("estimated_units")):
+            said, dearer = bill
+            self.log.log(logging.WARNING if dearer else logging.INFO, said)
 
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
         """Show the task without signatures, and no key of the customer's."""

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 Kind = Literal["nonce", "derived", "given"]
 
 
+#: What a request record has beside the input: an estimate changes with the prices.
+_NOT_INPUT = frozenset({"external_task_id", "estimated_units"})
+
+
 class ExternalId(NamedTuple):
     """An ``external_task_id``, and what it proves."""
 
@@ -163,10 +167,11 @@ def _digits(value: Any, count: int) -> str:
 def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) -> str:
     """Of an input: references by content, or by URL without a signature, which is made anew each time.
 
-    :param request_record: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity in it does not count.
+    :param request_record: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity and the estimate in
+        it do not count.
     :param queries: see :func:`reference_queries`; records without a ``kind`` have a fingerprint without them.
     """
-    content = {name: value for name, value in request_record.items() if name != "external_task_id"}
+    content = {name: value for name, value in request_record.items() if name not in _NOT_INPUT}
     # Records written before there were routes have none: the same input must have the same fingerprint as then.
     if content.get("route") == DEFAULT_ROUTE:
         del content["route"]
@@ -180,7 +185,7 @@ def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) 
 
 
 def reference_queries(route: Route, request: KlingRequest) -> list[str]:
-    """Return the query of each reference that is a URL, without what signs it; blank for the others.
+    """Return the query of each reference that is a URL, without what signs it, blank for the others; extra fields last.
 
     A request record has none of them: they may hold secrets.
     """
@@ -188,4 +193,7 @@ def reference_queries(route: Route, request: KlingRequest) -> list[str]:
 
     values = [media_value(route, name, getattr(request, name)) for name in route.media]
     references = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
-    return [unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one]
+    queries = [
+        unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one
+    ]
+    return [*queries, json.dumps(request.extra_fields, sort_keys=True)] if request.extra_fields else queries

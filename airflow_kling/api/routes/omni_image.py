@@ -78,5 +78,6 @@ ROUTE = Route(
     media={"image_list": MediaField(IMAGE, list_of="image")},
     results=("images", "series_images"),
     slots_field="n",
+    series_field="series_amount",  # auto takes as many slots as images are made [C]
     pace=IMAGE_PACE,
 )
