@@ -97,7 +97,7 @@ def test_a_series_has_2_to_9_images_or_as_many_as_fit(given: Any, sent: Any) -> 
     assert ask.body(model_name=OMNI, result_type="series", series_amount=given)["series_amount"] == sent
 
 
-@pytest.mark.parametrize("given", [1, 10, "10", 2.5, "many"], ids=repr)
+@pytest.mark.parametrize("given", [1, 10, 2.5, "many"], ids=repr)
 def test_other_series_are_refused(given: Any) -> None:
     text = ask.refusal(model_name=OMNI, result_type="series", series_amount=given)
     assert text == f"series_amount is {given!r}, must be one of 2, 3, 4, 5, 6, 7, 8, 9 or 'auto'"
