@@ -6,7 +6,7 @@ def get_provider_info() -> dict[str, object]:
     return {
         "package-name": "airflow-provider-kling",
         "name": "Kling",
-        "description": "`Kling <https://klingai.com/>`__ images: submit once, wait deferred, archive every image.",
+        "description": "`Kling <https://klingai.com/>`__ images and videos: submit once, wait deferred, archive all.",
         "versions": ["0.1.0"],
         "integrations": [
             {
@@ -20,6 +20,14 @@ def get_provider_info() -> dict[str, object]:
                 "integration-name": "Kling",
                 "python-modules": [
                     "airflow_kling.operators.generate",
+                    "airflow_kling.operators.image_expansion",
+                    "airflow_kling.operators.image_generation",
+                    "airflow_kling.operators.image_to_video",
+                    "airflow_kling.operators.multi_image_to_image",
+                    "airflow_kling.operators.omni_image",
+                    "airflow_kling.operators.omni_video",
+                    "airflow_kling.operators.text_to_video",
+                    "airflow_kling.operators.virtual_try_on",
                     "airflow_kling.operators.archive",
                     "airflow_kling.operators.review",
                     "airflow_kling.operators.publish",
@@ -86,6 +94,16 @@ CONNECTION_TYPE = {
         "models": {
             "label": "Models",
             "description": "Model names in place of the known ones, the default first: kling-v2-1, kling-v2.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "prices": {
+            "label": "Prices",
+            "description": 'Units by route and model, in place of the list: {"image-generation": {"kling-v3": 8}}.',
+            "schema": {"type": ["string", "null"]},
+        },
+        "max_units": {
+            "label": "Max units",
+            "description": "What one generation may cost at most by its estimate; a dearer one is not submitted.",
             "schema": {"type": ["string", "null"]},
         },
         "refuses_duplicates": {

@@ -13,11 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from airflow_kling.api.auth import BearerAuth, JWTAuth, KlingAuth
 from airflow_kling.api.callbacks import make_callback_url
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, GATEWAYS, Gateway
 from airflow_kling.api.hosts import is_local
+from airflow_kling.api.price_list import Price
+from airflow_kling.api.prices import parse_prices
 from airflow_kling.api.proxies import Proxy, proxy_for
 from airflow_kling.api.redact import redact_url
 from airflow_kling.api.transport import DEFAULT_TIMEOUT
@@ -58,6 +61,8 @@ class Settings(BaseModel):
     :param timeout: seconds to connect, and between two pieces of an answer.
     :param max_requests_per_second: of all waiting tasks of a triggerer together; the API documents no limit.
     :param models: model names by route, the default first, in place of the known ones; under ``*`` for all routes.
+    :param prices: units by route and model, in place of Kling's list; see :mod:`airflow_kling.api.price_list`.
+    :param max_units: what a generation may cost at most by its estimate; no limit when blank.
     :param refuses_duplicates: whether the account refuses a second task with the same ``external_task_id``.
     :param namespace: tells this Airflow from others that use the account.
     :param record_store: object storage URL for submission records.
@@ -84,6 +89,8 @@ class Settings(BaseModel):
         float, Field(gt=0, allow_inf_nan=False), _or_default(MAX_REQUESTS_PER_SECOND)
     ] = MAX_REQUESTS_PER_SECOND
     models: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_models_by_route)] = Field(default_factory=dict)
+    prices: Annotated[dict[str, dict[str, Price]], BeforeValidator(parse_prices)] = Field(default_factory=dict)
+    max_units: Annotated[float | None, Field(gt=0, allow_inf_nan=False), _or_default(None)] = None
     refuses_duplicates: Annotated[bool | None, _or_default(None)] = None
     namespace: Annotated[str, _or_default("")] = ""
     record_store: Annotated[str, _or_default("")] = ""
@@ -113,7 +120,7 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate({**extra, "host": _url(host, port, schema), "api_key": password})
         except ValidationError as error:
-            wrong = "; ".join(f"{e['loc'][0]}: {e['msg'].lower()}" for e in error.errors())
+            wrong = "; ".join(map(_said, error.errors()))
             raise KlingInputError(f"Connection {conn_id!r} is not usable: {wrong}; nothing was sent.") from None
         if problem := settings._problem():
             raise KlingInputError(f"Connection {conn_id!r} {problem}; nothing was sent.")
@@ -229,6 +236,12 @@ class Settings(BaseModel):
 @lru_cache(maxsize=32)
 def _jwt_auth(access_key: str, secret_key: str, on_token: Callable[[str], object] | None) -> JWTAuth:
     return JWTAuth(access_key, secret_key, on_token=on_token)
+
+
+def _said(error: ErrorDetails) -> str:
+    """Say which field is wrong, and why; an error of our own is a sentence after the field's name."""
+    own = error.get("ctx", {}).get("error") if error["type"] == "value_error" else None
+    return f"{error['loc'][0]} {own}" if own else f"{error['loc'][0]}: {error['msg'].lower()}"
 
 
 def _url(host: str | None, port: int | None, schema: str | None) -> str:

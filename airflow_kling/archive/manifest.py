@@ -142,7 +142,7 @@ def build_manifest(
     :param run: ``dag_id``, ``run_id``, ``task_id``, ``map_index``.
     :raises KlingInputError: there is no such route.
     """
-    asked = _pick(request, (*find_route(task.route).recorded_fields, "gateway", "route"))
+    asked = _pick(request, (*find_route(task.route).recorded_fields, "gateway", "route", "estimated_units"))
     if request.get("references"):
         asked["references"] = [_describe(reference) for reference in request["references"]]
     ordered = sorted(entries, key=lambda entry: entry.index)

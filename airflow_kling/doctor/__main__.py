@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from airflow_kling.doctor import network, surroundings
+from airflow_kling.doctor import network, prices, surroundings
 from airflow_kling.doctor.findings import Finding, any_failed
-from airflow_kling.doctor.spend import PRICE, Spending
+from airflow_kling.doctor.spend import Spending, price_sentence
 from airflow_kling.doctor.transcript import Transcript
 from airflow_kling.hooks.kling import KlingHook
 
@@ -44,6 +44,7 @@ def examine(settings: Settings, destination: str | None, transcript: Transcript)
     yield from network.check_dns(settings)
     yield from network.check_gateways(settings, transcript)
     yield from network.check_clock(transcript)
+    yield from prices.check_prices(settings)
     yield from surroundings.check_records(settings)
     if destination:
         yield from surroundings.check_storage("destination", destination)
@@ -82,7 +83,7 @@ def main(
     if settings is not None:
         tell(examine(settings, options.destination, transcript))
         if options.spend and not any_failed(findings):
-            write(PRICE)
+            write(price_sentence(settings))
             if options.yes or ask("Go on? [yes/no] ").strip().lower() in ("y", "yes"):
                 spending = Spending(settings, transcript)
                 tell(spending.run())

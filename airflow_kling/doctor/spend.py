@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from airflow_kling.api.price_list import LIST_DATE
+from airflow_kling.api.request import known_models
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.tasks import FAILED
 from airflow_kling.doctor.findings import Finding, fail, note, ok
 from airflow_kling.doctor.network import make_client
+from airflow_kling.doctor.prices import price_of
 from airflow_kling.exceptions import KlingBadRequestError, KlingError, KlingTaskNotFoundError
 
 if TYPE_CHECKING:
@@ -23,13 +26,18 @@ if TYPE_CHECKING:
     from airflow_kling.api.tasks import KlingTask
     from airflow_kling.doctor.transcript import Transcript
 
-PRICE = (
-    "This pays for two generations of one image at most (Kling's list price for multi-image to image: 16 units, "
-    "0.056 USD each; CometAPI's price is not known)."
-)
 TIMEOUT = 300.0  # seconds to wait for the generation
 CALLBACK_TIMEOUT = 30.0  # seconds after the generation has ended
 POLL = 5.0  # seconds
+
+
+def price_sentence(settings: Settings) -> str:
+    """Say what :meth:`Spending.run` pays for."""
+    estimate = price_of(ROUTE, {"model_name": known_models(ROUTE, settings.api)[0]}, settings).estimate
+    source = f"Kling's list price of {LIST_DATE}" if estimate and estimate.listed else "the connection's prices"
+    each = f"{source}: {estimate} each" if estimate else "their price is not known"
+    own = "" if settings.gateway == "official" else "; CometAPI's prices are not known"
+    return f"This pays for two generations of one image at most ({each}{own})."
 
 
 @dataclass
@@ -56,6 +64,10 @@ class Spending:
             "n": 1,
         }
         request = ROUTE.request.parse({**fields, "external_task_id": external_task_id})
+        model = {"model_name": known_models(ROUTE, self.settings.api)[0]}
+        if too_dear := price_of(ROUTE, model, self.settings).too_dear:
+            yield fail("price", f"{too_dear}; nothing was submitted.")
+            return
         with make_client(self.settings, self.transcript) as client:
             try:
                 task = client.create(request)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
+from airflow_kling.exceptions import KlingInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.max_units import Limit, Priced
     from airflow_kling.api.tasks import KlingTask
 
 # Looked up by test_connection: no task has this id, so "not found" proves that host, route and key are right.
@@ -142,16 +144,34 @@ class KlingHook(BaseHook):
 
         :param request: the request, or its fields; references are URLs or raw base64.
         :param route: name of the route that it is for.
-        :raises KlingInputError: the request breaks a limit of the API; nothing was sent.
+        :raises KlingInputError: the request breaks a limit of the API, or by its estimate the connection's
+            ``max_units``; nothing was sent.
         :raises KlingAPIError: the API refused it, or failed.
         :raises KlingConnectionError: no answer came; ``request_sent`` says whether a generation may exist.
         """
         from airflow_kling.api.fields import KlingRequest
+        from airflow_kling.api.request import for_gateway
 
         if not isinstance(request, KlingRequest):
             request = find_route(route).request.parse(request)
+        priced = self.price(for_gateway(find_route(route), request, self.settings.api), route=route)
+        if priced.too_dear:
+            raise KlingInputError(f"{priced.too_dear}; nothing was submitted.")
         with self.get_conn() as client:
             return client.create(request, route=route)
+
+    def price(self, request: KlingRequest, *, route: str, limit: Limit | None = None) -> Priced:
+        """Estimate what a request will be billed, and check the estimate against the connection's ``max_units``.
+
+        :param request: with the model that is sent.
+        :param limit: another limit that counts too.
+        """
+        from airflow_kling.api import max_units
+        from airflow_kling.api.prices import priced_fields
+
+        own = max_units.limit_of(self.settings.max_units, f"the connection {self.kling_conn_id!r}")
+        fields = request.model_dump(include=set(priced_fields(route)))
+        return max_units.price(route, fields, prices=self.settings.prices, limits=(limit, own))
 
     def get_task(self, kling_task_id: str, *, route: str = DEFAULT_ROUTE) -> KlingTask:
         """Ask for one task, whatever its status; free, so repeated on transient errors.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,6 +14,7 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.operators.base import KlingGenerationOperator
@@ -42,9 +44,10 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
     missing, and no more. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
 
     Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
-    "content_type"}]}``, and where there are any ``"unverified"`` files and ``"warnings"``. The extra of the Asset event
-    of each outlet has the same and the rest of the manifest: ``request``, ``task`` and ``run``. Without ``outlets`` of
-    your own, the asset is ``kling_images``.
+    "content_type"}]}``, and where there are any ``"unverified"`` files and ``"warnings"``; each image also has the
+    ``"conn_id"`` of a connection that is not the default one. All of it, or one image, can be a reference of another
+    generation. The extra of the Asset event of each outlet has the same and the rest of the manifest: ``request``,
+    ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
     ``KlingDownloadError`` when an image could not be fetched or was refused; images stored before that stay, and a
@@ -100,6 +103,11 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         self.accept_unverified = accept_unverified
         make_storable(self)
 
+    @property
+    def output(self) -> ArchiveOutput:
+        """What the task returns, as an input of other tasks; ``output["images"][1]`` is a part of it."""
+        return ArchiveOutput(self)
+
     @cached_property
     def hook(self) -> KlingHook:
         """The connection, looked up once."""
@@ -107,11 +115,12 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Archive, then tell Airflow what there is now."""
+        from airflow_kling.api.archived import with_connection
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.manifest import describe_event, summarize
         from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.destination import Destination
-        from airflow_kling.storage.open import open_store
+        from airflow_kling.storage.open import AWS_CONN_ID, open_store
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
@@ -132,15 +141,26 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
                 accept_unverified=self.accept_unverified,
             )
         summary = self._summary = summarize(archive)
+        self._log_bill(task, asked)
+        conn_id = destination.connection(self.aws_conn_id)
+        named = None if conn_id == AWS_CONN_ID else conn_id
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
-            conn_id = destination.connection(self.aws_conn_id)
             described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
             ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)
-        emit_asset_events(context, self.outlets, describe_event(archive), destination=self.destination)
+        event = with_connection(describe_event(archive), named)
+        emit_asset_events(context, self.outlets, event, destination=self.destination)
         lineage.report_hook_lineage(
             self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
         )
-        return summary
+        return with_connection(summary, named)
+
+    def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
+        """Say what was billed, and what had been estimated where that is another amount."""
+        from airflow_kling.api.prices import compare_bill
+
+        if bill := compare_bill(task.route, task.billed_units, asked.get("estimated_units")):
+            said, dearer = bill
+            self.log.log(logging.WARNING if dearer else logging.INFO, said)
 
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
         """Show the task without signatures, and no key of the customer's."""

@@ -4,45 +4,56 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle import price, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
+from airflow_kling.lifecycle.redacted_fields import (
+    RedactedFieldsMixin,
+    redact_callback,
+    redact_extra_fields,
+    redact_media,
+)
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
+from airflow_kling.operators.generation_lineage import GenerationLineageMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.client import KlingClient
-    from airflow_kling.api.connection import Settings
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.max_units import Priced
     from airflow_kling.api.route import Route
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.storage.base import Store
     from airflow_kling.submission.submitter import Submission
 
-    ReferenceImage = str | bytes | PathLike[str]
+    #: A text is a URL, a path or base64; a mapping is what an archive task returns, or an image of it.
+    ReferenceImage = str | bytes | PathLike[str] | Mapping[str, Any]
 
 
-class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
+class KlingGenerationOperator(
+    GenerationLineageMixin, KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator
+):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
     The task id is also in XCom under the key ``kling_task_id``.
+
+    A reference image is an http(s) URL that Kling's servers can reach, a local path, an object storage URL or
+    ``ObjectStoragePath``, bytes, raw base64, a ``data:`` URL, or the output of an archive task: all of it means its
+    first image, ``output["images"][1]`` its second. Whatever is not an http(s) URL is checked before anything is sent:
+    JPEG or PNG, at most 10 MB, at least 300 px a side, ratio between 1:2.5 and 2.5:1 [C].
 
     Literals are validated when the DAG is parsed, templates when the task runs; wrong input raises
     ``KlingInputError`` and nothing is submitted.
@@ -58,6 +69,8 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
     :param external_task_id: your own id, unique for each Kling account; further attempts of the task append to it. When
         it is another generation's the task stops. When not given, the task makes one that nobody else has, see
         :mod:`airflow_kling.submission.identity`.
+    :param extra_fields: fields of the request body that the API takes and this release does not know,
+        ``{"new_field": 1}``: sent as they are; their names are recorded. What is a parameter is refused here.
     :param kling_conn_id: the connection.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks; nothing is
         created meanwhile. Waits in the triggerer when ``deferrable``, else holds the worker.
@@ -67,6 +80,8 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         before if it runs or succeeded (Airflow 3.3+, or a ``record_store`` in the connection).
     :param on_input_change: when the input is no longer what an earlier try submitted: ``fail``, or submit a ``new``
         generation, which costs money again (noticed where a submission record is kept).
+    :param max_units: what the generation may cost at most, in units of Kling: by its estimate a dearer one is not
+        submitted, and neither is one whose price is not known. The connection's own ``max_units`` counts too.
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
     :param poke_interval: seconds between two polls, with ``wait_for_completion``.
@@ -74,21 +89,28 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
     """
 
     kling_route: ClassVar[Route]
+    template_fields: Sequence[str] = ("extra_fields", "kling_conn_id", "max_units")
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
+        "prompt": "md",
+        "negative_prompt": "md",
+        "watermark_info": "json",
+        "extra_fields": "json",
+    }
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
-    _request_record: dict[str, Any] | None = None
-    _kling_task_id: str | None = None
 
     def __init__(
         self,
         *,
         callback_url: str | None = None,
         external_task_id: str | None = None,
+        extra_fields: dict[str, Any] | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
         submit_timeout: timedelta | float = schedule.TIMEOUT,
         on_unknown: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["new", "reuse"] = "new",
         on_input_change: Literal["fail", "new"] = "fail",
+        max_units: float | str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = schedule.POKE_INTERVAL,
@@ -98,11 +120,13 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         super().__init__(**kwargs)
         self.callback_url = callback_url
         self.external_task_id = external_task_id
+        self.extra_fields = extra_fields
         self.kling_conn_id = kling_conn_id
         self.submit_timeout = templates.seconds(submit_timeout, "submit_timeout")
         self.on_unknown = templates.one_of("on_unknown", on_unknown, "fail", "resubmit")
         self.on_clear = templates.one_of("on_clear", on_clear, "new", "reuse")
         self.on_input_change = templates.one_of("on_input_change", on_input_change, "fail", "new")
+        self.max_units = max_units
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poke_interval = templates.seconds(poke_interval, "poke_interval")
@@ -120,6 +144,7 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         :raises KlingInputError: a literal breaks a limit.
         """
         templates.check_literals(self.kling_route, self._fields())
+        price.check_literals(self.kling_route, self._fields(), self.max_units)
         make_storable(self)
 
     @property
@@ -128,11 +153,12 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: self.rendered_value(name) for name in self.kling_route.fields}
+        return {name: self.rendered_value(name) for name in (*self.kling_route.fields, "extra_fields")}
 
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
-        """Show references without signatures and payloads, and of a callback URL the host."""
-        return {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
+        """Show references without signatures and payloads, of a callback URL the host, of extra fields the names."""
+        others = {"callback_url": redact_callback, "extra_fields": redact_extra_fields}
+        return {**dict.fromkeys(self.kling_route.media, redact_media), **others}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -152,12 +178,12 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
     ) -> str | dict[str, Any]:
         submit_deadline = submit_deadline or time.time() + self.submit_timeout
         with failing_fast():
-            request, asked = self._request()
+            request, asked, priced = self._request()
             self._request_record = asked
             lineage.report_hook_lineage(self.hook, inputs=lineage.addresses(asked["references"]))
             while True:
                 with self.hook.get_conn() as client:
-                    submission = self._submission(context, client, request, asked, refused_attempt)
+                    submission = self._submission(context, client, request, asked, priced, refused_attempt)
                     try:
                         task = submission.run()
                         break
@@ -172,7 +198,7 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
             wait = self.wait_deferred if self.deferrable else self.wait_here
             return wait(task.kling_task_id, time.time() + self.timeout)
 
-    def _request(self) -> tuple[KlingRequest, dict[str, Any]]:
+    def _request(self) -> tuple[KlingRequest, dict[str, Any], Priced]:
         from airflow_kling.api.request import build_request, for_gateway
         from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.open import open_object
@@ -184,7 +210,11 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         request, references = build_request(self.kling_route, fields, open_file=open_object)
         gateway = self.hook.settings.api
         request = for_gateway(self.kling_route, request, gateway)
-        return request, xcom.describe_request(self.kling_route, request, references, gateway_name=gateway.name)
+        priced = price.of_request(self.kling_route.name, request, self.hook, self.max_units)
+        asked = xcom.describe_request(
+            self.kling_route, request, references, gateway_name=gateway.name, estimated_units=priced.units
+        )
+        return request, asked, priced
 
     def _submission(
         self,
@@ -192,28 +222,21 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         client: KlingClient,
         request: KlingRequest,
         asked: Mapping[str, Any],
+        priced: Priced,
         refused_attempt: int | None,
     ) -> Submission:
-        from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
-        from airflow_kling.submission.object_records import open_records
-        from airflow_kling.submission.submitter import Submission
+        from airflow_kling.lifecycle.submitting import make_submission
 
-        settings = self.hook.settings
-        identity = Identity.of(
+        return make_submission(
             context,
+            client,
+            request,
+            asked,
+            route=self.kling_route,
+            settings=self.hook.settings,
             retries=self.retries or 0,
-            base=request.external_task_id,
-            deployment=settings.namespace or _base_url(),
-        )
-        return Submission(
-            client=client,
-            request=request,
-            identity=identity,
-            records=open_records(settings.record_store, context.get("task_state_store"), identity),
-            notes=_notes(settings, request),
-            route=self.kling_route.name,
-            fingerprint=fingerprint(asked, reference_queries(self.kling_route, request)),
-            old_fingerprint=fingerprint(asked),
+            estimate=priced.estimate,
+            too_dear=priced.too_dear,
             refused_attempt=refused_attempt,
             on_unknown=self.on_unknown,
             on_clear=self.on_clear,
@@ -242,38 +265,6 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
         pause = timedelta(seconds=max(delay, schedule.FIRST_POLL_AFTER_DEFERRAL))
         self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
 
-    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
-        """References as they are given; nothing is read for it."""
-        from airflow_kling.api.request import media_value
-        from airflow_kling.reporting.openlineage import operator_lineage
-
-        given: list[Any] = []
-        for name in self.kling_route.media:
-            value = media_value(self.kling_route, name, self._fields()[name])
-            given += value if isinstance(value, list) else [value]
-        return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """References and what was asked; after a failure, OpenLineage asks here too."""
-        from airflow_kling.reporting.openlineage import operator_lineage
-
-        kling_task_id, asked = self._kling_task_id, self._request_record
-        if asked is None:  # another process has submitted, before the deferral
-            kling_task_id, asked = self._pull_request(task_instance)
-        return operator_lineage(
-            kling_task_id=kling_task_id,
-            asked=asked,
-            units=self._finished.billed_units if self._finished else None,
-            inputs=lineage.addresses(asked.get("references") or ()),
-        )
-
-    def _pull_request(self, ti: Any) -> tuple[str | None, dict[str, Any]]:
-        """Return what :meth:`_push_request` has left in XCom."""
-        own = {"task_ids": self.task_id, "map_indexes": ti.map_index}
-        kling_task_id = ti.xcom_pull(key="kling_task_id", **own)
-        asked = ti.xcom_pull(key=xcom.request_key(kling_task_id), **own) if kling_task_id else None
-        return kling_task_id, asked or {}
-
     def _push_request(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Leave in XCom what the tasks after this one need: the id, and the request record for the manifest."""
         self._kling_task_id = task.kling_task_id
@@ -281,16 +272,3 @@ class KlingGenerationOperator(KlingWaitMixin, RedactedFieldsMixin, TextFieldsMix
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
         links.push_gallery_link(context, task.kling_task_id)
-
-
-def _base_url() -> str:
-    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
-    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
-    return str(conf.get(section, "base_url", fallback=""))
-
-
-def _notes(settings: Settings, request: KlingRequest) -> Store | None:
-    """Return where the receiver notes callbacks; None where there is none, or the author has a URL of their own."""
-    from airflow_kling.storage.open import open_store
-
-    return open_store(settings.record_store) if settings.callback_base_url and not request.callback_url else None

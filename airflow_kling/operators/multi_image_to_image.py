@@ -16,11 +16,7 @@ class KlingMultiImageToImageOperator(KlingGenerationOperator):
     """Submit a multi-image-to-image generation to Kling; return the Kling task id.
 
     What is common to all routes, and the parameters for it, is at
-    :class:`~airflow_kling.operators.base.KlingGenerationOperator`.
-
-    A reference image is an http(s) URL that Kling's servers can reach, a local path, an object storage URL or
-    ``ObjectStoragePath``, bytes, raw base64, or a ``data:`` URL. Whatever is not an http(s) URL is checked before
-    anything is sent: JPEG or PNG, at most 10 MB, at least 300 px a side, ratio between 1:2.5 and 2.5:1.
+    :class:`~airflow_kling.operators.base.KlingGenerationOperator`; there is also what a reference image may be.
 
     :param subject_images: 1 to 4 reference images; CometAPI's default gateway takes 2 to 4.
     :param prompt: at most 2500 characters.
@@ -34,12 +30,10 @@ class KlingMultiImageToImageOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
+        **KlingGenerationOperator.template_fields_renderers,
         "subject_images": "json",
-        "watermark_info": "json",
-        "prompt": "md",
-        "negative_prompt": "md",
     }
 
     def __init__(

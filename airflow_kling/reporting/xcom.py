@@ -24,13 +24,22 @@ def archive_key(kling_task_id: str) -> str:
 
 
 def describe_request(
-    route: Route, request: KlingRequest, references: list[dict[str, Any]], *, gateway_name: str
+    route: Route,
+    request: KlingRequest,
+    references: list[dict[str, Any]],
+    *,
+    gateway_name: str,
+    estimated_units: float | None = None,
 ) -> dict[str, Any]:
-    """Make the request record: what was asked, for XCom and manifest, without payload and secret."""
+    """Make the request record: what was asked, for XCom and manifest, without payload and secret.
+
+    :param estimated_units: left out where the price is not known.
+    """
     asked = request.model_dump(include=set(route.recorded_fields))
     if request.extra_fields:
         asked["extra_fields"] = sorted(request.extra_fields)
-    return {**asked, "route": route.name, "gateway": gateway_name, "references": references}
+    estimated = {} if estimated_units is None else {"estimated_units": estimated_units}
+    return {**asked, "route": route.name, "gateway": gateway_name, **estimated, "references": references}
 
 
 def describe_run(context: Context) -> dict[str, Any]:

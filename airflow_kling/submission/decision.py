@@ -7,7 +7,7 @@ where the account refuses a second one with the same ``external_task_id``. Every
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from airflow_kling.api.tasks import FAILED
@@ -61,6 +61,19 @@ class Facts:
     def can_be_asked(self) -> bool:
         """Whether a generation is found when it exists."""
         return self.finds or self.lists
+
+    def of_next_attempt(self, *, may_exist: bool, given: bool) -> Facts:
+        """Return the facts at the start of another attempt, of which nothing is known yet."""
+        return replace(
+            self,
+            may_exist=may_exist,
+            given=given,
+            kling_task_id=None,
+            queried=frozenset(),
+            status=None,
+            ours=True,
+            posted=None,
+        )
 
 
 def decide(facts: Facts) -> Step:

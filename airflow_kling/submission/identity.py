@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 Kind = Literal["nonce", "derived", "given"]
 
 
+#: What a request record has beside the input: an estimate changes with the prices.
+_NOT_INPUT = frozenset({"external_task_id", "estimated_units"})
+
+
 class ExternalId(NamedTuple):
     """An ``external_task_id``, and what it proves."""
 
@@ -163,10 +167,11 @@ def _digits(value: Any, count: int) -> str:
 def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) -> str:
     """Of an input: references by content, or by URL without a signature, which is made anew each time.
 
-    :param request_record: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity in it does not count.
+    :param request_record: see :func:`airflow_kling.reporting.xcom.describe_request`; the identity and the estimate in
+        it do not count.
     :param queries: see :func:`reference_queries`; records without a ``kind`` have a fingerprint without them.
     """
-    content = {name: value for name, value in request_record.items() if name != "external_task_id"}
+    content = {name: value for name, value in request_record.items() if name not in _NOT_INPUT}
     # Records written before there were routes have none: the same input must have the same fingerprint as then.
     if content.get("route") == DEFAULT_ROUTE:
         del content["route"]

@@ -1,13 +1,15 @@
-"""Says why a submission cannot go on: each message tells what it means for the bill, and what to do."""
+"""Says what a submission will cost, and why one cannot go on: what that means for the bill, and what to do."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_kling.exceptions import KlingError, KlingSubmissionError
+from airflow_kling.api.price_list import LIST_DATE
+from airflow_kling.exceptions import KlingError, KlingInputError, KlingSubmissionError
 
 if TYPE_CHECKING:
+    from airflow_kling.api.prices import Estimate
     from airflow_kling.api.tasks import KlingTask
     from airflow_kling.submission.decision import Facts
     from airflow_kling.submission.record import SubmissionRecord
@@ -51,8 +53,28 @@ def stopped(
     )
 
 
-def not_asked(facts: Facts, external_task_id: str) -> str:
-    """What it means for the bill that a free question was not answered in a try that has not submitted."""
+def estimated(estimate: Estimate, *, gateway_name: str) -> str:
+    """Return the line of the log before a submission."""
+    source = f"by Kling's list price of {LIST_DATE}" if estimate.listed else "by the connection's prices"
+    own = "" if gateway_name == "official" or not estimate.listed else "; CometAPI has its own prices"
+    return f"Estimated: {estimate}, {source}{own}."
+
+
+def check_price(too_dear: str | None, money: str) -> None:
+    """Refuse a submission that a limit does not allow, see :mod:`airflow_kling.api.max_units`.
+
+    :param too_dear: why not; None where it is allowed.
+    :param money: what it means for the bill that this try ends before it has submitted.
+    :raises KlingInputError: it is not allowed.
+    """
+    if too_dear is not None:
+        error = KlingInputError(f"{too_dear}.")
+        error.money = money
+        raise error
+
+
+def not_submitted(facts: Facts, external_task_id: str) -> str:
+    """What it means for the bill that a try ends before it has submitted."""
     return earlier_may_exist(external_task_id) if facts.may_exist else "Nothing was submitted."
 
 

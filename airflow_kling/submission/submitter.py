@@ -25,6 +25,7 @@ from airflow_kling.submission.refusal import meaning_of
 if TYPE_CHECKING:
     from airflow_kling.api.client import KlingClient
     from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.prices import Estimate
     from airflow_kling.api.tasks import KlingTask
     from airflow_kling.storage.base import Store
 
@@ -40,6 +41,8 @@ class Submission:
     :param old_fingerprint: the same, as it was made for records without a ``kind``.
     :param notes: the record store with what callbacks have told; None where there is no receiver.
     :param route: of the generation.
+    :param estimate: what it will be billed; None where that is not known.
+    :param too_dear: why a limit does not allow to submit; what exists already is adopted all the same.
     :param refused_attempt: the attempt whose POST was refused earlier in this try, so that it is certain that nothing
         of it exists; :meth:`run` keeps it up to date.
     :param on_unknown: when nothing can decide whether a paid generation exists: ``fail``, or ``resubmit``.
@@ -55,6 +58,8 @@ class Submission:
     old_fingerprint: str = ""
     notes: Store | None = None
     route: str = DEFAULT_ROUTE
+    estimate: Estimate | None = None
+    too_dear: str | None = None
     refused_attempt: int | None = None
     on_unknown: Literal["fail", "resubmit"] = "fail"
     on_clear: Literal["new", "reuse"] = "new"
@@ -74,6 +79,7 @@ class Submission:
         :raises KlingAPIError: the API refused; nothing was created.
         """
         if self.identity is None:
+            messages.check_price(self.too_dear, "Nothing was submitted.")
             return self.client.create(self.request, route=self.route)
         facts = self._start(self.identity)
         while True:
@@ -175,22 +181,17 @@ class Submission:
                 raise failure
             log.info("%s Failed generations are not billed; submitting another.", failure)
         self._attempt, self._found = self._recall.attempt(self._attempt.number + 1), None
-        return replace(
-            facts,
-            may_exist=not self.records.keeps and facts.may_exist,
-            given=self._attempt.name.kind == "given",
-            kling_task_id=None,
-            queried=frozenset(),
-            status=None,
-            ours=True,
-            posted=None,
-        )
+        may_exist, given = not self.records.keeps and facts.may_exist, self._attempt.name.kind == "given"
+        return facts.of_next_attempt(may_exist=may_exist, given=given)
 
     def _post(self, facts: Facts) -> tuple[KlingTask | None, Facts]:
         """The paid call, with its intent on record before and its outcome after it."""
+        messages.check_price(self.too_dear, messages.not_submitted(facts, self._external_task_id))
         self._attempt = replace(self._attempt, since=self._attempt.since or self.clock())
         self._record(INTENDED)
         log.info("Submitting as external_task_id %s.", self._external_task_id)
+        if self.estimate:
+            log.info(messages.estimated(self.estimate, gateway_name=self.client.gateway.name))
         try:
             request = self.request.model_copy(update={"external_task_id": self._external_task_id})
             task = self.client.create(request, route=self.route)
@@ -242,7 +243,7 @@ class Submission:
             self._found = self._query(step, facts)
         except KlingError as error:
             if facts.posted is None:
-                error.money = messages.not_asked(facts, self._external_task_id)
+                error.money = messages.not_submitted(facts, self._external_task_id)
                 raise
             # While this try's own POST is in doubt, the refusal of a question must not pass for one of the POST.
             raise messages.could_not_ask(facts, self._external_task_id, error) from error

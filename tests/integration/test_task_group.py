@@ -270,7 +270,7 @@ def test_rows_may_be_any_sequence() -> None:
 
 
 def test_the_package_offers_it_and_nothing_unknown() -> None:
-    assert set(airflow_kling.__all__) == {"__version__", "kling_image"}
+    assert set(airflow_kling.__all__) == {"__version__", "kling_generate", "kling_image"}
     with pytest.raises(AttributeError, match="klong_image"):
         _ = airflow_kling.klong_image
 

@@ -1,0 +1,67 @@
+"""Makes a task instance's submission: its identity, its records and its callback notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+from airflow_kling.storage.open import open_store
+from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
+from airflow_kling.submission.object_records import open_records
+from airflow_kling.submission.submitter import Submission
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_kling.api.client import KlingClient
+    from airflow_kling.api.connection import Settings
+    from airflow_kling.api.fields import KlingRequest
+    from airflow_kling.api.route import Route
+    from airflow_kling.storage.base import Store
+
+
+def make_submission(
+    context: Context,
+    client: KlingClient,
+    request: KlingRequest,
+    asked: Mapping[str, Any],
+    *,
+    route: Route,
+    settings: Settings,
+    retries: int,
+    **options: Any,
+) -> Submission:
+    """Make the submission of the task instance that a context is of.
+
+    :param asked: the request record.
+    :param settings: of the connection.
+    :param retries: of the task.
+    :param options: further parameters of :class:`~airflow_kling.submission.submitter.Submission`.
+    """
+    deployment = settings.namespace or _base_url()
+    identity = Identity.of(context, retries=retries, base=request.external_task_id, deployment=deployment)
+    return Submission(
+        client=client,
+        request=request,
+        identity=identity,
+        records=open_records(settings.record_store, context.get("task_state_store"), identity),
+        notes=_notes(settings, request),
+        route=route.name,
+        fingerprint=fingerprint(asked, reference_queries(route, request)),
+        old_fingerprint=fingerprint(asked),
+        **options,
+    )
+
+
+def _base_url() -> str:
+    """Return where this Airflow's UI is, which tells it from another that nobody has named."""
+    section = "api" if AIRFLOW_V_3_0_PLUS else "webserver"
+    return str(conf.get(section, "base_url", fallback=""))
+
+
+def _notes(settings: Settings, request: KlingRequest) -> Store | None:
+    """Return where the receiver notes callbacks; None where there is none, or the author has a URL of their own."""
+    return open_store(settings.record_store) if settings.callback_base_url and not request.callback_url else None
