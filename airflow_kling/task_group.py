@@ -36,6 +36,7 @@ def kling_image(
     watermark_info: dict[str, bool] | None = None,
     callback_url: str | None = None,
     external_task_id: str | None = None,
+    extra_fields: dict[str, Any] | None = None,
     kling_conn_id: str = KlingHook.default_conn_name,
     aws_conn_id: str | None = "aws_default",
     s3_extra_args: dict[str, Any] | None = None,
@@ -46,6 +47,7 @@ def kling_image(
     on_unknown: Literal["fail", "resubmit"] = "fail",
     on_clear: Literal["new", "reuse"] = "new",
     on_input_change: Literal["fail", "new"] = "fail",
+    max_units: float | str | None = None,
     deferrable: bool = True,
     start_from_trigger: bool = False,
     poke_interval: timedelta | float = schedule.POKE_INTERVAL,
@@ -75,8 +77,8 @@ def kling_image(
         :class:`KlingArchiveImagesOperator`, which also explains ``max_image_bytes`` and ``accept_unverified``.
     :param outlets: of the archive task; without any, the asset ``kling_images``.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
-    :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, see
-        :class:`KlingMultiImageToImageOperator`.
+    :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, and ``max_units``: what the
+        generation may cost; see :class:`KlingMultiImageToImageOperator`.
     :param deferrable: wait in the triggerer, holding no worker.
     :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
         hears of its success, see :class:`KlingTaskSensor`.
