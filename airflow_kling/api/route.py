@@ -102,12 +102,14 @@ class Pace(NamedTuple):
     :param dense_until: most generations are ready by then.
     :param dense_interval: between two polls until ``dense_until``.
     :param later_interval: between two polls after that, growing with the age.
+    :param deadline: what is not finished then is not waited for any longer, unless the author says so.
     """
 
     first_poll: float
     dense_until: float
     dense_interval: float
     later_interval: float
+    deadline: float = 3600.0
 
 
 #: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
