@@ -115,7 +115,7 @@ class Pace(NamedTuple):
 #: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
 IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85)
 #: Videos take minutes: 160 s from an image, 320 s from a text on average [W].
-VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0)
+VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0, deadline=7200.0)
 
 
 @dataclass(frozen=True)

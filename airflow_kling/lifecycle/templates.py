@@ -133,6 +133,14 @@ def one_of(name: str, value: Any, *choices: str) -> Any:
     return value
 
 
+def optional_seconds(value: timedelta | float | None, name: str) -> float | None:
+    """Return a duration in seconds; None where the author leaves it to the route.
+
+    :raises KlingInputError: it is negative.
+    """
+    return None if value is None else seconds(value, name)
+
+
 def seconds(value: timedelta | float, name: str) -> float:
     """Return a duration in seconds.
 

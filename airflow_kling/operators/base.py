@@ -88,8 +88,9 @@ class KlingGenerationOperator(
         as a URL. Kling's servers have to reach the storage, so its connection needs a public ``endpoint_url``.
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
-    :param poke_interval: seconds between two polls, with ``wait_for_completion``.
-    :param timeout: seconds to wait, with ``wait_for_completion``.
+    :param poke_interval: seconds between two polls at most, with ``wait_for_completion``; by default as the route needs
+        it: an image is polled first after 11 s, a video after a minute and then every 20 s.
+    :param timeout: seconds to wait, with ``wait_for_completion``; by default 3600 for images, 7200 for videos.
     """
 
     kling_route: ClassVar[Route]
@@ -110,7 +111,7 @@ class KlingGenerationOperator(
         external_task_id: str | None = None,
         extra_fields: dict[str, Any] | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
-        submit_timeout: timedelta | float = schedule.TIMEOUT,
+        submit_timeout: timedelta | float = schedule.SUBMIT_TIMEOUT,
         on_unknown: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["new", "reuse"] = "new",
         on_input_change: Literal["fail", "new"] = "fail",
@@ -118,8 +119,8 @@ class KlingGenerationOperator(
         send_references_as: Literal["base64", "url"] = "base64",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: timedelta | float = schedule.POKE_INTERVAL,
-        timeout: timedelta | float = schedule.TIMEOUT,
+        poke_interval: timedelta | float | None = None,
+        timeout: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -135,8 +136,8 @@ class KlingGenerationOperator(
         self.send_references_as = templates.one_of("send_references_as", send_references_as, "base64", "url")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = templates.seconds(poke_interval, "poke_interval")
-        self.timeout = templates.seconds(timeout, "timeout")
+        self.poke_interval = templates.optional_seconds(poke_interval, "poke_interval")
+        self.timeout = templates.optional_seconds(timeout, "timeout")
 
     @property
     def text_fields(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -202,7 +203,7 @@ class KlingGenerationOperator(
             if not self.wait_for_completion:
                 return task.kling_task_id
             wait = self.wait_deferred if self.deferrable else self.wait_here
-            return wait(task.kling_task_id, time.time() + self.timeout)
+            return wait(task.kling_task_id, time.time() + self.wait_seconds)
 
     def _request(self) -> tuple[KlingRequest, dict[str, Any], Priced]:
         from airflow_kling.api.request import build_request, for_gateway

@@ -1,6 +1,6 @@
 """Signs the URL of an object, by which Kling fetches a reference that it takes, or is to take, as a URL.
 
-A signed URL is a secret: whoever has it reads the object. So it is in the request alone, never in a record or a message.
+A signed URL is a secret: whoever has it reads the object. So it is in the request alone, in no record and no message.
 """
 
 from __future__ import annotations
