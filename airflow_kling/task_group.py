@@ -43,15 +43,15 @@ def kling_image(
     max_image_bytes: int = 64 * MIB,
     accept_unverified: bool = False,
     outlets: Sequence[Any] | None = None,
-    submit_timeout: timedelta | float = schedule.TIMEOUT,
+    submit_timeout: timedelta | float = schedule.SUBMIT_TIMEOUT,
     on_unknown: Literal["fail", "resubmit"] = "fail",
     on_clear: Literal["new", "reuse"] = "new",
     on_input_change: Literal["fail", "new"] = "fail",
     max_units: float | str | None = None,
     deferrable: bool = True,
     start_from_trigger: bool = False,
-    poke_interval: timedelta | float = schedule.POKE_INTERVAL,
-    timeout: timedelta | float = schedule.TIMEOUT,
+    poke_interval: timedelta | float | None = None,
+    timeout: timedelta | float | None = None,
     pool: str | None = None,
     default_args: dict[str, Any] | None = None,
 ) -> KlingImages:
@@ -82,8 +82,9 @@ def kling_image(
     :param deferrable: wait in the triggerer, holding no worker.
     :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
         hears of its success, see :class:`KlingTaskSensor`.
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds to wait for the generation; it runs on and is billed after that.
+    :param poke_interval: seconds between two polls at most; by default as the route needs it.
+    :param timeout: seconds to wait for the generation, by default 3600 for images and 7200 for videos; it runs on and
+        is billed after that.
     :param pool: of the submission and the generation, counting deferred tasks (``--include-deferred``); needs ``n`` as
         a number.
     :param default_args: of the tasks, such as ``{"retries": 3}``.
