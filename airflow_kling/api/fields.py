@@ -56,8 +56,9 @@ def _http_url(value: str | None) -> str | None:
 OptionalText = Annotated[str | None, AfterValidator(_plain_text)]
 OptionalUrl = Annotated[str | None, AfterValidator(_plain_text), AfterValidator(_http_url)]
 Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT), AfterValidator(_plain_text)]
-RequiredText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_text)]
-RequiredPrompt = Annotated[RequiredText, Field(max_length=MAX_PROMPT)]
+PLAIN = AfterValidator(_plain_text)
+RequiredText = Annotated[str, StringConstraints(min_length=1), PLAIN]
+RequiredPrompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), PLAIN]
 #: An image as it is sent: a URL or raw base64.
 ImageText = Annotated[str, StringConstraints(min_length=1)]
 

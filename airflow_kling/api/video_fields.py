@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, NotRequired
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
-from airflow_kling.api.fields import KlingRequest, OptionalText, Prompt, RequiredText, Watermark
+from airflow_kling.api.fields import PLAIN, KlingRequest, OptionalText, Prompt, Watermark
 from airflow_kling.api.rules import NOT_TAKEN, Allowed, ModelTable, Rule
 from airflow_kling.api.values import plain
 
@@ -43,7 +43,7 @@ class Shot(TypedDict):
     """A shot of a video of several."""
 
     index: NotRequired[Annotated[int, Field(ge=1)]]
-    prompt: Annotated[RequiredText, Field(max_length=MAX_SHOT_PROMPT)]
+    prompt: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SHOT_PROMPT), PLAIN]
     duration: ShotDuration
 
 
@@ -95,9 +95,9 @@ def _shots_too_long(request: Any) -> str | None:
     if not (request.multi_shot and request.multi_prompt):
         return None
     seconds, wanted = sum(int(shot["duration"]) for shot in request.multi_prompt), request.duration or DEFAULT_DURATION
-    return (
-        f"multi_prompt has shots of {seconds} s in all, but duration is {wanted!r}" if seconds != int(wanted) else None
-    )
+    if seconds == int(wanted):
+        return None
+    return f"multi_prompt has shots of {seconds} s in all, but duration is {wanted!r}: make them equal"
 
 
 def _prompt_for_intelligence(request: Any) -> str | None:
