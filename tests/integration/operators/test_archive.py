@@ -106,7 +106,7 @@ def test_finished_task_that_a_template_renders_to_text(finished: Any, tmp_path: 
 def test_the_route_of_an_id_is_the_operators(finished: Any, kling: Emulator, tmp_path: Path) -> None:
     kling_task_id = finished()["kling_task_id"]
     assert "route" in KlingArchiveImagesOperator.template_fields
-    with pytest.raises(KlingInputError, match="route is 'of-tomorrow', must be one of multi-image-to-image"):
+    with pytest.raises(KlingInputError, match="route is 'of-tomorrow', must be one of image-expansion, "):
         operator(kling_task_id, tmp_path, route="of-tomorrow").execute({})
     check(operator(kling_task_id, tmp_path, route="multi-image-to-image").execute({}), tmp_path, 1)
 
