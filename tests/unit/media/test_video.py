@@ -37,9 +37,9 @@ def test_a_video_with_sound() -> None:
     found = check(clip(sound=True))
     assert (found.width, found.height, found.codec) == (64, 48, "avc1")
     assert 0.9 < found.seconds < 1.2
-    with pytest.raises(BrokenVideo, match="outside the media data"):  # of the second track
-        data = clip(sound=True)
-        at = data.rindex(b"stco") + 12
+    data = clip(sound=True)
+    at = data.rindex(b"stco") + 12  # of the second track
+    with pytest.raises(BrokenVideo, match="outside the media data"):
         check(data[:at] + bytes(4) + data[at + 4 :])
 
 
