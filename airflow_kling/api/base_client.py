@@ -18,7 +18,7 @@ from airflow_kling.api.answer import Answer
 from airflow_kling.api.error_table import ErrorRule, no_such_model
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import DEFAULT_GATEWAY, Gateway
-from airflow_kling.api.request import for_gateway, known_models, unknown_model
+from airflow_kling.api.request import for_gateway, known_models, unknown_limits, unknown_model
 from airflow_kling.api.retry import delay_before_repeat, with_money
 from airflow_kling.api.route import Route
 from airflow_kling.api.routes import find_route
@@ -73,8 +73,9 @@ class BaseClient:
     def _create(self, request: KlingRequest, route_name: str) -> Call[KlingTask]:
         route = find_route(route_name)
         fitting = for_gateway(route, request, self.gateway)
-        if warning := unknown_model(route, fitting, self.gateway):
-            log.warning("%s", warning)
+        for warning in (unknown_model(route, fitting, self.gateway), unknown_limits(route, fitting)):
+            if warning:
+                log.warning("%s", warning)
         sent = protocol.create_request(self.gateway, self.base_url, route, fitting)
         read = partial(protocol.read_task, route=route_name, no_model=self._no_model(route, fitting))
         return Call(sent, read, creates=True)

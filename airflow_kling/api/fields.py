@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
@@ -21,8 +21,10 @@ from pydantic import (
     ValidationInfo,
     field_validator,
     model_validator,
+    with_config,
 )
 from pydantic_core import ErrorDetails
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from airflow_kling.api.rules import ModelTable, Rule, broken_rules, model_rules
 from airflow_kling.api.values import from_text, is_blank, plain, shortened
@@ -33,6 +35,7 @@ URL_SCHEMES = ("http://", "https://")
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_DIGITS = re.compile(r"[0-9]{1,40}")
 _PYTHON_OBJECT = re.compile(r"<[^<>]{1,200} at 0x[0-9a-fA-F]{4,}>")
 
 
@@ -53,8 +56,17 @@ def _http_url(value: str | None) -> str | None:
 OptionalText = Annotated[str | None, AfterValidator(_plain_text)]
 OptionalUrl = Annotated[str | None, AfterValidator(_plain_text), AfterValidator(_http_url)]
 Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT), AfterValidator(_plain_text)]
+PLAIN = AfterValidator(_plain_text)
+RequiredText = Annotated[str, StringConstraints(min_length=1), PLAIN]
+RequiredPrompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), PLAIN]
 #: An image as it is sent: a URL or raw base64.
 ImageText = Annotated[str, StringConstraints(min_length=1)]
+
+
+#: Asks for a copy with Kling's watermark beside the result [C].
+Watermark = dict[Literal["enabled"], bool] | None
+AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]  # of images [seed]
+ImageCount = Annotated[int, Field(ge=1, le=9)]  # [C]
 
 
 def plain_or(key: str) -> BeforeValidator:
@@ -66,6 +78,50 @@ def _as_object(key: str, item: Any) -> Any:
     if not isinstance(item, Mapping):
         return {key: item}
     return {name: value for name, value in item.items() if not is_blank(value)}
+
+
+def _whole_id(value: Any) -> int:
+    value = plain(value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+        return int(value)
+    if type(value) is not int:
+        raise ValueError("give an int, or a text of digits; a float has lost some of them")
+    return value
+
+
+#: A 64-bit id, whole: many are beyond 2**53, where a float has no room for the last digits [C].
+ElementId = Annotated[int, BeforeValidator(_whole_id), Field(ge=1, le=2**63 - 1)]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Element(TypedDict):
+    """A subject of Kling's element library."""
+
+    element_id: ElementId
+
+
+ElementItem = Annotated[Element, plain_or("element_id")]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Image(TypedDict):
+    """A reference image of a list."""
+
+    image: ImageText
+
+
+ImageItem = Annotated[Image, plain_or("image")]
+
+
+def too_many_references(
+    images: Sequence[Any] | None, elements: Sequence[Any] | None, most: int, *, beside: str = ""
+) -> str | None:
+    """Say that images and elements are too many together; None where they are not."""
+    counts = len(images or ()), len(elements or ())
+    if sum(counts) <= most:
+        return None
+    allowed = f"at most {most} together are allowed{beside and ' beside '}{beside}"
+    return f"there are {counts[0]} images and {counts[1]} elements, {allowed}"
 
 
 class KlingRequest(BaseModel):
@@ -97,17 +153,10 @@ class KlingRequest(BaseModel):
     def _leave_out_blanks(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
         def is_absent(name: str, value: Any) -> bool:
             field = cls.model_fields.get(name)
-            empty = isinstance(value, list | tuple) and not value and field is not None and not field.is_required()
-            return empty or is_blank(value)
+            optional_list = field is not None and not field.is_required() and set(_kinds(field.annotation)) == {list}
+            return is_blank(value) or (optional_list and plain(from_text(value)) in ([], ()))
 
         return {name: value for name, value in fields.items() if not is_absent(name, value)}
-
-    @field_validator("extra_fields")
-    @classmethod
-    def _refuse_known_fields(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if known := sorted(value.keys() & cls.model_fields.keys()):
-            raise ValueError(f"{known[0]} is a field of the route, give it as a parameter")
-        return value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -141,7 +190,7 @@ class KlingRequest(BaseModel):
 
         :param known: the fields that rules may read; all when None.
         """
-        rules = (*self.rules, *model_rules(self.model_table))
+        rules = (_UNKNOWN_ONLY, *self.rules, *model_rules(self.model_table))
         return broken_rules(rules, self, type(self).model_fields if known is None else known)
 
     @classmethod
@@ -185,6 +234,16 @@ def _is_of(error: ErrorDetails, fields: Mapping[str, Any]) -> bool:
     return path[0] in fields and (len(path) > 1 or error["type"] != "missing")
 
 
+def _known_extra(request: Any) -> str | None:
+    """Say which extra field has a parameter; never its value, which may be a secret."""
+    if known := sorted(request.extra_fields.keys() & type(request).model_fields.keys()):
+        return f"extra_fields has {known[0]}, which is a field of the route: give it as a parameter"
+    return None
+
+
+_UNKNOWN_ONLY = Rule(("extra_fields",), _known_extra)
+
+
 def _kinds(annotation: Any) -> list[type]:
     """Return the types that an annotation allows, None left out."""
     if get_origin(annotation) is Literal:
@@ -214,6 +273,8 @@ def _input_error(errors: list[ErrorDetails], fields: Mapping[str, Any]) -> Kling
         if not error["loc"]:  # a rule between fields, which says all of it
             return str(error["ctx"]["error"])
         path = ".".join(str(part) for part in error["loc"])
+        if error["loc"][0] == "extra_fields":  # whose values may be secrets
+            return f"{path}: {error['msg'].lower()}"
         value = error["input"]
         describe = _LIMITS.get(error["type"])
         if describe is None:

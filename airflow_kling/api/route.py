@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_kling.exceptions import KlingInputError
 
@@ -57,6 +57,10 @@ MediaClass = ImageClass | VideoClass
 #: Every image field but those of virtual try-on [C]. The documentation says "10MB" without saying which; the larger
 #: reading is taken, so that no image is refused here that the API would take.
 IMAGE = ImageClass(max_bytes=10 * 1024 * 1024, min_side=300, max_ratio=(5, 2))
+#: The widest of what the models of omni video take; they differ in seconds and sides, see its route [W].
+VIDEO = VideoClass(
+    formats=("video/mp4", "video/quicktime"), max_bytes=200 * 1024 * 1024, seconds=(3.0, 15.5), sides=(700, 4553)
+)
 #: The person and the garment of virtual try-on, for which no ratio is stated [C].
 IMAGE_TRY = IMAGE._replace(max_ratio=None)
 
@@ -106,6 +110,12 @@ class Pace(NamedTuple):
     later_interval: float
 
 
+#: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
+IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85)
+#: Videos take minutes: 160 s from an image, 320 s from a text on average [W].
+VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0)
+
+
 @dataclass(frozen=True)
 class Route:
     """One kind of generation that Kling offers.
@@ -117,6 +127,7 @@ class Route:
     :param media: fields that hold reference media.
     :param results: the lists in ``task_result`` that hold results, such as ``("images",)``.
     :param slots_field: the field that says how many of the account's parallel slots a task takes; None for one slot.
+    :param series_field: the same where ``result_type`` is ``series``; None where there are no series.
     :param pace: how long a generation takes.
     """
 
@@ -128,6 +139,7 @@ class Route:
     body_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     media: Mapping[str, MediaField] = field(default_factory=lambda: MappingProxyType({}))
     slots_field: str | None = None
+    series_field: str | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -136,8 +148,15 @@ class Route:
 
     @property
     def recorded_fields(self) -> tuple[str, ...]:
-        """Name the fields that may be recorded: media is described instead, a callback URL may hold a secret."""
-        return tuple(name for name in self.fields if name not in self.media and name != "callback_url")
+        """Name the fields that may be recorded: media is described instead, a callback URL may hold a secret.
+
+        Of ``extra_fields``, which may hold secrets too, the names are.
+        """
+        return (*(name for name in self.fields if name not in self.media and name != "callback_url"), "extra_fields")
+
+    def names_slots(self, fields: Mapping[str, Any]) -> str | None:
+        """Name the field of a request that says how many slots its task takes; None for one slot."""
+        return self.series_field if fields.get("result_type") == "series" else self.slots_field
 
     def endpoint(self, gateway_name: str) -> Endpoint:
         """Return where a gateway has this route.

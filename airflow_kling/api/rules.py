@@ -66,6 +66,18 @@ def model_rules(table: ModelTable) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def rules_of(who: str, allowed: Mapping[str, Allowed]) -> tuple[Rule, ...]:
+    """Return a rule for each field of which a gateway takes less than others.
+
+    :param who: as messages name it.
+    """
+    return tuple(Rule((name, *one.needs), partial(_broken_by_gateway, one, name, who)) for name, one in allowed.items())
+
+
+def _broken_by_gateway(allowed: Allowed, name: str, who: str, request: Any) -> str | None:
+    return broken_by(allowed, name, request, who=who)
+
+
 def _broken_by_model(table: ModelTable, name: str, request: Any) -> str | None:
     allowed = table.get(request.model_name, {}).get(name)
     return allowed and broken_by(allowed, name, request, who=f"model {request.model_name!r}")
@@ -76,6 +88,7 @@ def broken_by(allowed: Allowed, name: str, request: Any, *, who: str) -> str | N
     value = getattr(request, name)
     if not is_given(value) or value in allowed.free:
         return None
+    said = f"{name} is {shortened(value)}" if allowed.free else f"{name} is given"
     if allowed.values is not None and value not in allowed.values:
         if not allowed.values:
             return f"{name} is given, but {who} does not take it: leave it out"
@@ -83,5 +96,5 @@ def broken_by(allowed: Allowed, name: str, request: Any, *, who: str) -> str | N
     for other, wanted in allowed.needs.items():
         found = getattr(request, other)
         if found not in wanted:
-            return f"{name} is given, but {who} takes it only with {other} {wanted[0]!r}, and {other} is {found!r}"
+            return f"{said}, but {who} takes it only with {other} {wanted[0]!r}, and {other} is {found!r}"
     return None

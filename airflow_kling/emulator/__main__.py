@@ -16,6 +16,9 @@ from airflow_kling.emulator.config import (
     EmulatorConfig,
 )
 
+_VIDEO_SLOWER = 3
+"""How many times longer than an image a video takes, unless an option says how long."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
@@ -40,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         default=Duration(8.0),
         metavar="SECONDS|lognormal:MEDIAN:SIGMA",
         help="how long a task takes (default 8)",
+    )
+    add(
+        "--video-duration",
+        type=Duration.parse,
+        metavar="SECONDS|lognormal:MEDIAN:SIGMA",
+        help=f"how long a task of a video takes (default: {_VIDEO_SLOWER} times --duration)",
     )
     add("--concurrency", type=int, metavar="SLOTS", help="slots per account, more: 429/1303 (default: no limit)")
     add("--url-ttl", type=float, default=THIRTY_DAYS, metavar="SECONDS", help="life of a result URL (default 30 days)")
@@ -82,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The other options have the names of the settings.
     options = parser()
     given = vars(options.parse_args(arguments))
+    given["video_duration"] = given["video_duration"] or given["duration"].times(_VIDEO_SLOWER)
     given["allowed_hosts"] = tuple(given["allowed_hosts"])
     keys = (given.pop("api_key"), given.pop("access_key"), given.pop("secret_key"))
     try:

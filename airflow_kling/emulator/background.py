@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _PARALLEL = 8
 _TIMEOUT = 10.0
 """Seconds for a reference or a callback."""
+_Asked = tuple[str, float | None]
+"""A URL, and how stretched its picture may be."""
 _KEPT_FETCHES = 256
 _KEPT_CALLBACKS = 10_000
 _TICK = 0.02
@@ -39,7 +41,7 @@ class Background:
         self._references = references
         self._callbacks = callbacks
         self._running: set[asyncio.Task[Any]] = set()
-        self._fetches: OrderedDict[str, asyncio.Task[Reference]] = OrderedDict()
+        self._fetches: OrderedDict[_Asked, asyncio.Task[Reference]] = OrderedDict()
         self._due: list[tuple[float, str, Task, str]] = []
         self._posting = False
 
@@ -76,12 +78,13 @@ class Background:
                 self._spawn(self._post_due())
 
     async def _fetch_all(self, task: Task) -> None:
-        urls = {reference.url for reference in task.creation.references if reference.url}
+        # The same picture may be named twice, in fields with different limits.
+        asked = {(reference.url, reference.stretch) for reference in task.creation.references if reference.url}
         failure, pictures = None, {}
-        for url in urls:
+        for url, stretch in asked:
             try:
                 # Shielded: other tasks wait for the same fetch.
-                reference = await asyncio.shield(self._fetch_once(url))
+                reference = await asyncio.shield(self._fetch_once(url, stretch))
             except (httpx.HTTPError, httpx.InvalidURL, NotAnImage) as error:
                 reason = str(error) or type(error).__name__
                 failure = failure or f"Failed to download the reference image: {reason}"
@@ -91,21 +94,22 @@ class Background:
         task.pictures = pictures
         self._store.references_fetched(task, failure)
 
-    def _fetch_once(self, url: str) -> asyncio.Task[Reference]:
+    def _fetch_once(self, url: str, stretch: float | None) -> asyncio.Task[Reference]:
         # Many tasks name the same picture; it is fetched once.
-        fetch = self._fetches.get(url)
+        asked = (url, stretch)
+        fetch = self._fetches.get(asked)
         if fetch is None:
-            fetch = self._fetches[url] = self._spawn(self._fetch(url))
-            fetch.add_done_callback(functools.partial(self._forget_failed, url))
+            fetch = self._fetches[asked] = self._spawn(self._fetch(url, stretch))
+            fetch.add_done_callback(functools.partial(self._forget_failed, asked))
             if len(self._fetches) > _KEPT_FETCHES:
                 self._fetches.popitem(last=False)
         return fetch
 
-    def _forget_failed(self, url: str, fetch: asyncio.Task[Reference]) -> None:
+    def _forget_failed(self, asked: _Asked, fetch: asyncio.Task[Reference]) -> None:
         if fetch.cancelled() or fetch.exception():
-            self._fetches.pop(url, None)
+            self._fetches.pop(asked, None)
 
-    async def _fetch(self, url: str) -> Reference:
+    async def _fetch(self, url: str, stretch: float | None) -> Reference:
         async with self._connections, self._client.stream("GET", url) as response:
             response.raise_for_status()
             data = bytearray()
@@ -113,7 +117,7 @@ class Background:
                 data += part
                 if len(data) > MAX_BYTES:
                     raise NotAnImage("File size exceeds the limit of 10MB")
-        return await asyncio.to_thread(self._references.admit, bytes(data))
+        return await asyncio.to_thread(self._references.admit, bytes(data), stretch)
 
     async def _post_due(self) -> None:
         while self._due:

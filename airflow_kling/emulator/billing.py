@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_kling.emulator.tasks import FAILED, Task, TaskStore
 
+PACKS = ("image", "video", "try-on")
 REQUEST_KINDS = ("create", "query", "list", "image")
 
 
@@ -43,6 +44,7 @@ def _entry(task: Task, now: float) -> dict[str, Any]:
         "gateway": task.endpoint.gateway.name,
         "n": task.slots,
         "units": task.units,
+        "pack": task.endpoint.route.pack,
         "status": task.status(now),
         "created_at": int(task.created_at * 1000),
         "request": task.creation.body,
@@ -56,6 +58,23 @@ def _totals(created: list[Task], now: float) -> dict[str, float]:
         "created": len(created),
         "failed": len(created) - len(billed),
         "billed_tasks": len(billed),
-        "billed_images": sum(count for task in billed for results, count in task.results if not results.media_type),
-        "billed_units": sum(task.units for task in billed),
+        "billed_images": _results(billed, videos=False),
+        "billed_videos": _results(billed, videos=True),
+        "billed_units": _units(billed),
+        # A unit of one pack is not worth one of another.
+        **{
+            f"billed_{pack.replace('-', '_')}_units": _units(
+                [task for task in billed if task.endpoint.route.pack == pack]
+            )
+            for pack in PACKS
+        },
     }
+
+
+def _results(tasks: list[Task], *, videos: bool) -> int:
+    return sum(count for task in tasks for results, count in task.results if bool(results.media_type) == videos)
+
+
+def _units(tasks: list[Task]) -> float:
+    # Hundredths: a sum of tenths in floating point has a tail.
+    return round(sum(task.units for task in tasks), 2)

@@ -52,6 +52,10 @@ class Duration:
         if not self.median >= 0 or not self.sigma >= 0 or (self.sigma and not self.median):
             raise ValueError(f"not a duration: median {self.median}, sigma {self.sigma}")
 
+    def times(self, factor: float) -> Duration:
+        """A duration that is longer by this factor."""
+        return Duration(self.median * factor, self.sigma)
+
     @classmethod
     def parse(cls, text: str) -> Duration:
         """Read ``"8"`` (seconds) or ``"lognormal:MEDIAN:SIGMA"``."""
@@ -77,6 +81,7 @@ class EmulatorConfig:
     :param allowed_hosts: names by which clients call it, beside ``localhost``, ``host`` and that of ``public_url``
     :param accounts: who may call; every other key is refused
     :param duration: how long tasks take
+    :param video_duration: how long those of videos take; None for as long as the others
     :param concurrency: slots per account, an unfinished task holds ``n`` of them; None for no limit
     :param url_ttl: seconds until the signed URL of a result expires; every query signs anew
     :param retention: seconds after its creation until a task and its results are gone
@@ -97,6 +102,7 @@ class EmulatorConfig:
     allowed_hosts: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = (DEFAULT_ACCOUNT,)
     duration: Duration = field(default_factory=lambda: Duration(8.0))
+    video_duration: Duration | None = None
     concurrency: int | None = None
     url_ttl: float = THIRTY_DAYS
     retention: float = THIRTY_DAYS

@@ -52,18 +52,29 @@ def collage(order: Order, *, subjects: Sequence[str] = (), scene: str = "", styl
     :param style: the field whose image gives the colours
     """
     size = result_size(order.fields.get("aspect_ratio") or "1:1", order.long_side)
+    found = [image for field in subjects for image in order.pictures.get(field, ())]
+    canvas = compose(order, found, size, scene=order.picture(scene), style=order.picture(style))
+    caption(canvas, order)
+    return canvas
+
+
+def compose(
+    order: Order,
+    subjects: Sequence[Image.Image | None],
+    size: Size,
+    *,
+    scene: Image.Image | None = None,
+    style: Image.Image | None = None,
+) -> Image.Image:
+    """Put subjects side by side on a scene, tinted by a style."""
     chance = random.Random(f"{order.seed}/{order.index}")
     # A request without pictures has one subject all the same.
-    found = [image for field in subjects for image in order.pictures.get(field, ())] or [None]
-    cards = [image or _substitute(order.seed, position) for position, image in enumerate(found)]
+    cards = [image or _substitute(order.seed, position) for position, image in enumerate(subjects or [None])]
     # Each result has another subject in front.
     turn = order.index % len(cards)
-    canvas = _background(order, order.picture(scene), cards, size, chance)
+    canvas = _background(order, scene, cards, size, chance)
     _place(canvas, cards[turn:] + cards[:turn], chance)
-    canvas = _tint(canvas, order.picture(style))
-    canvas = _vignette(canvas)
-    _caption(canvas, order)
-    return canvas
+    return _vignette(_tint(canvas, style))
 
 
 def _substitute(seed: str, position: int) -> Image.Image:
@@ -85,7 +96,7 @@ def _background(
     order: Order, scene: Image.Image | None, subjects: list[Image.Image], size: Size, chance: random.Random
 ) -> Image.Image:
     if scene is None:
-        return _studio([_mean(image) for image in subjects], size, chance)
+        return studio([_mean(image) for image in subjects], size, chance)
     # A different crop for each result, as if the camera had moved.
     centre = ((order.index + 1) / (order.count + 1), chance.uniform(0.35, 0.65))
     zoom = chance.uniform(1.02, 1.18)
@@ -99,7 +110,7 @@ def _background(
     return canvas.filter(ImageFilter.GaussianBlur(max(size) * 0.003))
 
 
-def _studio(colours: list[Colour], size: Size, chance: random.Random) -> Image.Image:
+def studio(colours: list[Colour], size: Size, chance: random.Random) -> Image.Image:
     """A backdrop in the subjects' colours with soft lights."""
     light = _mix(chance.choice(colours), (255, 255, 255), 0.55)
     dark = _mix(chance.choice(colours), (22, 24, 46), 0.6)
@@ -181,15 +192,15 @@ def _vignette(canvas: Image.Image) -> Image.Image:
     return Image.composite(dark, canvas, falloff.resize(canvas.size))
 
 
-def _caption(canvas: Image.Image, order: Order) -> None:
+def caption(canvas: Image.Image, order: Order) -> None:
     """Write the prompt on a dark bar at the bottom, and the result's number at the top right."""
     width, height = canvas.size
     margin = round(min(width, height) * 0.04)
     text_size = max(7, round(min(width, height) * 0.038))
-    font = _font(text_size)
-    lines = _wrap(order.fields.get("prompt") or "(no prompt)", font, width - 2 * margin, 3)
+    letters = font(text_size)
+    lines = wrap(order.fields.get("prompt") or "(no prompt)", letters, width - 2 * margin, 3)
     line = round(text_size * 1.3)
-    note = _font(max(6, round(text_size * 0.62)))
+    note = font(max(6, round(text_size * 0.62)))
     bar = margin * 3 + line * len(lines) + round(text_size * 0.9)
     shade = Image.new("L", (1, bar))
     shade.putdata([min(205, 520 * y // bar) for y in range(bar)])
@@ -197,12 +208,14 @@ def _caption(canvas: Image.Image, order: Order) -> None:
     pen = ImageDraw.Draw(canvas)
     y = height - bar + 2 * margin
     for text in lines:
-        pen.text((margin, y), text, font=font, fill=(255, 255, 255))
+        pen.text((margin, y), text, font=letters, fill=(255, 255, 255))
         y += line
     pen.text((margin, y), f"Kling emulator  ·  task {order.seed}", font=note, fill=(176, 182, 206))
-    _badge(pen, f"{order.index + 1} / {order.count}", width - margin, margin, font)
+    _badge(pen, f"{order.index + 1} / {order.count}", width - margin, margin, letters)
     if order.watermark:
-        pen.text((margin, margin), "KLING AI", font=font, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0))
+        pen.text(
+            (margin, margin), "KLING AI", font=letters, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0)
+        )
 
 
 def _badge(pen: ImageDraw.ImageDraw, text: str, right: int, top: int, font: ImageFont.FreeTypeFont) -> None:
@@ -212,7 +225,8 @@ def _badge(pen: ImageDraw.ImageDraw, text: str, right: int, top: int, font: Imag
     pen.text((right - wide / 2, top + high / 2), text, font=font, fill=(20, 20, 36), anchor="mm")
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Letters of this height in pixels."""
     # Any font of the machine may be missing, the one inside Pillow is not; it knows Latin letters only.
     try:
         return ImageFont.truetype("DejaVuSans.ttf", size)
@@ -223,7 +237,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
         return font
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
+def wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
+    """Break a text into at most so many lines of this width in pixels."""
     lines = [""]
     # Three lines hold no more than this.
     for word in text[:600].split():

@@ -17,6 +17,14 @@ Fields = Mapping[str, Any]
 """The checked fields of a request, under the route's names for them."""
 
 
+Problem = Callable[[Fields], str | None]
+"""Why fields that are right each for itself are wrong together, None if they are not."""
+
+
+def no_problem(fields: Fields) -> None:
+    """Find nothing wrong."""
+
+
 def _index(task_id: str, index: int, fields: Fields) -> dict[str, Any]:
     return {"index": index}
 
@@ -30,6 +38,7 @@ class ResultList:
     :param draw: makes one result: an image, or the bytes of a file of ``media_type``
     :param media_type: of the files; None for images in the emulator's own format
     :param item: what an entry has beside its URLs, from the task id, the index and the fields
+    :param beside: what the task's ``task_result`` has beside the list
     """
 
     name: str
@@ -37,6 +46,7 @@ class ResultList:
     draw: Callable[[Order], Image.Image | bytes]
     media_type: str | None = None
     item: Callable[[str, int, Fields], dict[str, Any]] = _index
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Variant:
     :param lacks: fields of the route that the gateway does not know
     :param when: on a path that several routes share, the field by which a request is known to be for this one;
         None for the route that takes every other request
+    :param problem: as the route's, for this gateway only
     """
 
     gateway: Gateway
@@ -57,6 +68,7 @@ class Variant:
     spelling: Mapping[str, str] = field(default_factory=dict)
     lacks: frozenset[str] = frozenset()
     when: str | None = None
+    problem: Problem = no_problem
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Route:
     :param results: the lists of results it makes; a task takes one slot for each result
     :param price: units of a task
     :param problem: why fields that are right each for itself are wrong together, None if they are not
+    :param pack: the resource pack whose units are deducted: ``image``, ``video`` or ``try-on``
     """
 
     name: str
@@ -76,7 +89,8 @@ class Route:
     variants: tuple[Variant, ...]
     results: tuple[ResultList, ...]
     price: Callable[[Fields], float]
-    problem: Callable[[Fields], str | None] = lambda fields: None
+    problem: Problem = no_problem
+    pack: str = "image"
 
     def slots(self, fields: Fields) -> int:
         """How many results a task makes, and so how many slots it takes [C]."""
@@ -94,6 +108,10 @@ class Endpoint:
     def gateway(self) -> Gateway:
         """The gateway that serves it."""
         return self.variant.gateway
+
+    def problem(self, fields: Fields) -> str | None:
+        """Why these fields are wrong together, None if they are not."""
+        return self.route.problem(fields) or self.variant.problem(fields)
 
     @functools.cached_property
     def path(self) -> str:

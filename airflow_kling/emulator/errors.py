@@ -80,6 +80,12 @@ def comet_error(status: int, message: str, code: str = "") -> ApiError:
     return ApiError(status, code, message)
 
 
+def nested(body: dict[str, Any]) -> dict[str, Any]:
+    """An error body of Kling's as CometAPI has also answered it: inside ``data.data``, without a code outside [C]."""
+    message = body["message"]
+    return {"message": message, "data": {"message": message, "data": body}}
+
+
 def task_not_found(*, official: bool) -> ApiError:
     """The error for a task that is unknown, expired or another account's."""
     return kling_error(1203, "task not found") if official else ApiError(400, "task_not_exist", "task_not_exist")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from airflow_kling.emulator.errors import BAD_BASE64, ApiError, kling_error
-from airflow_kling.emulator.references import MAX_BYTES, NotAnImage, Reference, ReferenceStore
+from airflow_kling.emulator.references import MAX_BYTES, MAX_STRETCH, NotAnImage, Reference, ReferenceStore
 
 Rule = Callable[[str, Any, ReferenceStore], Any]
 """Takes a field's name, its value (None if absent) and the store for images; returns the value to use.
@@ -36,6 +36,15 @@ def required(rule: Rule) -> Rule:
     return check
 
 
+def optional(rule: Rule) -> Rule:
+    """Leave None what is not given, in place of a default."""
+
+    def check(name: str, value: Any, store: ReferenceStore) -> Any:
+        return None if value is None else rule(name, value, store)
+
+    return check
+
+
 def text(limit: int) -> Rule:
     """Accept a text of at most ``limit`` characters."""
 
@@ -45,6 +54,49 @@ def text(limit: int) -> Rule:
         if value and len(value) > limit:
             raise invalid(f"{name} is longer than {limit} characters")
         return value or ""
+
+    return check
+
+
+def absent(name: str, value: Any, store: ReferenceStore) -> None:
+    """Refuse a field that the route does not have, where a caller may think that it has."""
+    if value is not None:
+        raise invalid(f"parameter '{name}' is not supported")
+
+
+def model(*live: str, retired: Collection[str] = (), default: str | None = None) -> Rule:
+    """Accept the name of a model that is live.
+
+    :param retired: models that have been there: HTTP 404, code 1203 [W]
+    :param default: what a request without the field asks for (default: the first one)
+    """
+
+    def check(name: str, value: Any, store: ReferenceStore) -> str:
+        wanted = value or default or live[0]
+        if wanted in retired:
+            raise kling_error(1203, "The model is discontinued")
+        return str(choice(*live)(name, wanted, store))
+
+    return check
+
+
+def flag(name: str, value: Any, store: ReferenceStore) -> bool:
+    """Accept true or false; false is the default."""
+    if not isinstance(value, bool | None):
+        raise invalid(f"{name} must be true or false")
+    return bool(value)
+
+
+def number(least: float, most: float) -> Rule:
+    """Accept a number in these limits; without one the value is None."""
+
+    def check(name: str, value: Any, store: ReferenceStore) -> float | None:
+        if value is None:
+            return None
+        # JSON as Python reads it has NaN, which is in no limits.
+        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+            raise invalid(f"{name} must be a number from {least:g} to {most:g}")
+        return float(value)
 
     return check
 
@@ -60,12 +112,12 @@ def choice(*allowed: str) -> Rule:
     return check
 
 
-def whole(least: int, most: int) -> Rule:
-    """Accept a whole number in these limits; the least is the default."""
+def whole(least: int, most: int, default: int | None = None) -> Rule:
+    """Accept a whole number in these limits; the least is the default unless another one is given."""
 
     def check(name: str, value: Any, store: ReferenceStore) -> int:
         if value is None:
-            return least
+            return least if default is None else default
         # In Python True is a whole number, in JSON it is none.
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise invalid(f"{name} must be a whole number from {least} to {most}")
@@ -74,44 +126,92 @@ def whole(least: int, most: int) -> Rule:
     return check
 
 
-def image(name: str, value: Any, store: ReferenceStore) -> Reference | None:
-    """Accept an image: a URL, or the bytes of a JPEG or PNG file in base64 without a ``data:`` prefix."""
-    if value in (None, ""):
-        return None
-    if not isinstance(value, str):
-        raise invalid(f"{name} must be a URL or base64 text")
-    if value.startswith(("http://", "https://")):
-        return Reference(url=value)
-    # Before decoding, so that a huge text costs no memory.
-    if len(value) > MAX_BYTES * 4 // 3 + 4:
-        raise invalid(f"{name}: File size exceeds the limit of 10MB")
-    try:
-        return store.admit(base64.b64decode(value, validate=True))
-    except NotAnImage as error:
-        raise invalid(f"{name}: {error}") from error
-    except (binascii.Error, ValueError) as error:
-        # A "data:" prefix ends here too: its colon is no base64 character.
-        raise invalid(BAD_BASE64) from error
+def whole_or(word: str, least: int, most: int, default: int) -> Rule:
+    """Accept a whole number in these limits, or a word in its place."""
+
+    def check(name: str, value: Any, store: ReferenceStore) -> int | str:
+        return word if value == word else int(whole(least, most, default)(name, value, store))
+
+    return check
 
 
-def images(key: str, least: int, most: int) -> Rule:
-    """Accept a list of objects that each have an image under ``key``."""
+def picture(stretch: float | None) -> Rule:
+    """Accept an image: a URL, or the bytes of a JPEG or PNG file in base64 without a ``data:`` prefix.
+
+    :param stretch: how many times longer than the shorter side the longer one may be; None for no limit
+    """
+
+    def check(name: str, value: Any, store: ReferenceStore) -> Reference | None:
+        if value in (None, ""):
+            return None
+        if not isinstance(value, str):
+            raise invalid(f"{name} must be a URL or base64 text")
+        if value.startswith(("http://", "https://")):
+            return Reference(url=value, stretch=stretch)
+        # Before decoding, so that a huge text costs no memory.
+        if len(value) > MAX_BYTES * 4 // 3 + 4:
+            raise invalid(f"{name}: File size exceeds the limit of 10MB")
+        try:
+            return store.admit(base64.b64decode(value, validate=True), stretch)
+        except NotAnImage as error:
+            raise invalid(f"{name}: {error}") from error
+        except (binascii.Error, ValueError) as error:
+            # A "data:" prefix ends here too: its colon is no base64 character.
+            raise invalid(BAD_BASE64) from error
+
+    return check
+
+
+image = picture(MAX_STRETCH)
+"""Accept an image of the usual shape."""
+
+
+def objects(noun: str, least: int, most: int, rules: Mapping[str, Rule]) -> Rule:
+    """Accept a list of objects with these fields.
+
+    :param noun: what the objects are, in the plural
+    """
 
     def check(name: str, value: Any, store: ReferenceStore) -> list[dict[str, Any]]:
         items = [] if value is None else value
         if not isinstance(items, list):
             raise invalid(f"{name} must be a list")
         if not least <= len(items) <= most:
-            raise invalid(f"{name} must have {least} to {most} images, not {len(items)}")
-        return [_with_image(f"{name}[{position}]", item, key, store) for position, item in enumerate(items)]
+            raise invalid(f"{name} must have {least} to {most} {noun}, not {len(items)}")
+        return [_object(f"{name}[{position}]", item, rules, store) for position, item in enumerate(items)]
 
     return check
 
 
-def _with_image(name: str, item: Any, key: str, store: ReferenceStore) -> dict[str, Any]:
+def _object(name: str, item: Any, rules: Mapping[str, Rule], store: ReferenceStore) -> dict[str, Any]:
     if not isinstance(item, dict):
-        raise invalid(f"{name} must be an object with {key}")
-    return {**item, key: required(image)(f"{name}.{key}", item.get(key), store)}
+        raise invalid(f"{name} must be an object with {next(iter(rules))}")
+    return item | {key: rule(f"{name}.{key}", item.get(key), store) for key, rule in rules.items()}
+
+
+def images(key: str, least: int, most: int) -> Rule:
+    """Accept a list of objects that each have an image under ``key``."""
+    return objects("images", least, most, {key: required(image)})
+
+
+def element(name: str, value: Any, store: ReferenceStore) -> int:
+    """Accept the id of an element: a whole number of 64 bits, or its digits as text."""
+    digits = isinstance(value, str) and value.isascii() and value.isdigit()
+    if not (digits or (isinstance(value, int) and not isinstance(value, bool))) or not 0 < int(value) < 2**63:
+        raise invalid(f"{name} must be a whole number of 64 bits")
+    return int(value)
+
+
+def elements(most: int) -> Rule:
+    """Accept a list of objects that each have an ``element_id``."""
+    return objects("elements", 0, most, {"element_id": required(element)})
+
+
+def video(name: str, value: Any, store: ReferenceStore) -> str:
+    """Accept the URL of a video; its bytes are not taken [C]."""
+    if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+        raise invalid(f"{name} must be a URL, a video in base64 is not supported")
+    return web_address(name, value, store)
 
 
 def web_address(name: str, value: Any, store: ReferenceStore) -> str:

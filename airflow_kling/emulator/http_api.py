@@ -20,6 +20,7 @@ from airflow_kling.emulator.errors import ApiError, comet_error, kling_error
 from airflow_kling.emulator.faults.book import Fault
 from airflow_kling.emulator.faults.middleware import handle
 from airflow_kling.emulator.gateways import DEFAULT_PAGE_SIZE, MAX_PAGE_NUM, MAX_PAGE_SIZE
+from airflow_kling.emulator.ranges import file_response
 from airflow_kling.emulator.requests import validate
 from airflow_kling.emulator.serializers import envelope, task_facts, wrapped
 from airflow_kling.emulator.services import World
@@ -73,7 +74,8 @@ class PathApi:
         except ApiError:
             # A fault may be meant for a caller with a wrong key.
             account = None
-        return {"gateway": (endpoint or self._endpoints[0]).gateway.name, "account": account}
+        facts = {"gateway": self._endpoints[0].gateway.name, "account": account}
+        return facts if endpoint is None else {**facts, "gateway": endpoint.gateway.name, "route": endpoint.route.name}
 
     async def create(self, request: Request) -> Response:
         """Make a task (``POST``)."""
@@ -160,6 +162,8 @@ class PathApi:
         request_id = str(uuid.uuid4())
         if fault is not None and fault.action == "wrapped":
             return JSONResponse(wrapped(data, request_id, fault.depth))
+        if fault is not None and fault.action == "bare_task":
+            return JSONResponse(data)
         body = wrapped(data, request_id) if wrap else envelope(data, request_id, sparse=self._sparse)
         return JSONResponse(body)
 
@@ -199,7 +203,7 @@ class Downloads:
         if task is None or results is None or parts is None:
             return denied(404, "NoSuchKey", "The specified key does not exist.")
         data = await self._world.results.file(task, results, int(parts[1]), watermark=bool(parts[2]))
-        return Response(data, media_type=self._world.results.media_type(results))
+        return file_response(data, self._world.results.media_type(results), request.headers)
 
 
 def denied(status: int, code: str, message: str) -> Response:

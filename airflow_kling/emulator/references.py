@@ -39,18 +39,20 @@ class Reference:
     :param sha256: hash of an inline image's bytes, its key in the :class:`ReferenceStore`
     :param size: bytes of an inline image
     :param problem: why the task will fail, for an image that is accepted first
+    :param stretch: how many times longer than the shorter side the longer one may be; None for no limit
     """
 
     url: str | None = None
     sha256: str | None = None
     size: int = 0
     problem: str | None = None
+    stretch: float | None = MAX_STRETCH
 
 
-def size_problem(width: int, height: int) -> str | None:
+def size_problem(width: int, height: int, stretch: float | None = MAX_STRETCH) -> str | None:
     """Why Kling fails a task with a reference of this size in pixels, None for a good one."""
     short, long = sorted((width, height))
-    return BAD_PIXELS if short < MIN_SIDE or long > MAX_STRETCH * short else None
+    return BAD_PIXELS if short < MIN_SIDE or (stretch is not None and long > stretch * short) else None
 
 
 class ReferenceStore:
@@ -61,12 +63,13 @@ class ReferenceStore:
 
     def __init__(self, kept: int = _KEPT_COUNT) -> None:
         self._kept = kept
-        self._images: OrderedDict[str, tuple[Image.Image, str | None]] = OrderedDict()
+        self._images: OrderedDict[str, tuple[Image.Image, tuple[int, int]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def admit(self, data: bytes) -> Reference:
+    def admit(self, data: bytes, stretch: float | None = MAX_STRETCH) -> Reference:
         """Check the bytes of an image and keep a copy to draw with.
 
+        :param stretch: how many times longer than the shorter side the longer one may be; None for no limit
         :raises NotAnImage: too many bytes, or neither JPEG nor PNG
         """
         if len(data) > MAX_BYTES:
@@ -82,7 +85,7 @@ class ReferenceStore:
                 self._images[key] = known
                 while len(self._images) > self._kept:
                     self._images.popitem(last=False)
-        return Reference(sha256=key, size=len(data), problem=known[1])
+        return Reference(sha256=key, size=len(data), problem=size_problem(*known[1], stretch), stretch=stretch)
 
     def image(self, key: str | None) -> Image.Image | None:
         """The kept copy; None if newer images have taken its place."""
@@ -91,7 +94,8 @@ class ReferenceStore:
         return known[0] if known else None
 
 
-def _decode(data: bytes) -> tuple[Image.Image, str | None]:
+def _decode(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
+    """A small copy, and the width and the height of the original."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             width, height = image.size
@@ -105,4 +109,4 @@ def _decode(data: bytes) -> tuple[Image.Image, str | None]:
     except Exception as error:  # Pillow raises many kinds for a damaged file; all mean the same here
         raise NotAnImage("File is not a valid image, only JPEG and PNG are supported") from error
     small.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
-    return small, size_problem(width, height)
+    return small, (width, height)

@@ -64,6 +64,6 @@ def validate(body: Any, endpoint: Endpoint, store: ReferenceStore) -> Creation:
         fields[name] = rule(spelling, body.get(spelling), store)
         if any(references_in(fields[name])):
             shown[spelling] = without_bytes(fields[name])
-    if problem := endpoint.route.problem(fields):
+    if problem := endpoint.problem(fields):
         raise invalid(problem)
     return Creation(fields, shown)

@@ -77,12 +77,13 @@ class Answers:
             "task_result": {},
         }
         if status == SUCCEED:
-            data["task_result"] = {
-                results.name: [self._result(task, results, index, base_url, sparse=sparse) for index in range(count)]
-                for results, count in task.results
-            }
+            for results, count in task.results:
+                data["task_result"] |= results.beside
+                data["task_result"][results.name] = [
+                    self._result(task, results, index, base_url, sparse=sparse) for index in range(count)
+                ]
             if not sparse:
-                data["final_unit_deduction"] = str(task.units)
+                data["final_unit_deduction"] = f"{task.units:g}"
         return data
 
     def _result(self, task: Task, results: ResultList, index: int, base_url: str, *, sparse: bool) -> dict[str, Any]:
@@ -119,6 +120,7 @@ def task_facts(task: Task | None) -> dict[str, Any]:
         "prompt": task.creation.prompt,
         "account": task.account,
         "gateway": task.endpoint.gateway.name,
+        "route": task.endpoint.route.name,
     }
 
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_kling.emulator.config import EmulatorConfig
+from airflow_kling.emulator.config import Duration, EmulatorConfig
 from airflow_kling.emulator.endpoints import Endpoint, ResultList
 from airflow_kling.emulator.errors import kling_error, task_not_found
 from airflow_kling.emulator.requests import Creation
@@ -176,7 +176,7 @@ class TaskStore:
             if limit is not None and known.slots(now) + endpoint.route.slots(creation.fields) > limit:
                 raise kling_error(1303)
             task_id = self._new_id(now)
-            seconds = self.config.duration.seconds(task_id)
+            seconds = self._duration(endpoint).seconds(task_id)
             task = Task(
                 task_id,
                 account,
@@ -190,6 +190,10 @@ class TaskStore:
             )
             self._add(known, task)
             return task
+
+    def _duration(self, endpoint: Endpoint) -> Duration:
+        video = endpoint.route.pack == "video" and self.config.video_duration
+        return video or self.config.duration
 
     def _check_external_id(self, known: AccountTasks, external_task_id: str | None, now: float) -> None:
         if external_task_id is None or self.config.allow_duplicate_external_ids:

@@ -44,6 +44,8 @@ def describe_request(
     :param estimated_units: left out where the price is not known.
     """
     asked = request.model_dump(include=set(route.recorded_fields))
+    if request.extra_fields:
+        asked["extra_fields"] = sorted(request.extra_fields)
     estimated = {} if estimated_units is None else {"estimated_units": estimated_units}
     return {**asked, "route": route.name, "gateway": gateway_name, **estimated, "references": references}
 

@@ -185,7 +185,7 @@ def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) 
 
 
 def reference_queries(route: Route, request: KlingRequest) -> list[str]:
-    """Return the query of each reference that is a URL, without what signs it; blank for the others.
+    """Return the query of each reference that is a URL, without what signs it, blank for the others; extra fields last.
 
     A request record has none of them: they may hold secrets.
     """
@@ -193,4 +193,7 @@ def reference_queries(route: Route, request: KlingRequest) -> list[str]:
 
     values = [media_value(route, name, getattr(request, name)) for name in route.media]
     references = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
-    return [unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one]
+    queries = [
+        unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one
+    ]
+    return [*queries, json.dumps(request.extra_fields, sort_keys=True)] if request.extra_fields else queries

@@ -5,28 +5,44 @@ Sources: the CometAPI page "Multi-Image to Image" [seed], Kling's API reference 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from airflow_kling.api.fields import ImageText, KlingRequest, OptionalText, Prompt
-from airflow_kling.api.route import IMAGE, Endpoint, MediaField, Pace, Route
+from airflow_kling.api.fields import (
+    AspectRatio,
+    ImageCount,
+    ImageText,
+    KlingRequest,
+    OptionalText,
+    Prompt,
+    Watermark,
+)
+from airflow_kling.api.route import IMAGE, IMAGE_PACE, Endpoint, MediaField, Route
 
-AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]  # [seed]
+
+def _as_plain(item: object) -> object:
+    """Return the image of an object as the API has it."""
+    return item["subject_image"] if isinstance(item, dict) and item.keys() == {"subject_image"} else item
+
+
+_Subject = Annotated[ImageText, BeforeValidator(_as_plain)]
 
 
 class MultiImageToImageRequest(KlingRequest):
     """The fields of a request."""
 
-    subject_images: list[ImageText] = Field(min_length=1, max_length=4, repr=False)  # [seed]
+    subject_images: list[Annotated[ImageText, BeforeValidator(_as_plain)]] = Field(
+        min_length=1, max_length=4, repr=False
+    )  # [seed]
     prompt: Prompt = None
     model_name: OptionalText = None
     scene_image: OptionalText = Field(default=None, repr=False)
     style_image: OptionalText = Field(default=None, repr=False)
-    n: int = Field(default=1, ge=1, le=9)  # [C]
+    n: ImageCount = 1
     aspect_ratio: AspectRatio = "16:9"
     negative_prompt: Prompt = None
-    watermark_info: dict[Literal["enabled"], bool] | None = None
+    watermark_info: Watermark = None
 
 
 ROUTE = Route(
@@ -57,6 +73,5 @@ ROUTE = Route(
     },
     results=("images",),
     slots_field="n",  # an image task takes n slots of the account [C]
-    # Nothing is ready in the first ten seconds, most images in the half minute after that [C].
-    pace=Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85),
+    pace=IMAGE_PACE,
 )

@@ -14,6 +14,7 @@ Kind = Literal["create", "query", "list", "image", "callback"]
 Action = Literal[
     "error",
     "error_after",
+    "nested_error",
     "drop",
     "drop_after",
     "delay",
@@ -22,6 +23,7 @@ Action = Literal[
     "html",
     "redirect",
     "wrapped",
+    "bare_task",
     "fail_task",
     "unknown_status",
     "expire_urls",
@@ -35,14 +37,16 @@ Action = Literal[
     "wrong_task",
     "wrong_signature",
 ]
-Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "index", "task_status"]
+Fact = Literal["external_task_id", "task_id", "prompt", "account", "gateway", "route", "index", "task_status"]
 _REQUESTS: frozenset[Kind] = frozenset({"create", "query", "list", "image"})
 # Where an action makes sense; those that are not listed work on every request. Callbacks the emulator sends itself.
 _KINDS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("drop", "delay"), _REQUESTS | {"callback"}),
     "error_after": frozenset({"create"}),
+    "nested_error": frozenset({"create", "query", "list"}),
     "drop_after": frozenset({"create", "query", "list"}),
     "wrapped": frozenset({"create", "query"}),
+    "bare_task": frozenset({"create", "query"}),
     "fail_task": frozenset({"create"}),
     "unknown_status": frozenset({"query", "list"}),
     **dict.fromkeys(
@@ -58,13 +62,14 @@ class Fault(BaseModel):
 
     :param on: the kind of request it applies to; ``image`` is the download of any result, ``callback`` one that the
         emulator sends, which ``any`` leaves out
-    :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway`` and
-        for images ``index``, for callbacks ``task_status`` exactly, ``prompt`` as a part of the prompt
+    :param match: facts of a request that must agree: ``external_task_id``, ``task_id``, ``account``, ``gateway``,
+        ``route`` and for results ``index``, for callbacks ``task_status`` exactly, ``prompt`` as a part of the prompt
     :param action: what happens, see ``docs/emulator.md``
     :param times: how many requests it applies to, None for all
     :param after: how many matching requests pass before it applies
-    :param status: HTTP status of ``error``, ``error_after``, ``html`` and ``redirect``
-    :param code: service code of ``error`` and ``error_after``: a number for Kling's body, a text for CometAPI's
+    :param status: HTTP status of ``error``, ``error_after``, ``nested_error``, ``html`` and ``redirect``
+    :param code: service code of ``error``, ``error_after`` and ``nested_error``: a number for Kling's body, a text for
+        CometAPI's
     :param message: message of an error; reason of ``fail_task``
     :param body: any JSON to answer in place of the error body
     :param retry_after: ``Retry-After`` header of an error: seconds or an HTTP date

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from airflow_kling.emulator.errors import ApiError, comet_error, kling_error
+from airflow_kling.emulator.errors import ApiError, comet_error, kling_error, nested
 from airflow_kling.emulator.faults.book import Fault, FaultBook, Kind
 from airflow_kling.emulator.faults.responses import Drop, Endless, Slow, Truncated, bomb
 
@@ -78,6 +79,12 @@ def _error(fault: Fault) -> Response:
     return error.response(fault.body, None if fault.retry_after is None else {"retry-after": str(fault.retry_after)})
 
 
+def _nested_error(fault: Fault) -> Response:
+    code = fault.code if isinstance(fault.code, int) else 5000
+    error = kling_error(code, fault.message, fault.status)
+    return error.response(nested(error.body(str(uuid.uuid4()))))
+
+
 def _html(fault: Fault) -> Response:
     return HTMLResponse(_HTML.format(fault.message or "502 Bad Gateway"), fault.status or 502)
 
@@ -89,6 +96,7 @@ def _expired(fault: Fault) -> Response:
 
 _INSTEAD: dict[str, Callable[[Fault], Response]] = {
     "error": _error,
+    "nested_error": _nested_error,
     "drop": lambda fault: Drop(),
     "html": _html,
     "redirect": lambda fault: RedirectResponse(fault.location, fault.status or 302),

@@ -42,7 +42,8 @@ class Truncated(Response):
     """
 
     def __init__(self, whole: Response, size: int | None) -> None:
-        super().__init__(whole.body, whole.status_code, media_type=whole.media_type)
+        super().__init__(whole.body, whole.status_code)
+        self.raw_headers = whole.raw_headers
         self._size = len(whole.body) // 2 if size is None else size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +81,8 @@ class Slow(Response):
     _PARTS = 50
 
     def __init__(self, whole: Response, seconds: float) -> None:
-        super().__init__(whole.body, whole.status_code, media_type=whole.media_type)
+        super().__init__(whole.body, whole.status_code)
+        self.raw_headers = whole.raw_headers
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -25,7 +25,7 @@ TOY = Route(
         "mode": choice("std", "pro"),
     },
     variants=(
-        Variant(COMETAPI, "images/generations", {"duration": choice("5")}),
+        Variant(COMETAPI, "images/generations", {"duration": choice("5")}, when="mode"),
         Variant(OFFICIAL, "toys/make", spelling={"image": "picture"}),
     ),
     results=(
@@ -110,7 +110,7 @@ def test_a_task_is_found_and_listed_under_its_own_path_only(http):
 
 def test_a_shared_path_tells_routes_apart_by_the_body(emulator, http):
     path = PATHS["cometapi"]
-    ids = [made(http, path, {"image": b64(picture())}), create(http)]
+    ids = [made(http, path, {"image": b64(picture()), "mode": "std"}), create(http)]
     assert [task["route"] for task in emulator.ledger()["accounts"]["default"]["tasks"]] == [
         "toy",
         "multi-image-to-image",

@@ -136,6 +136,40 @@ def test_wrapped_envelopes(emulator, http):
     assert post(http).json()["data"]["data"]["task_id"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "code", "message"),
+    [
+        ({"code": 1201, "message": "Voice id not found"}, 400, 1201, "Voice id not found"),
+        ({"code": 1102, "status": 200}, 200, 1102, "Resource pack depleted or expired"),
+        ({}, 500, 5000, "Internal server error"),
+    ],
+)
+def test_nested_errors(emulator, http, fault, status, code, message):
+    add(http, on="create", action="nested_error", times=1, **fault)
+    answer = post(http)
+    told = answer.json()
+    inner = told["data"]["data"]
+    assert inner.pop("request_id")
+    assert (answer.status_code, inner) == (status, {"code": code, "message": message})
+    assert told == {"message": message, "data": {"message": message, "data": inner}}
+    assert created(emulator) == 0
+
+
+def test_bare_tasks(emulator, http):
+    add(http, action="bare_task")
+    task = post(http).json()
+    assert (task["task_status"], "code" in task) == ("succeed", False)
+    done = get(http, task["task_id"]).json()
+    assert (done["task_id"], done["task_status"]) == (task["task_id"], "succeed")
+    assert done["task_result"]["images"]
+
+
+def test_faults_of_one_route(emulator, http):
+    add(http, on="create", action="error", code=1302, match={"route": "image-generation"})
+    assert post(http).status_code == 200
+    assert http.post(PATHS["cometapi"], json={"prompt": "a fox"}).status_code == 429
+
+
 def test_fail_task(emulator, http):
     add(http, on="create", action="fail_task", match={"prompt": "friends"}, times=1)
     add(http, on="create", action="fail_task", message="because", times=1)

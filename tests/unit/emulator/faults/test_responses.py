@@ -30,6 +30,33 @@ def test_truncated_body(emulator, http):
     assert download(url).status_code == 200
 
 
+def until_it_breaks_off(answer):
+    received = b""
+    try:
+        for part in answer.iter_raw():
+            received += part
+    except httpx.RemoteProtocolError:
+        return received
+    raise AssertionError("the transfer did not break off")
+
+
+def test_a_transfer_breaks_off_at_a_byte_and_goes_on(emulator, http):
+    url = image_url(http)
+    whole = download(url)
+    add(http, on="image", action="truncate", size=100, times=1)
+    add(http, on="image", action="truncate", size=50, times=1)
+    received, start = b"", {}
+    for expected in (100, 150):
+        with httpx.stream("GET", url, headers=start, trust_env=False) as answer:
+            assert answer.headers["etag"] == whole.headers["etag"]
+            assert int(answer.headers["content-length"]) == len(whole.content) - len(received)
+            received += until_it_breaks_off(answer)
+        assert len(received) == expected
+        start = {"Range": f"bytes={len(received)}-", "If-Range": whole.headers["etag"]}
+    rest = download(url, headers=start)
+    assert (rest.status_code, received + rest.content) == (206, whole.content)
+
+
 def test_endless_body(emulator, http):
     url = image_url(http)
     add(http, on="image", action="endless")
