@@ -42,7 +42,7 @@ def test_one_range(header: str, span: Span) -> None:
         "bytes=0-1,5-6",
         "bytes=--1",
         "bytes=1-2-3",
-        "bytes=١-٢",
+        "bytes=\u0661-\u0662",
         "items=0-1",
         "bytes=" + "9" * 5000 + "-",
     ],
