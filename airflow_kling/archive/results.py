@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from airflow_kling.api.tasks import SUCCEED, KlingTask, Result
 from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 from airflow_kling.storage.keys import MAX_INDEX
 
 
-class ResultKey(NamedTuple):
+@dataclass(frozen=True, order=True)
+class ResultKey:
     """Which result of its task: each kind is numbered by itself. As a text it is ``image 0``.
 
     :param kind: as :class:`airflow_kling.api.tasks.Result` names it.
