@@ -70,7 +70,7 @@ class _Tasks:
         self._wait = _parameters(KlingTaskSensor).keys() | OF_ALL
         self._archive = _parameters(KlingArchiveImagesOperator).keys() | OF_ALL | {"outlets"}
         self._defaults = {name: one.default for name, one in own.items()}
-        self.mappable = {name: self._defaults[name] for name in route.fields}
+        self.mappable = {name: self._defaults[name] for name in (*route.fields, "extra_fields")}
         self.mappable["destination"] = inspect.Parameter.empty
 
     def check(self, names: Collection[str]) -> None:
@@ -112,8 +112,11 @@ class _Tasks:
             raise KlingInputError(
                 "start_from_trigger does not go with pool: the task that waits has to submit as well."
             )
-        name = self._route.slots_field
-        slots = {**self._defaults, **defaults, **given}.get(name) if name else 1
+        fields = {**self._defaults, **defaults, **given}
+        if not templates.is_literal(fields.get("result_type")):
+            raise KlingInputError("result_type must be known with pool: it says how many slots the task takes.")
+        name = self._route.names_slots(fields)
+        slots = fields[name] if name else 1
         if not isinstance(slots, int):
             raise KlingInputError(
                 f"{name} is {slots!r}, with pool it must be a number: a task takes as many slots as images."

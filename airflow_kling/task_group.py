@@ -46,6 +46,7 @@ def kling_image(
     on_unknown: Literal["fail", "resubmit"] = "fail",
     on_clear: Literal["new", "reuse"] = "new",
     on_input_change: Literal["fail", "new"] = "fail",
+    max_units: float | str | None = None,
     deferrable: bool = True,
     start_from_trigger: bool = False,
     poke_interval: timedelta | float = schedule.POKE_INTERVAL,
@@ -77,6 +78,7 @@ def kling_image(
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
     :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, see
         :class:`KlingMultiImageToImageOperator`.
+    :param max_units: what a generation may cost at most; a dearer one is not submitted.
     :param deferrable: wait in the triggerer, holding no worker.
     :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
         hears of its success, see :class:`KlingTaskSensor`.

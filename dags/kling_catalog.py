@@ -141,7 +141,9 @@ with DAG(
     @task
     def read_catalog(catalog: str, destination: str) -> list[dict[str, Any]]:
         """Return the arguments of the mapped task group, one set for each row."""
-        check_destination(destination)
+        from airflow_kling.storage.destination import Destination
+
+        Destination.parse(destination)  # before anything is paid for
         path = ObjectStoragePath(catalog)
         rows = read_rows(path.read_bytes(), str(path), columns=REQUIRED)
         if unused := sorted({name for row in rows for name in row.fields} - COLUMNS):

@@ -90,11 +90,16 @@ def compare_bill(route_name: str, billed: float | None, estimated: Any) -> tuple
     """
     if billed is None:
         return None
-    # In which unit try-on is billed is not documented [U].
-    comparable = isinstance(estimated, int | float) and route_name in TARIFFS and route_name != "virtual-try-on"
-    if not comparable or abs(billed - estimated) <= estimated / 10:
+    if not bill_differs(route_name, billed, estimated):
         return f"Kling billed {units_text(billed)}.", False
     return f"Kling billed {units_text(billed)}, and {units_text(estimated)} had been estimated.", billed > estimated
+
+
+def bill_differs(route_name: str, billed: float, estimated: Any) -> bool:
+    """Tell whether a bill and its estimate are more than a tenth apart; False where they cannot be compared."""
+    # In which unit try-on is billed is not documented [U].
+    comparable = isinstance(estimated, int | float) and route_name in TARIFFS and route_name != "virtual-try-on"
+    return comparable and abs(billed - estimated) > estimated / 10
 
 
 def parse_prices(value: Any) -> dict[str, dict[str, Price]]:

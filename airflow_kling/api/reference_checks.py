@@ -1,11 +1,14 @@
-"""Refuses what can never be a reference image, without I/O or a slow import: for the time a DAG file is parsed."""
+"""Refuses what can never be a reference, without I/O or a slow import, and tells where a reference lies."""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from airflow_kling.api.archived import ArchivedResult, find_archived, first_archived
 from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
 
@@ -13,7 +16,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _UNSUPPORTED_SCHEMES = frozenset({"ftp", "ftps", "ws", "wss", "chrome", "about", "javascript"})
 _NEVER_AN_IMAGE = (type(None), bool, int, float, complex, list, tuple, dict, set, frozenset)
-ACCEPTED = "an http(s) URL, a file path, an object storage URL, bytes or base64"
+ACCEPTED = "an http(s) URL, a file path, an object storage URL, bytes, base64, or what an archive task returns"
 
 
 def check_reference_literal(reference: object, *, name: str) -> None:
@@ -25,6 +28,8 @@ def check_reference_literal(reference: object, *, name: str) -> None:
     :param name: how errors call this image.
     :raises KlingInputError: wrong type, empty, an unusable URL.
     """
+    if archived_result(reference, name=name) is not None:
+        return
     if isinstance(reference, _NEVER_AN_IMAGE):
         refuse(name, f"is a {type(reference).__name__}; give {ACCEPTED}")
     if isinstance(reference, (str, bytes, bytearray, memoryview)) and not len(reference):
@@ -40,6 +45,42 @@ def check_reference_literal(reference: object, *, name: str) -> None:
         refuse(name, "is a data: URL without ';base64,'; encode the image as base64")
     elif scheme in _UNSUPPORTED_SCHEMES:
         refuse(name, f"has the unsupported scheme {scheme}://; give {ACCEPTED}")
+
+
+def archived_result(reference: object, *, name: str, video: bool = False) -> ArchivedResult | None:
+    """Return the archived result that a reference means; None for a reference of another kind.
+
+    :param video: a video is meant, and not an image.
+    :raises KlingInputError: it has that shape, but nothing can be read by it.
+    """
+    try:
+        return find_archived(first_archived(reference), video=video)
+    except ValueError as error:
+        refuse(name, str(error))
+
+
+def address_of(reference: Any, *, video: bool = False) -> str | None:
+    """Return the address of a reference, by which it is allowed and reported; nothing is read.
+
+    :return: a URL with its connection and its query; of a file, ``file://`` and its absolute path, not encoded; None
+        where the reference is the image itself, or nothing that could be one.
+    """
+    try:
+        if archived := find_archived(first_archived(reference), video=video):
+            return archived.location
+    except ValueError:
+        return None
+    if isinstance(reference, str | Path) or hasattr(reference, "open") or hasattr(reference, "read_bytes"):
+        text = str(reference)
+    elif isinstance(reference, os.PathLike):
+        text = os.fsdecode(reference)
+    else:
+        return None
+    scheme = scheme_of(text)
+    if scheme:
+        return None if scheme == "data" else text
+    is_path = not isinstance(reference, str) or os.path.exists(text)  # else it is base64
+    return f"file://{os.path.abspath(text)}" if is_path else None
 
 
 def refuse(name: str, text: str) -> NoReturn:

@@ -19,8 +19,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
+from airflow_kling.api.archived import ArchivedResult
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.reference_checks import ACCEPTED, check_reference_literal, refuse, scheme_of
+from airflow_kling.api.reference_checks import ACCEPTED, archived_result, check_reference_literal, refuse, scheme_of
 from airflow_kling.api.route import IMAGE, ImageClass, MediaClass, VideoClass
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.media.image import BrokenImage, OverLimit, TooManyPixels, verify_image
@@ -42,8 +43,9 @@ class Reference:
 
     :param wire: what the request carries: the URL unchanged, or raw base64 without a ``data:`` prefix.
     :param description: what manifest and lineage record, never a payload: ``name``, ``source`` (``url``, ``file``,
-        ``bytes`` or ``base64``), ``uri`` (url without its query, and file), and unless it is a remote URL ``sha256``,
-        ``bytes``, ``width``, ``height``, ``content_type``.
+        ``archive``, ``bytes`` or ``base64``), ``uri`` (url without its query, file, and archive), and unless it is a
+        remote URL ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``. Of an archived result also
+        ``kling_task_id``, ``kind`` and ``index``.
     """
 
     wire: str = dataclasses.field(repr=False)
@@ -55,10 +57,11 @@ _BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF,
 
 @dataclass(frozen=True)
 class _Field:
-    """What is read: how errors call the image, and its limits."""
+    """What is read: how errors call the image, its limits, and which archived result it has to be."""
 
     name: str
     limits: ImageClass
+    archived: ArchivedResult | None = None
 
 
 def load_reference(
@@ -67,16 +70,19 @@ def load_reference(
     """Check a reference image and turn it into what the API takes.
 
     :param reference: an http(s) URL, a local path, a path object (``pathlib.Path``, ``ObjectStoragePath``), an object
-        storage URL such as ``s3://bucket/key``, bytes, raw base64, or a ``data:`` URL.
+        storage URL such as ``s3://bucket/key``, bytes, raw base64, a ``data:`` URL, or the output of an archive task:
+        its first image, or the one whose entry is given.
     :param name: how errors call this image, e.g. ``subject_images[1]``.
     :param limits: what the API takes in this field.
     :param open_file: opens a URL of another scheme than http(s) for reading.
-    :raises KlingInputError: the image breaks a limit of the API, or cannot be read.
+    :raises KlingInputError: the image breaks a limit of the API, cannot be read, or is not the one that was archived.
     """
     check_reference_literal(reference, name=name)
     if isinstance(limits, VideoClass):
         return _video_url(reference, name)
-    field = _Field(name, limits)
+    field = _Field(name, limits, archived_result(reference, name=name))
+    if field.archived:
+        return _from_archive(field.archived.location, field, open_file)
     if isinstance(reference, (bytes, bytearray, memoryview)):
         return _checked(bytes(reference), field, source="bytes")
     if not isinstance(reference, str):
@@ -91,6 +97,12 @@ def load_reference(
     if os.path.exists(reference):
         return _from_local_file(reference, field)
     return _from_base64(reference, field)
+
+
+def _from_archive(location: str, field: _Field, open_file: OpenFile | None) -> Reference:
+    if scheme_of(location) == "file":
+        return _from_local_file(location.removeprefix("file://"), field)
+    return _from_object_storage(location, field, open_file)
 
 
 def _video_url(reference: object, name: str) -> Reference:
@@ -175,9 +187,19 @@ def _checked(data: bytes, field: _Field, **source: str) -> Reference:
     if not data:
         refuse(field.name, "is empty (0 bytes); give a JPEG or PNG image")
     _check_size(len(data), field)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if (archived := field.archived) is not None:
+        if sha256 != archived.sha256:
+            refuse(
+                field.name,
+                f"lies at {redact_url(archived.uri)}, but is not what was archived there: its SHA-256 is {sha256}, and "
+                f"the archive's entry says {archived.sha256}; nothing was submitted",
+            )
+        source = {"source": "archive", "uri": redact_url(archived.uri)}
     content_type, width, height = _verify(data, field)
-    description: dict[str, Any] = {"name": field.name, **source, "sha256": hashlib.sha256(data).hexdigest()}
+    description: dict[str, Any] = {"name": field.name, **source, "sha256": sha256}
     description |= {"bytes": len(data), "width": width, "height": height, "content_type": content_type}
+    description |= archived.described if archived else {}
     return Reference(base64.b64encode(data).decode("ascii"), description)
 
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from annotated_types import MaxLen, MinLen
 
+from airflow_kling.api.archived import first_archived, is_archived
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
 from airflow_kling.api.reference_images import load_reference
@@ -72,7 +73,7 @@ def media_items(route: Route, name: str, value: Any) -> Any:
     """Return a field's list as it is given, or its single reference; a list that may be left out is empty then."""
     optional = not route.request.model_fields[name].is_required()
     if route.media[name].list_of is None:
-        return None if is_blank(value) else value
+        return None if is_blank(value) else first_archived(value)
     return [] if optional and is_blank(value) else as_list(route, name, value)
 
 
@@ -174,11 +175,16 @@ def _spellings(route: Route, gateway: Gateway) -> dict[str, str]:
 def as_list(route: Route, name: str, value: Any) -> list[Any]:
     """Return a field's list: of any sequence, such as the outputs of mapped tasks, of an array or a column.
 
+    The output of one archive task is a list of that one: Airflow hands over the outputs of mapped tasks so where only
+    one of them has come to its end.
+
     A template renders a list to its text, ``"['a', 'b']"`` or JSON, which becomes that list.
 
     :raises KlingInputError: it is no list.
     """
     value = plain(from_text(value))
+    if is_archived(value):
+        return [value]
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return list(value)
     kind = "a single text" if isinstance(value, str) else f"a {type(value).__name__}"

@@ -83,28 +83,16 @@ def check_references(route: Route, fields: Mapping[str, Any]) -> None:
     :param fields: rendered fields of the route.
     :raises KlingInputError: one is not below one of its prefixes.
     """
+    from airflow_kling.api.reference_checks import address_of
     from airflow_kling.api.request import media_value
 
     for name in route.media:
         value = media_value(route, name, fields.get(name))
         given = value if isinstance(value, list) else [value]
         for position, reference in enumerate(given):
-            if address := _address(reference):
+            if address := address_of(reference):
                 called = f"{name}[{position}]" if isinstance(value, list) else name
                 _check(called, address, "allowed_references", "nothing was submitted")
-
-
-def _address(reference: Any) -> str | None:
-    """Return the address of a reference; None where it is the image itself."""
-    if not isinstance(reference, str | os.PathLike) and not hasattr(reference, "open"):
-        return None
-    text = str(reference)
-    if text[:5].lower() == "data:":
-        return None
-    if "://" in text:
-        return text
-    is_path = not isinstance(reference, str) or os.path.exists(text)
-    return f"file://{os.path.abspath(text)}" if is_path else None
 
 
 def _check(name: str, address: str, option: str, consequence: str) -> None:

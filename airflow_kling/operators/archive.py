@@ -49,9 +49,10 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
 
     Returns ``{"manifest": uri, "kling_task_id", "route", "images": [{"index", "uri", "sha256", "bytes", "width",
     "height", "content_type"}]}``, and where there are any ``"videos"``, ``"unverified"`` files and ``"warnings"``. A
-    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``. The extra
-    of the Asset event of each outlet has the same and the rest of the manifest: ``request``, ``task`` and ``run``.
-    Without ``outlets`` of your own, the asset is ``kling_images``.
+    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``; each result
+    also has the ``"conn_id"`` of a connection that is not the default one. All of it, or one result, can be a reference
+    of another generation. The extra of the Asset event of each outlet has the same and the rest of the manifest:
+    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
     ``KlingDownloadError`` when a result could not be fetched or was refused; results stored before that stay, and a
@@ -133,11 +134,12 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Archive, then tell Airflow what there is now."""
+        from airflow_kling.api.archived import with_connection
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.summary import describe_event, summarize
         from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.destination import Destination
-        from airflow_kling.storage.open import open_store
+        from airflow_kling.storage.open import AWS_CONN_ID, open_store
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
@@ -159,15 +161,17 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
             )
         summary = self._summary = summarize(archive)
         self._log_bill(task, asked)
+        conn_id = destination.connection(self.aws_conn_id)
+        named = None if conn_id == AWS_CONN_ID else conn_id
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
-            conn_id = destination.connection(self.aws_conn_id)
             described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
             ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)
-        emit_asset_events(context, self.outlets, describe_event(archive), destination=self.destination)
+        event = with_connection(describe_event(archive), named)
+        emit_asset_events(context, self.outlets, event, destination=self.destination)
         lineage.report_hook_lineage(
             self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
         )
-        return summary
+        return with_connection(summary, named)
 
     def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Say what was billed, and what had been estimated where that is another amount."""

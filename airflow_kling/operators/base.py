@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,7 +16,12 @@ from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import price, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_callback, redact_media
+from airflow_kling.lifecycle.redacted_fields import (
+    RedactedFieldsMixin,
+    redact_callback,
+    redact_extra_fields,
+    redact_media,
+)
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.operators.generation_lineage import GenerationLineageMixin
@@ -84,6 +89,7 @@ class KlingGenerationOperator(
     """
 
     kling_route: ClassVar[Route]
+    template_fields: Sequence[str] = ("extra_fields", "kling_conn_id", "max_units")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         "prompt": "md",
         "negative_prompt": "md",
@@ -147,11 +153,12 @@ class KlingGenerationOperator(
         return self.kling_route.name
 
     def _fields(self) -> dict[str, Any]:
-        return {name: self.rendered_value(name) for name in self.kling_route.fields}
+        return {name: self.rendered_value(name) for name in (*self.kling_route.fields, "extra_fields")}
 
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
-        """Show references without signatures and payloads, and of a callback URL the host."""
-        return {**dict.fromkeys(self.kling_route.media, redact_media), "callback_url": redact_callback}
+        """Show references without signatures and payloads, of a callback URL the host, of extra fields the names."""
+        others = {"callback_url": redact_callback, "extra_fields": redact_extra_fields}
+        return {**dict.fromkeys(self.kling_route.media, redact_media), **others}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -264,4 +271,6 @@ class KlingGenerationOperator(
         if ti := context.get("ti"):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
+            for key, use in xcom.describe_uses(task.kling_task_id, asked).items():
+                ti.xcom_push(key=key, value=use)
         links.push_gallery_link(context, task.kling_task_id)

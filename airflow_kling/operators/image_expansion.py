@@ -33,7 +33,7 @@ class KlingExpandImageOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
 
     def __init__(
         self,

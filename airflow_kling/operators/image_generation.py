@@ -39,7 +39,7 @@ class KlingImageGenerationOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("element_list",), "json"),

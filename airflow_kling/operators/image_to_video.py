@@ -47,7 +47,7 @@ class KlingImageToVideoOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("multi_prompt", "element_list", "voice_list"), "json"),
@@ -63,9 +63,9 @@ class KlingImageToVideoOperator(KlingGenerationOperator):
         negative_prompt: str | None = None,
         mode: str = "std",
         duration: str = "5",
-        sound: str = "off",
+        sound: str | None = None,
         cfg_scale: float | str | None = None,
-        multi_shot: bool | str = False,
+        multi_shot: bool | str | None = None,
         shot_type: str | None = None,
         multi_prompt: Sequence[Mapping[str, Any]] | str | None = None,
         element_list: Sequence[int | str | Mapping[str, Any]] | str | None = None,

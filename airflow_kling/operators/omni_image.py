@@ -37,7 +37,7 @@ class KlingOmniImageOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("image_list", "element_list"), "json"),
@@ -51,10 +51,10 @@ class KlingOmniImageOperator(KlingGenerationOperator):
         image_list: Sequence[ReferenceImage] | str | None = None,
         element_list: Sequence[int | str | Mapping[str, Any]] | str | None = None,
         resolution: str = "1k",
-        result_type: str = "single",
+        result_type: str | None = None,
         n: int | str = 1,
-        series_amount: int | str = 4,
-        aspect_ratio: str = "auto",
+        series_amount: int | str | None = None,
+        aspect_ratio: str | None = None,
         watermark_info: dict[str, bool] | None = None,
         **kwargs: Any,
     ) -> None:

@@ -33,8 +33,8 @@ class KlingOmniVideoOperator(KlingGenerationOperator):
         is made [C].
     :param mode: ``pro`` (default), ``std``, with ``kling-v3-omni`` also ``4k`` [C].
     :param aspect_ratio: ``16:9``, ``9:16`` or ``1:1``; required without a first frame and without a video to edit [C].
-    :param duration: seconds: ``"3"`` to ``"10"`` with ``kling-video-o1`` (from a text or a first frame ``"5"`` or
-        ``"10"``), to ``"15"`` with ``kling-v3-omni``; void with a video to edit [C].
+    :param duration: seconds, 5 when not given: ``"3"`` to ``"10"`` with ``kling-video-o1`` (of a text or a first frame
+        ``"5"`` or ``"10"``), to ``"15"`` with ``kling-v3-omni``; void with a video to edit [C].
     :param sound: ``on`` or ``off`` (default); ``kling-v3-omni`` without a video [C].
     :param multi_shot: a clip of several shots: needs ``shot_type``, and with it ``prompt`` or ``multi_prompt`` is void
         [C]; ``kling-v3-omni`` only.
@@ -46,7 +46,7 @@ class KlingOmniVideoOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("image_list", "element_list", "video_list", "multi_prompt"), "json"),
@@ -62,9 +62,9 @@ class KlingOmniVideoOperator(KlingGenerationOperator):
         video_list: Sequence[ReferenceImage] | str | None = None,
         mode: str = "pro",
         aspect_ratio: str | None = None,
-        duration: str = "5",
-        sound: str = "off",
-        multi_shot: bool | str = False,
+        duration: str | None = None,
+        sound: str | None = None,
+        multi_shot: bool | str | None = None,
         shot_type: str | None = None,
         multi_prompt: Sequence[Mapping[str, Any]] | str | None = None,
         watermark_info: dict[str, bool] | None = None,

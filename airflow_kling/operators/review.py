@@ -160,7 +160,7 @@ def describe(archive: Archive, store: Store, *, ui: str) -> str:
 
 def _image_url(manifest: Manifest, image: ManifestImage, size: gallery_urls.Size) -> str:
     # With the version of these bytes: where the gallery's own record of the run has others, it shows none.
-    version = gallery_urls.image_version(image.sha256)
+    version = gallery_urls.file_version(image.sha256)
     generation = {name: manifest.run.get(name, -1) for name in ("dag_id", "run_id", "task_id", "map_index")}
     generation["kling_task_id"] = manifest.kling_task_id
     return gallery_urls.image_url(index=image.index, version=version, size=size, **generation)

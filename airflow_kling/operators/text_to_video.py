@@ -38,7 +38,7 @@ class KlingTextToVideoOperator(KlingGenerationOperator):
     """
 
     kling_route = ROUTE
-    template_fields: Sequence[str] = (*ROUTE.fields, "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (*ROUTE.fields, *KlingGenerationOperator.template_fields)
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         **KlingGenerationOperator.template_fields_renderers,
         **dict.fromkeys(("multi_prompt",), "json"),
@@ -53,9 +53,9 @@ class KlingTextToVideoOperator(KlingGenerationOperator):
         mode: str = "std",
         duration: str = "5",
         aspect_ratio: str = "16:9",
-        sound: str = "off",
+        sound: str | None = None,
         cfg_scale: float | str | None = None,
-        multi_shot: bool | str = False,
+        multi_shot: bool | str | None = None,
         shot_type: str | None = None,
         multi_prompt: Sequence[Mapping[str, Any]] | str | None = None,
         watermark_info: dict[str, bool] | None = None,

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 #: Airflow serves the gallery's app below this path.
 URL_PREFIX = "/kling"
-#: Hexadecimal digits of the SHA-256 that name the bytes of an image.
+#: Hexadecimal digits of the SHA-256 that name the bytes of a file.
 _VERSION_LENGTH = 12
 
 Size = Literal["thumb", "large", "original"]
@@ -57,8 +57,8 @@ def static_url(name: str, version: str) -> str:
     return f"static/{name}?v={version}"
 
 
-def image_version(sha256: str) -> str:
-    """Return what names the bytes of an image in its address."""
+def file_version(sha256: str) -> str:
+    """Return what names the bytes of an image, a video or a poster in its address."""
     return sha256[:_VERSION_LENGTH]
 
 
@@ -67,15 +67,30 @@ def image_url(*, index: int, version: str, size: Size, **generation: Any) -> str
 
     The gallery answers 404 where its own record of the generation has another version.
 
-    :param version: see :func:`image_version`.
+    :param version: see :func:`file_version`.
     :param generation: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` and ``kling_task_id``.
     """
     return _media_url("image", generation, index=index, v=version, size=size)
 
 
+def video_url(*, index: int, version: str, **generation: Any) -> str:
+    """Return the address of an archived video; parameters as :func:`image_url`."""
+    return _media_url("video", generation, index=index, v=version)
+
+
+def poster_url(*, index: int, version: str, size: Size, **generation: Any) -> str:
+    """Return the address of the poster of the video with this index; parameters as :func:`image_url`."""
+    return _media_url("poster", generation, index=index, v=version, size=size)
+
+
 def reference_url(*, index: int, version: str, size: Size, **generation: Any) -> str:
     """Return the address of a reference image; parameters as :func:`image_url`."""
     return _media_url("reference", generation, index=index, v=version, size=size)
+
+
+def generation_url(*, dag_id: str, run_id: str, kling_task_id: str) -> str:
+    """Return the address of the page that shows one generation."""
+    return page_url(dag_id=dag_id, run_id=run_id, kling_task_id=kling_task_id)
 
 
 def manifest_url(**generation: Any) -> str:

@@ -6,7 +6,6 @@ so it is not reported; the manifest has its hash.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,9 @@ def addresses_as_given(references: Iterable[Any]) -> list[str]:
 
     Bytes and base64 have none.
     """
-    return list(dict.fromkeys(uri for reference in references if (uri := _address(reference))))
+    from airflow_kling.api.reference_checks import address_of
+
+    return list(dict.fromkeys(_shown(address) for reference in references if (address := address_of(reference))))
 
 
 def archived(summary: Mapping[str, Any]) -> list[str]:
@@ -60,13 +61,10 @@ def _absolute(uri: str) -> str:
     return uri if "://" in uri else f"file://{uri}"
 
 
-def _address(reference: Any) -> str | None:
-    if not isinstance(reference, str | os.PathLike):
-        return None
-    text = str(reference)
-    # Not further: a base64 text can be megabytes long, and is no address.
-    if "://" in text[:32]:
-        from airflow_kling.api.redact import redact_url
+def _shown(address: str) -> str:
+    """Return an address as a request record has it: of a URL without its query, of a file encoded."""
+    from airflow_kling.api.redact import redact_url
 
-        return redact_url(text)
-    return Path(text).absolute().as_uri() if os.path.exists(text) else None
+    if address.startswith("file://"):
+        return Path("/", address.removeprefix("file://")).as_uri()
+    return redact_url(address)

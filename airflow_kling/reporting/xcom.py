@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from airflow_kling.api.tasks import KlingTask
 
 
+_MAX_ID = 128  # characters of a Kling task id; a key of an XCom has room for 512
+
+
 def request_key(kling_task_id: str) -> str:
     """Return the XCom key of a request record: one for each generation, so that the archive task finds it."""
     return f"kling_request_{kling_task_id}"
@@ -21,6 +24,11 @@ def request_key(kling_task_id: str) -> str:
 def archive_key(kling_task_id: str) -> str:
     """Return the XCom key of an archived generation; XCom's ``key`` column has an index."""
     return f"kling_archive_{kling_task_id}"
+
+
+def use_key(kling_task_id: str) -> str:
+    """Return the XCom key by which a generation is found that was made from results of this one."""
+    return f"kling_use_{kling_task_id}"
 
 
 def describe_request(
@@ -40,6 +48,24 @@ def describe_request(
         asked["extra_fields"] = sorted(request.extra_fields)
     estimated = {} if estimated_units is None else {"estimated_units": estimated_units}
     return {**asked, "route": route.name, "gateway": gateway_name, **estimated, "references": references}
+
+
+def describe_uses(kling_task_id: str, asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name the generations whose archived results are references of this one, so that they can be linked back.
+
+    :param kling_task_id: of this generation.
+    :param asked: its request record.
+    :return: by XCom key, one for each of those generations: ``{"kling_task_id", "route", "results": [{"kind",
+        "index", "sha256"}]}``.
+    """
+    uses: dict[str, dict[str, Any]] = {}
+    for reference in asked.get("references") or ():
+        source = reference.get("kling_task_id")
+        if isinstance(source, str) and 0 < len(source) <= _MAX_ID:
+            new = {"kling_task_id": kling_task_id, "route": asked.get("route"), "results": []}
+            use = uses.setdefault(use_key(source), new)
+            use["results"].append({name: reference.get(name) for name in ("kind", "index", "sha256")})
+    return uses
 
 
 def describe_run(context: Context) -> dict[str, Any]:

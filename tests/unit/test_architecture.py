@@ -15,7 +15,7 @@ PACKAGE = ROOT / "airflow_kling"
 #: Rooms from the top to the bottom, and which of the rooms below each may import; None for all of them.
 FLOORS: list[tuple[set[str], set[str] | None]] = [
     ({"task_group"}, None),
-    ({"grouping", "retry_policy", "catalog", "doctor", "callbacks"}, None),
+    ({"forms", "grouping", "retry_policy", "catalog", "doctor", "callbacks"}, None),
     ({"operators", "sensors"}, None),
     ({"lifecycle"}, None),
     ({"plugins"}, None),

@@ -14,13 +14,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_kling.plugins.gallery import media_routes, pages, static
+from airflow_kling.plugins.gallery import media_routes, pages, static, video_routes
 from airflow_kling.plugins.gallery.access import LoggedIn
 from airflow_kling.plugins.gallery.html import render
 
 # Only the gallery's own files: a text that became HTML by a mistake could neither run a script nor load anything.
 _CONTENT_POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 _SECURITY_HEADERS = {
@@ -45,6 +45,7 @@ def create_app() -> FastAPI:
     )
     app.include_router(pages.router)
     app.include_router(media_routes.router)
+    app.include_router(video_routes.router)
     app.include_router(static.router)
     # Without this route FastAPI itself would answer 404, before anybody has logged in. It comes last, and an empty list
     # of methods stands for all of them.

@@ -6,69 +6,39 @@ missing.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from airflow_kling.api.prices import bill_differs
 from airflow_kling.api.routes import DEFAULT_ROUTE
-from airflow_kling.plugins.gallery import locations
-from airflow_kling.plugins.gallery.locations import NotShown
+from airflow_kling.plugins.gallery.chains import NO_CHAINS, Chains, Generation, results_of
+from airflow_kling.plugins.gallery.locations import MAX_VIDEO_BYTES
 from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row
 from airflow_kling.plugins.gallery.status import UNFINISHED, State
+from airflow_kling.plugins.gallery.values import as_mapping, finite, request_of, text, whole_number
+from airflow_kling.plugins.gallery.views import (
+    ImageView,
+    ReferenceView,
+    VideoView,
+    image_views,
+    reference_views,
+    video_views,
+)
 from airflow_kling.reporting import gallery_urls
 
-#: More than any route makes or takes; they bound what a hostile XCom makes a browser draw.
-MAX_IMAGES = 100
-MAX_REFERENCES = 6
-_MAX_TEXT = 4000  # characters, longer than any prompt that Kling takes
-_SHOWN_SIZES: tuple[gallery_urls.Size, ...] = ("thumb", "large")
+#: Links from a card to others, of each kind.
+MAX_LINKS = 6
 
 
 @dataclass(frozen=True)
-class ImageView:
-    """An archived image.
+class CardLink:
+    """A link to the card of another generation."""
 
-    :param width: in pixels
-    :param height: in pixels
-    :param bytes: size of the archived file
-    :param uri: of the archived file
-    :param thumb: address of a small form of it; empty where it is not shown
-    :param large: address of a form for a whole screen; empty where it is not shown
-    :param original: address of the archived file; empty where it is not shown
-    :param problem: why it is not shown; empty when it is
-    """
-
-    index: int
-    width: int
-    height: int
-    bytes: int
-    uri: str
-    thumb: str
-    large: str
-    original: str
-    problem: str
-
-
-@dataclass(frozen=True)
-class ReferenceView:
-    """A reference image: shown by the gallery, or a link to another site, or a text.
-
-    :param role: subject, scene or style
-    :param label: its URI, or in which form it was given
-    :param thumb: address of a small form of it; empty where the gallery does not show it
-    :param large: address of a form for a whole screen; empty where the gallery does not show it
-    :param href: its http(s) address on another site, or empty
-    """
-
-    role: str
     label: str
-    thumb: str
-    large: str
-    href: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +50,8 @@ class Card:
     :param at: when its task pushed the XCom
     :param can_change: whether the browser asks again for the state
     :param facts: names and values
+    :param made_from: generations whose results are references of this one
+    :param used_in: generations that were made from results of this one
     :param expected: how many images were asked for
     :param manifest: address of the gallery's view of it; empty where there is none
     :param note: why the card shows so little; empty where it shows all
@@ -95,7 +67,10 @@ class Card:
     negative_prompt: str
     facts: list[tuple[str, str]]
     images: list[ImageView]
+    videos: list[VideoView]
     references: list[ReferenceView]
+    made_from: list[CardLink]
+    used_in: list[CardLink]
     expected: int
     manifest: str
     manifest_uri: str
@@ -103,16 +78,31 @@ class Card:
     task_url: str
     note: str
 
+    @property
+    def is_portrait(self) -> bool:
+        """Whether its first result is higher than wide."""
+        return any(result.height > result.width for result in (*self.images, *self.videos)[:1])
 
-def make_card(row: Row, state: State, roots: Sequence[str] = ()) -> Card:
+
+def make_card(
+    row: Row,
+    state: State,
+    roots: Sequence[str] = (),
+    *,
+    max_video_bytes: int = MAX_VIDEO_BYTES,
+    chains: Chains = NO_CHAINS,
+) -> Card:
     """The card of a generation, with addresses relative to the gallery's page.
 
     :param roots: folders of the API server that may be read.
+    :param max_video_bytes: a video of more is not shown.
+    :param chains: what the generations of the page were made from, and what was made from them.
     """
     value = as_mapping(row.value)
     request = request_of(value, archived=row.archived)
     one = row.identity
-    manifest_uri = _text(value.get("manifest")) if row.archived else ""
+    references = reference_views(one, request, roots, chains)
+    manifest_uri = text(value.get("manifest")) if row.archived else ""
     return Card(
         identity=one,
         generation=one.generation,
@@ -120,12 +110,15 @@ def make_card(row: Row, state: State, roots: Sequence[str] = ()) -> Card:
         at=row.at,
         state=state,
         can_change=state in UNFINISHED,
-        prompt=_text(request.get("prompt")),
-        negative_prompt=_text(request.get("negative_prompt")),
+        prompt=text(request.get("prompt")),
+        negative_prompt=text(request.get("negative_prompt")),
         facts=_facts(value, request),
-        images=_images(one, value, roots) if row.archived else [],
-        references=_references(one, request, roots),
-        expected=_whole_number(request.get("n"), 1, 9),
+        images=image_views(one, value, roots) if row.archived else [],
+        videos=video_views(one, value, roots, max_video_bytes) if row.archived else [],
+        references=references,
+        made_from=_links(one, [reference.made_by for reference in references]),
+        used_in=_links(one, _uses(one, value, chains)) if row.archived else [],
+        expected=whole_number(request.get("n"), 1, 9),
         manifest=gallery_urls.manifest_url(**one._asdict()) if manifest_uri else "",
         manifest_uri=manifest_uri,
         run_url=gallery_urls.run_url(one.dag_id, one.run_id),
@@ -140,120 +133,44 @@ def _note(row: Row, value: Mapping[str, Any]) -> str:
     return "" if value else "A custom XCom backend keeps its values. The gallery does not read them."
 
 
-def as_mapping(value: Any) -> dict[str, Any]:
-    """Return the value of an XCom as a mapping, an empty one where it is something else."""
-    # Airflow keeps a value that a person typed into its UI as JSON in a text.
-    if isinstance(value, str) and value.startswith("{"):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {}
-    return value if isinstance(value, dict) else {}
+def _uses(one: Identity, value: Mapping[str, Any], chains: Chains) -> list[Generation]:
+    return [use for result in sorted(results_of(value, one.kling_task_id)) for use in chains.uses.get(result, ())]
 
 
-def request_of(value: Mapping[str, Any], *, archived: bool) -> dict[str, Any]:
-    """Return the request record of a generation; empty where there is none.
-
-    :param value: of the XCom that the archive task pushed, which contains the record, or of the one that the submitting
-        task pushed, which is the record.
-    """
-    return as_mapping(value.get("asked") if archived else value)
+def _links(one: Identity, others: Sequence[Generation | None]) -> list[CardLink]:
+    """Return one link to each generation but this one."""
+    links: dict[str, CardLink] = {}
+    for identity, label in filter(None, others):
+        url = gallery_urls.generation_url(
+            dag_id=identity.dag_id, run_id=identity.run_id, kling_task_id=identity.kling_task_id
+        )
+        if identity.kling_task_id != one.kling_task_id:
+            links.setdefault(url, CardLink(label, url))
+    return list(links.values())[:MAX_LINKS]
 
 
 def _facts(value: Mapping[str, Any], request: Mapping[str, Any]) -> list[tuple[str, str]]:
     # An archive names the route itself too: its request record can be missing.
-    route = _text(request.get("route") or value.get("route"))
+    route = text(request.get("route") or value.get("route"))
     facts = [
         # Most generations have the default route; naming it on each card would tell nothing.
         ("Route", "" if route == DEFAULT_ROUTE else route),
-        ("Model", _text(request.get("model_name"))),
-        ("Ratio", _text(request.get("aspect_ratio"))),
-        ("Units billed", _amount(value.get("units"))),
+        ("Model", text(request.get("model_name"))),
+        ("Ratio", text(request.get("aspect_ratio"))),
+        *_units(route or DEFAULT_ROUTE, finite(value.get("units")), finite(request.get("estimated_units"))),
         ("Took", _duration(as_mapping(value.get("task")))),
     ]
     return [(name, fact) for name, fact in facts if fact]
 
 
-def _images(one: Identity, value: Mapping[str, Any], roots: Sequence[str]) -> list[ImageView]:
-    images = value.get("images")
-    if not isinstance(images, list):
-        return []
-    described = [image for image in images if isinstance(image, dict) and isinstance(image.get("index"), int)]
-    return [_image(one, value, image, roots) for image in described[:MAX_IMAGES]]
-
-
-def _image(one: Identity, value: Mapping[str, Any], image: Mapping[str, Any], roots: Sequence[str]) -> ImageView:
-    index, problem, version = image["index"], "", ""
-    try:
-        version = locations.archived_image(value, one.kling_task_id, index, roots).version
-    except NotShown as reason:
-        problem = str(reason)
-
-    def url(size: gallery_urls.Size) -> str:
-        return "" if problem else gallery_urls.image_url(**one._asdict(), index=index, version=version, size=size)
-
-    return ImageView(
-        index=index,
-        width=_whole_number(image.get("width"), 1, 100_000),
-        height=_whole_number(image.get("height"), 1, 100_000),
-        bytes=_whole_number(image.get("bytes"), 0, 2**40),
-        uri=_text(image.get("uri")),
-        thumb=url("thumb"),
-        large=url("large"),
-        original=url("original"),
-        problem=problem,
-    )
-
-
-def _references(one: Identity, request: Mapping[str, Any], roots: Sequence[str]) -> list[ReferenceView]:
-    described = locations.references(request)
-    return [_reference(one, request, index, roots) for index in range(min(len(described), MAX_REFERENCES))]
-
-
-def _reference(one: Identity, request: Mapping[str, Any], index: int, roots: Sequence[str]) -> ReferenceView:
-    item = locations.references(request)[index]
-    uri = _text(item.get("uri"))
-    thumb = large = ""
-    try:
-        version = locations.reference_image(request, index, roots).version
-        names = {**one._asdict(), "index": index, "version": version}
-        thumb, large = (gallery_urls.reference_url(**names, size=size) for size in _SHOWN_SIZES)
-    except NotShown:
-        pass  # the card has a link or a text instead
-    label = uri or f"given as {_text(item.get('source')) or 'data'}"
-    return ReferenceView(_role(item.get("name")), label, thumb, large, _link(uri))
-
-
-def _role(name: Any) -> str:
-    return {"scene_image": "scene", "style_image": "style"}.get(str(name), "subject")
-
-
-def _link(uri: str) -> str:
-    """Return a URI that a browser may follow; never one that is a script."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return ""
-    return uri if parts.scheme in ("http", "https") and parts.hostname else ""
-
-
-def _text(value: Any) -> str:
-    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
-    return value[:_MAX_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _whole_number(value: Any, least: int, most: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else least
-
-
-def _amount(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    try:
-        number = float(value)
-    except OverflowError:
-        return ""
-    return f"{number:g}" if math.isfinite(number) else ""
+def _units(route: str, billed: float | None, estimated: float | None) -> list[tuple[str, str]]:
+    """Return what was billed, and the estimate where that is all there is, or was wrong by more than a tenth."""
+    facts = []
+    if billed is not None:
+        facts.append(("Units billed", f"{billed:g}"))
+    if estimated is not None and (billed is None or bill_differs(route, billed, estimated)):
+        facts.append(("Units estimated", f"{estimated:g}"))
+    return facts
 
 
 def _duration(task: Mapping[str, Any]) -> str:

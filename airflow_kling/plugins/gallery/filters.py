@@ -12,6 +12,8 @@ PAGE_SIZE = 50
 #: Characters; longer than any id of Airflow's, and than the words that somebody searches for.
 MAX_TEXT = 500
 MAX_PAGE = 100_000
+#: Kinds of results that the gallery shows.
+KINDS = ("image", "video")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Filters:
     :param task_id: of a task that submitted, waited for or archived the generation.
     :param since: a date or time as it was typed, in UTC where it names no zone.
     :param until: likewise; a date includes the whole day.
+    :param route: name of a route.
+    :param kind: of the results, one of :data:`KINDS`.
     :param text: part of the prompt.
     :param page: its number, from 1.
     """
@@ -32,6 +36,8 @@ class Filters:
     kling_task_id: str = ""
     since: str = ""
     until: str = ""
+    route: str = ""
+    kind: str = ""
     text: str = ""
     page: int = 1
 
@@ -94,6 +100,8 @@ def read_filters(query: Mapping[str, str]) -> Filters:
         kling_task_id=text("kling_task_id"),
         since=text("since"),
         until=text("until"),
+        route=text("route"),
+        kind=kind if (kind := text("kind")) in KINDS else "",
         text=text("q"),
         page=_number(text("page"), 1, MAX_PAGE) or 1,
     )

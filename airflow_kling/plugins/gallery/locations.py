@@ -2,8 +2,8 @@
 
 The author of a DAG can write any XCom, and must not get the API server to read what only the server may. So
 
-- an archived image is read only from where the archive task would have put it;
-- an image is shown only if its bytes have the SHA-256 that the XCom names: who knows that has had the image already;
+- an archived image, video or poster is read only from where the archive task would have put it;
+- it is shown only if its bytes have the SHA-256 that the XCom names: who knows that has had the file already;
 - the same holds for a reference image that was given as a file; one that was given as a URL is never fetched;
 - files of the API server are read only below the folders that its configuration names;
 - whatever keeps an object from being shown because of where it is, the answer is the same: another one would tell what
@@ -26,11 +26,15 @@ from airflow_kling.exceptions import KlingInputError
 from airflow_kling.media.kinds import FILE_TYPES
 from airflow_kling.reporting import gallery_urls
 from airflow_kling.storage.destination import Destination
-from airflow_kling.storage.keys import image_key, manifest_key
+from airflow_kling.storage.keys import manifest_key, poster_key, result_key
 
 #: Storage that an archive can be in: the server's disk, and what an Airflow connection reaches.
 SCHEMES = frozenset({"file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasb", "wasbs"})
-_EXTENSIONS = {file_type.content_type: file_type.extension for file_type in FILE_TYPES}
+#: Of the largest video that is played, unless ``[kling] gallery_max_video_mb`` says otherwise. Kling's own limit for a
+#: video that it takes is 200 MB [C]; one of 15 s in 4k is smaller.
+MAX_VIDEO_MIB = 512
+MAX_VIDEO_BYTES = MAX_VIDEO_MIB * 1024 * 1024
+_EXTENSIONS = {(file_type.kind, file_type.content_type): file_type.extension for file_type in FILE_TYPES}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONNECTION = re.compile(r"[\w.-]{1,250}", re.ASCII)
@@ -118,8 +122,8 @@ _Location = TypeVar("_Location", ArchiveLocation, UriLocation)
 
 
 @dataclass(frozen=True)
-class ExpectedImage:
-    """Where to read an image, and which bytes it must have.
+class ExpectedFile:
+    """Where to read an image or a video, and which bytes it must have.
 
     :param sha256: of its bytes, in hex
     :param bytes: its size
@@ -132,7 +136,7 @@ class ExpectedImage:
     @property
     def version(self) -> str:
         """Names these bytes in an address."""
-        return gallery_urls.image_version(self.sha256)
+        return gallery_urls.file_version(self.sha256)
 
 
 def read_roots(setting: str) -> tuple[str, ...]:
@@ -165,7 +169,7 @@ def manifest_location(value: Mapping[str, Any], kling_task_id: str, roots: Seque
     return _readable(ArchiveLocation(uri.removesuffix(f"/{key}"), key, conn_id), roots)
 
 
-def archived_image(value: Mapping[str, Any], kling_task_id: str, index: int, roots: Sequence[str]) -> ExpectedImage:
+def archived_image(value: Mapping[str, Any], kling_task_id: str, index: int, roots: Sequence[str]) -> ExpectedFile:
     """Return the archived image of a generation with this index.
 
     :param value: the XCom of the archive task.
@@ -173,13 +177,38 @@ def archived_image(value: Mapping[str, Any], kling_task_id: str, index: int, roo
     :raises NotShown: there is none, or it is not beside its manifest.
     """
     manifest = manifest_location(value, kling_task_id, roots)
-    for image in _dicts(value.get("images")):
-        if image.get("index") == index:
-            return _beside(manifest, kling_task_id, index, image)
-    raise NotShown("This generation has no such image.")
+    image = _result(value, "image", index)
+    return _beside(manifest, _key("image", kling_task_id, index, image), image, DownloadLimits.max_bytes)
 
 
-def reference_image(request: Mapping[str, Any], index: int, roots: Sequence[str]) -> ExpectedImage:
+def archived_video(
+    value: Mapping[str, Any],
+    kling_task_id: str,
+    index: int,
+    roots: Sequence[str],
+    max_bytes: int = MAX_VIDEO_BYTES,
+) -> ExpectedFile:
+    """Return the archived video of a generation with this index; parameters and errors as :func:`archived_image`.
+
+    :param max_bytes: one of more is not shown.
+    """
+    manifest = manifest_location(value, kling_task_id, roots)
+    video = _result(value, "video", index)
+    return _beside(manifest, _key("video", kling_task_id, index, video), video, max_bytes)
+
+
+def archived_poster(value: Mapping[str, Any], kling_task_id: str, index: int, roots: Sequence[str]) -> ExpectedFile:
+    """Return the poster of the video with this index; parameters and errors as :func:`archived_image`."""
+    manifest = manifest_location(value, kling_task_id, roots)
+    video = _result(value, "video", index)
+    _key("video", kling_task_id, index, video)
+    poster = video.get("poster")
+    if not isinstance(poster, dict):
+        raise NotShown("This video has no poster.")
+    return _beside(manifest, poster_key(kling_task_id, index), poster, DownloadLimits.max_bytes)
+
+
+def reference_image(request: Mapping[str, Any], index: int, roots: Sequence[str]) -> ExpectedFile:
     """Return the reference image with this index.
 
     :param request: the request record
@@ -201,26 +230,37 @@ def references(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return _dicts(request.get("references"))
 
 
-def _beside(manifest: ArchiveLocation, kling_task_id: str, index: int, image: Mapping[str, Any]) -> ExpectedImage:
-    extension = _EXTENSIONS.get(str(image.get("content_type")))
+def _result(value: Mapping[str, Any], kind: str, index: int) -> dict[str, Any]:
+    for result in _dicts(value.get(f"{kind}s")):
+        if result.get("index") == index:
+            return result
+    raise NotShown(f"This generation has no such {kind}.")
+
+
+def _key(kind: str, kling_task_id: str, index: int, described: Mapping[str, Any]) -> str:
+    extension = _EXTENSIONS.get((kind, str(described.get("content_type"))))
     if extension is None:
-        raise Unreadable("The image is neither PNG nor JPEG nor WebP.")
+        raise Unreadable(f"The {kind} is of none of the types that are archived.")
     try:
-        location = ArchiveLocation(manifest.destination, image_key(kling_task_id, index, extension), manifest.conn_id)
+        return result_key(kling_task_id, index, extension, kind=kind)
     except KlingInputError:
-        raise NotShown("This generation has no such image.") from None
-    if image.get("uri") != location.uri:
-        raise Unreadable("The image is not beside its manifest.")
-    return _expected(location, image, DownloadLimits.max_bytes)
+        raise NotShown(f"This generation has no such {kind}.") from None
 
 
-def _expected(location: ArchiveLocation | UriLocation, described: Mapping[str, Any], max_bytes: int) -> ExpectedImage:
+def _beside(manifest: ArchiveLocation, key: str, described: Mapping[str, Any], max_bytes: int) -> ExpectedFile:
+    location = ArchiveLocation(manifest.destination, key, manifest.conn_id)
+    if described.get("uri") != location.uri:
+        raise Unreadable("The file is not beside its manifest.")
+    return _expected(location, described, max_bytes)
+
+
+def _expected(location: ArchiveLocation | UriLocation, described: Mapping[str, Any], max_bytes: int) -> ExpectedFile:
     sha256, size = described.get("sha256"), described.get("bytes")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise NotShown("The SHA-256 of the image is not known.")
+        raise NotShown("The SHA-256 of the file is not known.")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= max_bytes:
-        raise NotShown(f"The size of the image is not known, or over {max_bytes // 1024 // 1024} MiB.")
-    return ExpectedImage(location, sha256, size)
+        raise NotShown(f"The size of the file is not known, or over {max_bytes // 1024 // 1024} MiB.")
+    return ExpectedFile(location, sha256, size)
 
 
 def _readable(location: _Location, roots: Sequence[str]) -> _Location:

@@ -10,8 +10,11 @@ from airflow.utils.session import create_session
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from airflow_kling.api.routes import route_names
 from airflow_kling.plugins.gallery.access import MayReadDag, ReadableDags
 from airflow_kling.plugins.gallery.cards import Card, make_card
+from airflow_kling.plugins.gallery.chain_queries import find_chains
+from airflow_kling.plugins.gallery.chains import Chains
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, read_filters
 from airflow_kling.plugins.gallery.html import render
 from airflow_kling.plugins.gallery.queries import (
@@ -22,7 +25,7 @@ from airflow_kling.plugins.gallery.queries import (
     find_states,
 )
 from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
-from airflow_kling.plugins.gallery.settings import file_roots
+from airflow_kling.plugins.gallery.settings import file_roots, max_video_bytes
 from airflow_kling.plugins.gallery.status import State, state_of
 
 router = APIRouter(dependencies=[MayReadDag])
@@ -36,12 +39,14 @@ def gallery(request: Request, readable: ReadableDags) -> HTMLResponse:
         rows = find_page(session, filters, readable)
         spend = find_spend(session, filters, readable)
         states = find_states(session, rows)
+        chains = find_chains(session, rows, readable)
     # The list of DAGs stays whole, so that another one can be chosen; the totals are those of the chosen one.
     total = _sum([one for one in spend if not filters.dag_id or one.dag_id == filters.dag_id])
     page = render(
         "gallery.html",
         filters=filters,
-        cards=_cards(rows, states),
+        cards=_cards(rows, states, chains),
+        routes=route_names(),
         spend=spend,
         total=total,
         pages=max(1, math.ceil(total.generations / PAGE_SIZE)),
@@ -63,9 +68,9 @@ def states(readable: ReadableDags, id: Annotated[list[str], Query(max_length=MAX
     return {row.identity.generation: _state(row, tasks) for row in rows}
 
 
-def _cards(rows: Sequence[Row], states: dict[Identity, TaskStates]) -> list[Card]:
-    roots = file_roots()
-    return [make_card(row, _state(row, states), roots) for row in rows]
+def _cards(rows: Sequence[Row], states: dict[Identity, TaskStates], chains: Chains) -> list[Card]:
+    roots, most = file_roots(), max_video_bytes()
+    return [make_card(row, _state(row, states), roots, max_video_bytes=most, chains=chains) for row in rows]
 
 
 def _state(row: Row, states: dict[Identity, TaskStates]) -> State:
@@ -78,5 +83,6 @@ def _sum(spend: Sequence[Spend]) -> Spend:
         sum(one.generations for one in spend),
         sum(one.archived for one in spend),
         sum(one.images for one in spend),
+        sum(one.videos for one in spend),
         sum(one.units for one in spend),
     )

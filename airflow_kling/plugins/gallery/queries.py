@@ -17,12 +17,14 @@ from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from sqlalchemy import JSON, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
 from sqlalchemy.orm import Session, aliased
 
+from airflow_kling.api.protocol import LIST_KINDS
+from airflow_kling.api.routes import DEFAULT_ROUTE, find_route, route_names
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
 from airflow_kling.plugins.gallery.json_columns import number_at, text_at, text_length
 from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row, Spend, TaskStates
 from airflow_kling.reporting import xcom
 
-ARCHIVE, REQUEST = xcom.archive_key(""), xcom.request_key("")
+ARCHIVE, REQUEST, USE = xcom.archive_key(""), xcom.request_key(""), xcom.use_key("")
 assert len(ARCHIVE) == len(REQUEST)  # so that one expression cuts the id out of both
 #: Limit of ids in a question for states: the generations of a page.
 MAX_IDS = PAGE_SIZE
@@ -36,9 +38,10 @@ def find_page(session: Session, filters: Filters, readable: Collection[str]) -> 
     """
     # Sort the primary keys alone and read the values of one page after that: a database sorts all columns that it
     # selects, and the values are most of the table.
+    dialect = session.get_bind().dialect.name
     primary_keys = select(XComModel.dag_run_id, XComModel.task_id, XComModel.map_index, XComModel.key)
     newest_first = (XComModel.timestamp.desc(), *(column.desc() for column in primary_keys.selected_columns))
-    chosen = _filtered(primary_keys, filters, readable).order_by(*newest_first)
+    chosen = _filtered(primary_keys, filters, readable, dialect).order_by(*newest_first)
     on_page = session.execute(chosen.limit(PAGE_SIZE).offset((filters.page - 1) * PAGE_SIZE)).all()
     if not on_page:
         return []
@@ -60,13 +63,16 @@ def find_spend(session: Session, filters: Filters, readable: Collection[str]) ->
         func.count(),
         func.sum(case((archived, 1), else_=0)),
         func.sum(number_at(XComModel.value, "image_count", dialect)),
+        func.sum(number_at(XComModel.value, "video_count", dialect)),
         func.sum(number_at(XComModel.value, "units", dialect)),
     )
     # Where a run is named too, only its own DAG is meant: other DAGs can have a run of the same id.
     found = session.execute(
-        _filtered(sums, filters, readable, of_one_dag=bool(filters.run_id)).group_by(XComModel.dag_id)
+        _filtered(sums, filters, readable, dialect, of_one_dag=bool(filters.run_id)).group_by(XComModel.dag_id)
     )
-    spend = [Spend(dag_id, n, int(a or 0), int(_finite(i)), _finite(u)) for dag_id, n, a, i, u in found]
+    spend = [
+        Spend(dag_id, n, int(a or 0), int(_finite(i)), int(_finite(v)), _finite(u)) for dag_id, n, a, i, v, u in found
+    ]
     return sorted(spend, key=lambda one: one.dag_id)
 
 
@@ -106,6 +112,22 @@ def find_rows(session: Session, kling_task_ids: Iterable[str], readable: Collect
     rows = [_row(one) for one in session.execute(chosen)]
     archived = {row.identity.generation for row in rows if row.archived}
     return [row for row in rows if row.archived or row.identity.generation not in archived]
+
+
+def find_values(
+    session: Session, keys: Iterable[str], readable: Collection[str], *, most: int, max_value: int
+) -> list[Row]:
+    """Return the XComs with these keys, the newest first; without value where it is longer than ``max_value``.
+
+    :param readable: ids of the DAGs that the user may read.
+    :param most: how many of them at most.
+    """
+    keys = list(filter(_is_storable, keys))
+    if not keys:
+        return []
+    short = case((text_length(XComModel.value) <= max_value, XComModel.value)).label("value")
+    chosen = _rows().add_columns(short).where(XComModel.key.in_(keys), _unindexed(XComModel.dag_id).in_(readable))
+    return [_row(one) for one in session.execute(chosen.order_by(XComModel.timestamp.desc()).limit(most))]
 
 
 def _is_storable(text: str) -> bool:
@@ -150,7 +172,8 @@ def _rows() -> Any:
 
 
 def _row(one: Any) -> Row:
-    identity = Identity(one.dag_id, one.run_id, one.task_id, one.map_index, one.key[len(ARCHIVE) :])
+    kling_task_id = one.key[len(USE if one.key.startswith(USE) else ARCHIVE) :]
+    identity = Identity(one.dag_id, one.run_id, one.task_id, one.map_index, kling_task_id)
     value, is_too_large = getattr(one, "value", None), bool(getattr(one, "is_too_large", False))
     return Row(identity, one.key.startswith(ARCHIVE), one.timestamp, value, is_too_large)
 
@@ -193,7 +216,9 @@ def _kling_task_id(key: Any) -> Any:
     return func.substr(key, len(ARCHIVE) + 1)
 
 
-def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of_one_dag: bool = True) -> Any:
+def _filtered(
+    statement: Any, filters: Filters, readable: Collection[str], dialect: str, *, of_one_dag: bool = True
+) -> Any:
     statement = statement.where(_generations(), _unindexed(XComModel.dag_id).in_(readable))
     if filters.dag_id and of_one_dag:
         statement = statement.where(_unindexed(XComModel.dag_id) == filters.dag_id)
@@ -210,6 +235,10 @@ def _filtered(statement: Any, filters: Filters, readable: Collection[str], *, of
         statement = statement.where(XComModel.timestamp >= begin)
     if end := filters.end:
         statement = statement.where(XComModel.timestamp < end)
+    if filters.route:
+        statement = statement.where(_route() == filters.route)
+    if filters.kind:
+        statement = statement.where(_has_kind(filters.kind, dialect))
     if filters.text:
         statement = statement.where(_in_prompt(filters.text))
     return statement
@@ -238,6 +267,20 @@ def _ids_of_task(filters: Filters) -> Any:
         select(text_at(pushed.value, "kling_task_id")).where(*of_task(pushed), pushed.key == XCOM_RETURN_KEY),
         select(text_at(rendered, "kling_task_id")).where(*of_task(fields)),
     )
+
+
+def _route() -> Any:
+    # An archive names the route in its request record and itself; before there were others, none did.
+    paths: list[str | tuple[str, ...]] = [("asked", "route"), "route"]
+    return func.coalesce(*(text_at(XComModel.value, path) for path in paths), DEFAULT_ROUTE)
+
+
+def _has_kind(kind: str, dialect: str) -> Any:
+    """Return the condition for results of a kind: those of an archive, or those that the route of a request makes."""
+    archived = _has_prefix(XComModel.key, ARCHIVE)
+    routes = [name for name in route_names() if kind in {LIST_KINDS[one] for one in find_route(name).results}]
+    count = number_at(XComModel.value, f"{kind}_count", dialect)
+    return case((archived, func.coalesce(count, 0) > 0), else_=_route().in_(routes))
 
 
 def _in_prompt(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Reads images and manifests from the storage, and compares them with what was archived before anybody sees them.
+"""Reads images, videos and manifests from the storage, and compares them with what was archived before anybody sees them.
 
 An object goes to a temporary file, so that no byte of it is sent before all of it is checked.
 """
@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 from airflow_kling.archive.manifest import MAX_BYTES, Manifest, parse_manifest
+from airflow_kling.media.kinds import HEAD_BYTES, MP4, find_type
 from airflow_kling.plugins.gallery.locations import (
     ArchiveLocation,
-    ExpectedImage,
+    ExpectedFile,
     Unreadable,
     UriLocation,
     is_below,
@@ -33,7 +34,7 @@ _PIECE = 1024 * 1024  # bytes read at once
 _S3_TIMEOUTS = {"connect_timeout": 3, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-def read_image(image: ExpectedImage, roots: Sequence[str], abandoned: threading.Event) -> BinaryIO:
+def read_image(image: ExpectedFile, roots: Sequence[str], abandoned: threading.Event) -> BinaryIO:
     """Return a temporary file with the bytes of an image, which are those that were archived, at its start.
 
     :param roots: folders of the API server that may be read.
@@ -41,13 +42,25 @@ def read_image(image: ExpectedImage, roots: Sequence[str], abandoned: threading.
     :raises Unreadable: there is none, it has other bytes than expected, or the storage failed.
     """
     file = _read(image.location, image.bytes, roots, abandoned)
-    if file.seek(0, os.SEEK_END) == image.bytes:
-        file.seek(0)
-        if hashlib.file_digest(cast(Any, file), "sha256").hexdigest() == image.sha256:
-            file.seek(0)
-            return file
-    file.close()
-    raise Unreadable("The file in the storage is not the one that was archived.")
+    try:
+        _check(file, image)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def copy_video(
+    video: ExpectedFile, target: BinaryIO, roots: Sequence[str], abandoned: threading.Event
+) -> None:
+    """Write the bytes of a video, which are those that were archived, to an empty file; parameters as :func:`read_image`.
+
+    :raises Unreadable: as :func:`read_image`; what the file has then may be anything.
+    """
+    _fill(target, video.location, video.bytes, roots, abandoned)
+    _check(target, video)
+    if find_type(target.read(HEAD_BYTES)) is not MP4:
+        raise Unreadable("The file is no MP4.")
 
 
 def read_manifest(
@@ -63,6 +76,16 @@ def read_manifest(
     if manifest is None or manifest.kling_task_id != kling_task_id:
         raise Unreadable("The file in the storage is not a manifest of this task.")
     return manifest
+
+
+def _check(file: BinaryIO, expected: ExpectedFile) -> None:
+    """Compare a file with what was archived; leave it at its start."""
+    if file.seek(0, os.SEEK_END) == expected.bytes:
+        file.seek(0)
+        if hashlib.file_digest(cast(Any, file), "sha256").hexdigest() == expected.sha256:
+            file.seek(0)
+            return
+    raise Unreadable("The file in the storage is not the one that was archived.")
 
 
 class _LimitedFile:
@@ -84,16 +107,28 @@ def _read(
     location: ArchiveLocation | UriLocation, max_bytes: int, roots: Sequence[str], abandoned: threading.Event
 ) -> BinaryIO:
     file = cast(BinaryIO, tempfile.TemporaryFile(prefix="kling-gallery-"))  # noqa: SIM115 - the caller closes it
+    try:
+        _fill(file, location, max_bytes, roots, abandoned)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _fill(
+    file: BinaryIO,
+    location: ArchiveLocation | UriLocation,
+    max_bytes: int,
+    roots: Sequence[str],
+    abandoned: threading.Event,
+) -> None:
     target = cast(BinaryIO, _LimitedFile(file, max_bytes, abandoned))
     try:
         if not _copy(location, target, roots):
             raise Unreadable("The file is not in the storage.")
-        return file
     except Unreadable:
-        file.close()
         raise
     except Exception as error:  # each storage library has errors of its own
-        file.close()
         # Only the class: the message may contain a signed URL.
         raise Unreadable(f"The storage failed ({type(error).__name__}).") from None
 

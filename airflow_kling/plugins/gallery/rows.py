@@ -63,6 +63,7 @@ class Spend:
     generations: int
     archived: int
     images: int
+    videos: int
     units: float
 
 

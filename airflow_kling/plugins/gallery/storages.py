@@ -46,11 +46,12 @@ class Storages:
         self._clock = clock
         self._storages: dict[str, _Storage] = {}
 
-    async def read(self, name: str, work: Callable[[threading.Event], T]) -> T:
+    async def read(self, name: str, work: Callable[[threading.Event], T], *, extra_time: float = 0.0) -> T:
         """Run blocking work in a thread.
 
         :param name: of the storage.
         :param work: gets an event that is set when nobody awaits its result any more.
+        :param extra_time: seconds that the work may take beyond the deadline.
         :raises Unreadable: the storage has not answered in time, or not the one before.
         :raises Busy: too many others wait.
         """
@@ -60,32 +61,32 @@ class Storages:
             if not storage.rests(self._clock()):
                 async with asyncio.timeout(self._deadline):
                     await storage.slots.acquire()
-                return await self._in_slot(storage, work)
+                return await self._in_slot(storage, work, extra_time)
         except TimeoutError:
             raise Busy from None
         finally:
             storage.users -= 1
         raise Unreadable("The storage has lately not answered.")
 
-    async def _in_slot(self, storage: _Storage, work: Callable[[threading.Event], T]) -> T:
+    async def _in_slot(self, storage: _Storage, work: Callable[[threading.Event], T], extra_time: float) -> T:
         if storage.rests(self._clock()):  # others have found out meanwhile
             storage.slots.release()
             raise Unreadable("The storage has lately not answered.")
         storage.users += 1  # the thread is one
-        abandoned, began = threading.Event(), self._clock()
+        abandoned, began, deadline = threading.Event(), self._clock(), self._deadline + extra_time
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         # A thread of its own that ends with the process: one that hangs must hold neither a pool nor the server's end.
         threading.Thread(
             target=_run, args=(future, work, abandoned, storage), name="kling-gallery", daemon=True
         ).start()
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(deadline):
                 result = await future
         except TimeoutError:
             storage.silent = self._clock()
-            raise Unreadable(f"The storage has not answered within {self._deadline:g} s.") from None
+            raise Unreadable(f"The storage has not answered within {deadline:g} s.") from None
         except Unreadable:
-            if self._clock() - began >= SLOW:
+            if self._clock() - began >= SLOW + extra_time:
                 storage.silent = self._clock()
             else:
                 storage.answered = self._clock()

@@ -1,4 +1,4 @@
-"""Keeps what the gallery's slow work shares: storages, processes, and what they have found out."""
+"""Keeps what the gallery's slow work shares: storages, processes, downloads, and what they have found out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from anyio.lowlevel import RunVar
 from airflow_kling.plugins.gallery.image_pool import ImagePool
 from airflow_kling.plugins.gallery.storages import Storages
 from airflow_kling.plugins.gallery.verdicts import Verdicts
+from airflow_kling.plugins.gallery.videos import Videos
 
 
 class Workshop:
@@ -15,6 +16,7 @@ class Workshop:
     def __init__(self) -> None:
         self.storages = Storages()
         self.images = ImagePool()
+        self.videos = Videos(self.storages)
         self.verdicts = Verdicts()
 
 

@@ -94,7 +94,7 @@ def test_tabs_are_relative_and_airflow_fills_in_the_names() -> None:
 
 
 def test_versions_tell_contents_apart() -> None:
-    assert gallery_urls.image_version("0123456789abcdef" * 4) == "0123456789ab"
+    assert gallery_urls.file_version("0123456789abcdef" * 4) == "0123456789ab"
     assert gallery_urls.static_url("a.js", "1") != gallery_urls.static_url("a.js", "2")
 
 

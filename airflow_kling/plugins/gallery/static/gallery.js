@@ -22,6 +22,12 @@ const localTimes = (root) => {
 const unavailable = async (image) => {
   const frame = image.closest(".thumb, .references a");
   if (!frame) return;
+  if (frame.classList.contains("video")) {
+    // The poster alone is missing: the video may play.
+    image.remove();
+    frame.classList.add("plain");
+    return;
+  }
   const address = image.currentSrc || image.src;
   frame.classList.add("missing");
   frame.replaceChildren(frame.classList.contains("thumb") ? "Not available" : "?");
@@ -87,17 +93,39 @@ const copyFrom = async (button) => {
   }, 1500);
 };
 
-// The viewer shows one image large, and goes to the one before or after it.
+// The viewer shows one picture large, or plays one video, and goes to the one before or after it.
 const viewer = byId("viewer");
 let shown = null;
 const views = () => [...document.querySelectorAll("a[data-view]:not(.missing)")];
+const show = (link) => {
+  const image = byId("viewer-image");
+  const video = byId("viewer-video");
+  stop(video);
+  image.hidden = "video" in link.dataset;
+  video.hidden = !image.hidden;
+  if (image.hidden) {
+    image.removeAttribute("src");
+    // It loads and plays when somebody says so; until then there is its poster.
+    if (link.dataset.video) video.poster = link.dataset.video;
+    video.setAttribute("aria-label", link.getAttribute("aria-label"));
+    video.src = link.href;
+  } else {
+    image.src = link.href;
+    image.alt = link.querySelector("img")?.alt ?? "";
+  }
+};
+const stop = (video) => {
+  byId("viewer-problem").hidden = true;
+  video.pause();
+  video.removeAttribute("poster");
+  video.removeAttribute("src");
+  video.load(); // ends the download
+};
 const view = (link) => {
   const all = views();
   const position = all.indexOf(link);
   shown = link;
-  const image = byId("viewer-image");
-  image.src = link.href;
-  image.alt = link.querySelector("img")?.alt ?? "";
+  show(link);
   byId("viewer-text").textContent = link.dataset.text ?? "";
   byId("viewer-position").textContent = `${position + 1} of ${all.length}`;
   byId("viewer-original").hidden = !link.dataset.original;
@@ -106,6 +134,8 @@ const view = (link) => {
   byId("viewer-previous").disabled = position <= 0;
   byId("viewer-next").disabled = position >= all.length - 1;
   if (!viewer.open) viewer.showModal();
+  // Not the video itself: arrows would then go to and fro in it, and not to the next picture.
+  if ("video" in link.dataset) viewer.focus();
 };
 const step = (by) => {
   const all = views();
@@ -114,10 +144,27 @@ const step = (by) => {
 };
 viewer.addEventListener("close", () => {
   byId("viewer-image").removeAttribute("src");
+  stop(byId("viewer-video"));
   shown?.focus();
 });
 viewer.addEventListener("click", (event) => {
   if (event.target === viewer) viewer.close();
+});
+// Says why a video does not play, as the gallery answers to a request for one byte of it.
+byId("viewer-video").addEventListener("error", async () => {
+  const video = byId("viewer-video");
+  const address = video.src;
+  if (!address) return;
+  let reason = "This browser cannot play it.";
+  try {
+    const answer = await fetch(address, { headers: { Accept: "application/json", Range: "bytes=0-0" } });
+    if (!answer.ok) reason = (await answer.json()).detail;
+  } catch {
+    reason = "The server does not answer.";
+  }
+  if (video.src !== address) return;
+  byId("viewer-problem").textContent = `Not shown: ${reason}`;
+  byId("viewer-problem").hidden = false;
 });
 byId("viewer-close").addEventListener("click", () => viewer.close());
 byId("viewer-previous").addEventListener("click", () => step(-1));
@@ -133,6 +180,11 @@ document.addEventListener("click", (event) => {
     view(target);
   }
 });
+
+const playOrPause = (video) => {
+  if (video.paused) video.play().catch(() => {}); // the error event says why
+  else video.pause();
+};
 
 // Arrow keys move the focus from image to image: along the page, or to the nearest one above or below.
 const nearest = (from, down) => {
@@ -150,8 +202,13 @@ const nearest = (from, down) => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
   if (viewer.open) {
+    if (event.target.matches("video")) return; // the player has keys of its own
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
+    if (event.key === " " && !event.target.matches("a, button") && !byId("viewer-video").hidden) {
+      event.preventDefault();
+      playOrPause(byId("viewer-video"));
+    }
     return;
   }
   if (event.key === "/") {
@@ -232,7 +289,7 @@ const replaceCards = async (cards, states) => {
 const replaceCard = (card, fresh) => {
   card.replaceWith(fresh);
   localTimes(fresh);
-  if (fresh.dataset.state === "archived") announce("Images have arrived");
+  if (fresh.dataset.state === "archived") announce("Results have arrived");
 };
 // The card is on no page that these filters allow: it keeps its content and gets the new state.
 const setState = (card, state) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,11 +34,17 @@ class Gallery:
 
     def address(self, one: Generation, what: str, **query: Any) -> str:
         """Where something of a generation is."""
-        if what in ("image", "reference"):
+        if what in ("image", "reference", "video", "poster"):
             query = {"index": 0, **query}
         names = {"run_id": one.run_id, "map_index": one.map_index, "task_id": "archive"}
         names["kling_task_id"] = one.kling_task_id
         return f"/kling/dags/{one.dag_id}/{what}?{urlencode({**names, **query})}"
+
+
+def described(file: Path) -> dict[str, Any]:
+    """Describe a file's bytes and place as an archive does."""
+    content = file.read_bytes()
+    return {"uri": file.as_uri(), "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
 @dataclass
@@ -67,6 +74,39 @@ class Left:
         value = xcom.describe_archive(summary, task=task, asked=request, conn_id=None)
         value |= changes
         self.put("archive", xcom.archive_key(self.generation.kling_task_id), value)
+        return value
+
+    def clip(self, folder: Path, content: bytes, poster: bytes | None = None, **changes: Any) -> dict[str, Any]:
+        """Leave what the archive task of a video leaves, and its files; returns the XCom's value.
+
+        :param folder: of the archive.
+        :param changes: of the description of the video.
+        """
+        key = self.generation.kling_task_id
+        directory = folder / "archive" / key
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "0.mp4").write_bytes(content)
+        sides = {"width": 640, "height": 360}
+        video = {"index": 0, **described(directory / "0.mp4"), **sides, "content_type": "video/mp4"}
+        video |= {"duration": 5.04, "codec": "avc1", "id": "9" + key}
+        if poster is not None:
+            (directory / "0.poster.jpg").write_bytes(poster)
+            video["poster"] = {**described(directory / "0.poster.jpg"), **sides, "content_type": "image/jpeg"}
+        asked = {"prompt": f"A slow turn {key}", "model_name": "kling-v3", "route": "image-to-video", "references": []}
+        value = {
+            "kling_task_id": key,
+            "route": "image-to-video",
+            "asked": asked,
+            "task": finished(self.generation),
+            "units": 3.0,
+            "image_count": 0,
+            "video_count": 1,
+            "manifest": f"{directory.as_uri()}/manifest.json",
+            "conn_id": None,
+            "images": [],
+            "videos": [{**video, **changes}],
+        }
+        self.put("archive", xcom.archive_key(key), value)
         return value
 
     def request(self, pictures: Pictures, **changes: Any) -> None:

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.plugins.gallery.cards import MAX_IMAGES, MAX_REFERENCES, Card, as_mapping, make_card
+from airflow_kling.plugins.gallery.cards import Card, make_card
 from airflow_kling.plugins.gallery.locations import NOT_READABLE
 from airflow_kling.plugins.gallery.rows import Identity, Row
+from airflow_kling.plugins.gallery.values import as_mapping
+from airflow_kling.plugins.gallery.views import MAX_REFERENCES, MAX_RESULTS
 
 SHA256 = "0123456789abcdef" * 4
 ONE = Identity("our dag", "manual__1+0", "archive", -1, "8334")
@@ -130,7 +132,7 @@ def test_units_that_are_no_number_are_not_shown(units: Any) -> None:
 def test_a_hostile_value_makes_no_large_page() -> None:
     many = [{"index": n} for n in range(5000)]
     card = card_of({"images": many, "asked": {"n": 10**9, "prompt": "x" * 10**6, "references": [{}] * 5000}})
-    assert (len(card.images), len(card.references), card.expected) == (MAX_IMAGES, MAX_REFERENCES, 1)
+    assert (len(card.images), len(card.references), card.expected) == (MAX_RESULTS, MAX_REFERENCES, 1)
     assert len(card.prompt) < 10_000
 
 

@@ -114,8 +114,8 @@ def test_a_kling_task_id_is_one(kling_task_id: str) -> None:
         ({"uri": "s3://other/our/8334/1.jpg"}, "not beside"),
         ({"uri": "file:///etc/passwd"}, "not beside"),
         ({"content_type": "image/png"}, "not beside"),  # its name would end with .png
-        ({"content_type": "image/svg+xml"}, "neither PNG"),
-        ({"content_type": None}, "neither PNG"),
+        ({"content_type": "image/svg+xml"}, "none of the types"),
+        ({"content_type": None}, "none of the types"),
         ({"sha256": SHA256.upper()}, "SHA-256"),
         ({"sha256": "0" * 63}, "SHA-256"),
         ({"sha256": None}, "SHA-256"),

@@ -172,7 +172,7 @@ def test_spend_counts_what_was_generated(session: Session, push: Any) -> None:
     push("archive", "2", {"units": "many", "image_count": None})
     push("request", "3", {"n": 2})
     push("archive", "4", {"units": 1.5, "image_count": 1}, dag_id="b")
-    a, b = Spend("a", 3, 2, 2, 8.0), Spend("b", 1, 1, 1, 1.5)
+    a, b = Spend("a", 3, 2, 2, 0, 8.0), Spend("b", 1, 1, 1, 0, 1.5)
     assert find_spend(session, Filters(), BOTH) == find_spend(session, Filters(dag_id="b"), BOTH) == [a, b]
     assert find_spend(session, Filters(dag_id="b", run_id="run"), BOTH) == [b]
 
@@ -180,7 +180,7 @@ def test_spend_counts_what_was_generated(session: Session, push: Any) -> None:
 def test_a_sum_that_is_infinite_is_none(session: Session, push: Any) -> None:
     for number in range(2):
         push("archive", str(number), {"units": 1.7e308, "image_count": 1})
-    assert find_spend(session, Filters(), BOTH) == [Spend("a", 2, 2, 2, 0.0)]
+    assert find_spend(session, Filters(), BOTH) == [Spend("a", 2, 2, 2, 0, 0.0)]
 
 
 def test_the_value_of_one_generation(session: Session, push: Any) -> None:

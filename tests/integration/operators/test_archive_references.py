@@ -1,0 +1,129 @@
+"""What an archive task returns, as the reference of another generation: read from the archive, whole and unchanged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
+from airflow_kling.exceptions import KlingInputError
+from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from tests.integration.dag_runs import manifests, states
+
+PULLED = "ti.xcom_pull(task_ids='first.archive')"
+#: How the images of an archive task may be given as subjects, and which of them are meant.
+GIVEN = {
+    "output": ("first.output", [0]),
+    "twice": ("[first.output, first.output]", [0, 0]),
+    "templates": (repr([f"{{{{ {PULLED} }}}}", f"{{{{ {PULLED}['images'][1] }}}}"]), [0, 1]),
+    "whole": (repr(f"{{{{ {PULLED} }}}}"), [0]),
+    "listed": (repr(f"{{{{ {PULLED}['images'] }}}}"), [0, 1]),
+}
+DAG = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_kling import kling_image
+
+with DAG("NAME", render_template_as_native_obj=NATIVE) as dag:
+    first = kling_image("first", subject_images=SUBJECTS, destination=DESTINATION, n=2)
+    for name, given in {GIVEN}.items():
+        first >> kling_image(name, subject_images=given, destination=DESTINATION, prompt=name)
+    pictures = kling_image.partial("pictures", subject_images=SUBJECTS, destination=DESTINATION).expand(
+        prompt=["picture 0", "picture 1"]
+    )
+    kling_image("mapped", subject_images=pictures.output, destination=DESTINATION, prompt="mapped")
+"""
+
+
+@pytest.fixture
+def large(connect: Callable[..., str], quick: None) -> Iterator[Emulator]:
+    """An emulator whose results are large enough to be references, and are there at once."""
+    with serve(EmulatorConfig(duration=Duration(0.0), image_size=640)) as emulator:
+        connect(emulator, gateway="cometapi-v2")
+        yield emulator
+
+
+def requests(emulator: Emulator) -> dict[str, list[str]]:
+    """Hashes of the subjects that were sent, by prompt."""
+    tasks = [task["request"] for task in emulator.ledger()["accounts"]["default"]["tasks"]]
+    return {
+        task.get("prompt", ""): [item["subject_image"]["sha256"] for item in task["subject_image_list"]]
+        for task in tasks
+    }
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["as text", "native"])
+def test_in_a_dag(native: bool, large: Emulator, run: Any, archive: Path) -> None:
+    given = ", ".join(f"{name!r}: {code}" for name, (code, _) in GIVEN.items())
+    name = f"archive_references_{native}"
+    dag_run = run(name, DAG.replace("GIVEN", given).replace("NATIVE", repr(native)).replace("NAME", name))
+    assert {name: state for name, state in states(dag_run).items() if state != "success"} == {}
+    by_prompt = {manifest["request"].get("prompt", ""): manifest for manifest in manifests(archive)}
+    images = by_prompt[""]["images"]
+    sent = requests(large)
+    for prompt, (_, indexes) in GIVEN.items():
+        assert sent[prompt] == [images[index]["sha256"] for index in indexes]
+        assert [(one["source"], one["uri"]) for one in by_prompt[prompt]["request"]["references"]] == [
+            ("archive", images[index]["uri"]) for index in indexes
+        ]
+    pictures = [by_prompt[prompt]["images"][0]["uri"] for prompt in ("picture 0", "picture 1")]
+    assert [one["uri"] for one in by_prompt["mapped"]["request"]["references"]] == pictures
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A bucket that only the connection ``team_aws`` reaches."""
+    extra = {"endpoint_url": moto, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_TEAM_AWS", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({**connection, "extra": {"region_name": "us-east-1"}}))
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=moto, **keys)
+    client.create_bucket(Bucket="archive")
+    return client
+
+
+def archived(emulator: Emulator, subjects: list[str], destination: str, **fields: Any) -> dict[str, Any]:
+    task_id = KlingMultiImageToImageOperator(task_id="submit", subject_images=subjects, n=2).execute({})
+    return KlingArchiveImagesOperator(task_id="archive", task=task_id, destination=destination, **fields).execute({})
+
+
+@pytest.mark.parametrize(
+    ("destination", "fields"),
+    [("s3://archive/kling", {"aws_conn_id": "team_aws"}), ("s3://team_aws@archive/kling", {})],
+    ids=["parameter", "address"],
+)
+def test_s3_is_read_through_the_connection_of_the_archive(
+    destination: str, fields: dict[str, Any], large: Emulator, s3: Any, subjects: list[str]
+) -> None:
+    output = archived(large, subjects, destination, **fields)
+    again = KlingMultiImageToImageOperator(
+        task_id="again", prompt="again", subject_images=[output, output["images"][1]], scene_image=output["images"]
+    )
+    again.execute({})
+    assert requests(large)["again"] == [image["sha256"] for image in output["images"]]
+
+
+def test_another_image_in_its_place_is_refused_before_anything_is_sent(
+    large: Emulator, s3: Any, subjects: list[str], png: bytes
+) -> None:
+    output = archived(large, subjects, "s3://archive/kling", aws_conn_id="team_aws")
+    s3.put_object(Bucket="archive", Key=output["images"][0]["uri"].removeprefix("s3://archive/"), Body=png)
+    with pytest.raises(KlingInputError, match=r"^subject_images\[0\] lies at s3://archive/.* nothing was submitted\.$"):
+        KlingMultiImageToImageOperator(task_id="again", prompt="again", subject_images=[output]).execute({})
+    assert "again" not in requests(large)
