@@ -1,4 +1,4 @@
-"""The output of an archive task as a reference: which result it means, where it lies, and that its bytes are checked."""
+"""The output of an archive task as a reference: which result it means, where it lies, that its bytes are checked."""
 
 from __future__ import annotations
 
