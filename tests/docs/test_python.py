@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -19,7 +20,7 @@ from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
 from tests.docs.blocks import CHECKOUT, Block, all_blocks, blocks_of, pages
 
 BLOCKS = all_blocks("python")
-TASKS = ("KlingMultiImageToImageOperator(", "KlingTaskSensor(", "KlingArchiveImagesOperator(")
+TASKS = re.compile(r"Kling\w+(?:Operator|Sensor)\(")
 
 
 def is_dag_file(block: Block) -> bool:
@@ -32,7 +33,7 @@ def is_test(block: Block) -> bool:
 
 def is_part_of_a_dag(block: Block) -> bool:
     """An operator alone, which goes between those of the DAGs around it."""
-    return block.text.startswith(TASKS)
+    return bool(TASKS.match(block.text))
 
 
 DAG_FILES = [block for block in BLOCKS if is_dag_file(block)]
