@@ -146,7 +146,7 @@ def _stamp(pen: ImageDraw.ImageDraw, order: Order, size: Size) -> None:
     _label(pen, f"Kling emulator  ·  task {order.seed}", (margin, size[1] - margin), "ls", letters)
     _label(pen, f"{order.index + 1} / {order.count}", (size[0] - margin, margin), "rt", letters)
     if order.watermark:
-        _label(pen, "KLING AI", (margin, margin), "lt", font(letters.size * 2))
+        _label(pen, "KLING AI", (margin, margin), "lt", font(round(letters.size * 2)))
 
 
 def _label(

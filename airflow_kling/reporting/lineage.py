@@ -19,14 +19,18 @@ def addresses(references: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(_absolute(uri) for reference in references if (uri := reference.get("uri"))))
 
 
-def addresses_as_given(references: Iterable[Any]) -> list[str]:
-    """Return the URIs of reference images as a DAG author gives them, each once; nothing is read.
+def addresses_as_given(references: Iterable[Any], *, video: bool = False) -> list[str]:
+    """Return the URIs of references as a DAG author gives them, each once; nothing is read.
 
     Bytes and base64 have none.
+
+    :param video: they are videos, and not images.
     """
     from airflow_kling.api.reference_checks import address_of
 
-    return list(dict.fromkeys(_shown(address) for reference in references if (address := address_of(reference))))
+    return list(
+        dict.fromkeys(_shown(address) for reference in references if (address := address_of(reference, video=video)))
+    )
 
 
 def archived(summary: Mapping[str, Any]) -> list[str]:
