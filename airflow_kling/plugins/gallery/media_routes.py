@@ -41,7 +41,6 @@ from airflow_kling.reporting.gallery_urls import Size
 router = APIRouter(prefix="/dags/{dag_id}", dependencies=[MayReadDag])
 
 
-
 @router.get("/image")
 async def image(
     request: Request,

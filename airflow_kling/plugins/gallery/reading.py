@@ -1,4 +1,4 @@
-"""Reads images, videos and manifests from the storage, and compares them with what was archived before anybody sees them.
+"""Reads images, videos and manifests from the storage; nobody sees one that is not what was archived.
 
 An object goes to a temporary file, so that no byte of it is sent before all of it is checked.
 """
@@ -50,10 +50,8 @@ def read_image(image: ExpectedFile, roots: Sequence[str], abandoned: threading.E
         raise
 
 
-def copy_video(
-    video: ExpectedFile, target: BinaryIO, roots: Sequence[str], abandoned: threading.Event
-) -> None:
-    """Write the bytes of a video, which are those that were archived, to an empty file; parameters as :func:`read_image`.
+def copy_video(video: ExpectedFile, target: BinaryIO, roots: Sequence[str], abandoned: threading.Event) -> None:
+    """Write the bytes of a video to an empty file, those that were archived; parameters as :func:`read_image`.
 
     :raises Unreadable: as :func:`read_image`; what the file has then may be anything.
     """

@@ -1,4 +1,4 @@
-"""Brings videos to the disk, from where ranges of them are sent: each is downloaded once and verified before it is kept.
+"""Brings videos to the disk, from where ranges are sent: each is downloaded once, and verified before it is kept.
 
 Who asks for a video that is being downloaded waits for that download. When nobody waits any more, it ends.
 """
