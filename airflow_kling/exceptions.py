@@ -135,7 +135,7 @@ class KlingNotFinishedError(KlingError):
 
 
 class KlingDownloadError(KlingError):
-    """A result image could not be fetched, or was refused by the download guard.
+    """A result could not be fetched, or was refused by the download guard.
 
     :param url: where from, without its query (which may hold a signature).
     :param retryable: a later try, with a fresh URL, may succeed.
@@ -156,9 +156,9 @@ class KlingDownloadError(KlingError):
 
 
 class KlingImageError(KlingDownloadError):
-    """What was downloaded is not a whole, acceptable image.
+    """What was downloaded is not a whole, acceptable image or video.
 
-    :ivar whole: all of the body has arrived, and it is no page: it may be a paid image that cannot be verified.
+    :ivar whole: all of the body has arrived, and it is no page: it may be a paid result that cannot be verified.
     """
 
     whole = False

@@ -12,6 +12,7 @@ import httpx
 
 from airflow_kling.api.proxies import Proxy
 from airflow_kling.api.transport import PROXY_REFUSES
+from airflow_kling.archive.deadline import Deadline
 from airflow_kling.archive.network_guard import GuardedBackend, NetworkGuard
 
 #: The proxy for a URL, None where it is asked directly.
@@ -20,16 +21,12 @@ FindProxy = Callable[[str], Proxy | None]
 
 @dataclass(frozen=True)
 class Connections:
-    """How the requests of one download reach their hosts.
-
-    :param deadline: value of ``clock`` at which everything ends.
-    """
+    """How the requests of one download reach their hosts."""
 
     guard: NetworkGuard
     find_proxy: FindProxy
     ssl_context: ssl.SSLContext
-    deadline: float
-    clock: Callable[[], float]
+    deadline: Deadline
 
     @contextmanager
     def get(
@@ -56,7 +53,7 @@ class Connections:
             yield response
 
     def _pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
-        backend = GuardedBackend(None if proxy else self.guard, deadline=self.deadline, clock=self.clock)
+        backend = GuardedBackend(None if proxy else self.guard, deadline=self.deadline)
         if proxy is None:
             return httpcore.ConnectionPool(self.ssl_context, network_backend=backend, max_connections=1)
         return httpcore.HTTPProxy(

@@ -1,4 +1,4 @@
-"""Reads and writes the JSON documents beside the images, and compares images with them."""
+"""Reads and writes the JSON documents beside the results, and compares results with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 from pydantic import BaseModel
 
-from airflow_kling.archive.manifest import MAX_BYTES, Entry, Manifest, dump_manifest, parse_manifest, relocate
+from airflow_kling.archive.manifest import MAX_BYTES, Entry, Manifest, Poster, dump_manifest, parse_manifest, relocate
 from airflow_kling.storage.base import Store
 from airflow_kling.storage.keys import manifest_key
 
@@ -38,8 +38,8 @@ def read_manifest(store: Store, kling_task_id: str) -> Manifest | None:
     return relocate(manifest, store.uri)
 
 
-def is_stored(store: Store, entry: Entry) -> bool:
-    """Tell whether the store has the bytes of an image; they are read where the store does not know their hash."""
+def is_stored(store: Store, entry: Entry | Poster) -> bool:
+    """Tell whether the store has the bytes of a result; they are read where the store does not know their hash."""
     stored = store.stat(entry.key)
     if stored is None or stored.bytes != entry.bytes:
         return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import httpcore
 
 from airflow_kling.api.hosts import address_of, is_local
+from airflow_kling.archive.deadline import Deadline
 
 #: ``(host, port)`` -> the addresses of the host as text; raises ``OSError``.
 Resolver = Callable[[str, int], list[str]]
@@ -174,16 +174,13 @@ class NetworkGuard:
 class GuardedBackend(httpcore.NetworkBackend):
     """Connects only to checked addresses, and ends everything at a deadline.
 
-    :param deadline: value of ``clock`` after which every read and write times out, however steadily bytes trickle in.
+    :param deadline: after it every read and write times out.
     :param guard: None where a proxy is connected to: its administrator answers for its address.
     """
 
-    def __init__(
-        self, guard: NetworkGuard | None, *, deadline: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, guard: NetworkGuard | None, *, deadline: Deadline) -> None:
         self._guard = guard
         self._deadline = deadline
-        self._clock = clock
         self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -201,29 +198,28 @@ class GuardedBackend(httpcore.NetworkBackend):
         host = host.strip("[]")
         for address in (addresses := self._guard.addresses(host, port) if self._guard else [host]):
             try:
-                left = _time_left(timeout, self._deadline, self._clock)
+                left = _time_left(timeout, self._deadline)
                 stream = self._backend.connect_tcp(address, port, left, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if address == addresses[-1]:
                     raise
             else:
-                return _DeadlineStream(stream, self._deadline, self._clock)
+                return _DeadlineStream(stream, self._deadline)
         raise AssertionError("unreachable")
 
 
 class _DeadlineStream(httpcore.NetworkStream):
     """A stream whose reads and writes end at the deadline."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
-        self._clock = clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _time_left(timeout, self._deadline, self._clock))
+        return self._stream.read(max_bytes, _time_left(timeout, self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _time_left(timeout, self._deadline, self._clock))
+        self._stream.write(buffer, _time_left(timeout, self._deadline))
 
     def close(self) -> None:
         self._stream.close()
@@ -231,17 +227,17 @@ class _DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = _time_left(timeout, self._deadline, self._clock)
+        left = _time_left(timeout, self._deadline)
         name = server_hostname.strip("[]") if server_hostname else None  # an address: in a certificate without brackets
         stream = self._stream.start_tls(ssl_context, name, left)
-        return _DeadlineStream(stream, self._deadline, self._clock)
+        return _DeadlineStream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _time_left(timeout: float | None, deadline: float, clock: Callable[[], float]) -> float:
-    left = deadline - clock()
+def _time_left(timeout: float | None, deadline: Deadline) -> float:
+    left = deadline.left()
     if left <= 0:
         raise httpcore.ReadTimeout("the total time limit is over")
     return left if timeout is None else min(timeout, left)

@@ -47,6 +47,14 @@ class ResponseBody(io.RawIOBase):
         self._position = start + offset
         return self._position
 
+    def readable(self) -> bool:
+        """Tell PyAV that this can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell PyAV that this can be read anywhere."""
+        return True
+
     def tell(self) -> int:
         """Return where the next read begins."""
         return self._position

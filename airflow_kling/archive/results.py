@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from airflow_kling.api.tasks import SUCCEED, KlingTask, Result
 from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 from airflow_kling.storage.keys import MAX_INDEX
 
 
-def images_by_index(task: KlingTask) -> dict[int, Result]:
-    """Return the images of a finished task by their index.
+@dataclass(frozen=True, order=True)
+class ResultKey:
+    """Which result of its task: each kind is numbered by itself. As a text it is ``image 0``.
 
-    :raises KlingNotFinishedError: it has not succeeded, or has no images, or one without a URL, which may still come.
-    :raises KlingError: an index that is used twice or out of range.
+    :param kind: as :class:`airflow_kling.api.tasks.Result` names it.
+    """
+
+    kind: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.index}"
+
+    @property
+    def title(self) -> str:
+        """The name at the start of a sentence: ``Image 0``."""
+        return str(self).capitalize()
+
+
+def results_by_key(task: KlingTask) -> dict[ResultKey, Result]:
+    """Return the results of a finished task, of every kind.
+
+    :raises KlingNotFinishedError: it has not succeeded, or has no results, or one without a URL, which may still come.
+    :raises KlingError: an index that one kind has twice, or out of range.
     """
     task_id = task.kling_task_id
     if task.status != SUCCEED:
@@ -19,25 +40,24 @@ def images_by_index(task: KlingTask) -> dict[int, Result]:
             f"Kling task {task_id} is {task.status!r}, not succeeded; nothing was archived, wait for it first.",
             kling_task_id=task_id,
         )
-    images: dict[int, Result] = {}
-    for image in task.results:
-        if image.kind != "image":
-            continue
-        if not 0 <= image.index <= MAX_INDEX or image.index in images:
+    results: dict[ResultKey, Result] = {}
+    for result in task.results:
+        key = ResultKey(result.kind, result.index)
+        if not 0 <= key.index <= MAX_INDEX or key in results:
             raise KlingError(
-                f"Kling task {task_id} has the image index {image.index}, used twice or not within 0 to {MAX_INDEX}.",
+                f"Kling task {task_id} has the {key.kind} index {key.index}, used twice or not within 0 to "
+                f"{MAX_INDEX}.",
                 kling_task_id=task_id,
             )
-        if not image.url:
+        if not result.url:
             raise KlingNotFinishedError(
-                f"Image {image.index} of Kling task {task_id} has no URL yet; nothing was archived, a retry asks "
-                "again.",
+                f"{key.title} of Kling task {task_id} has no URL yet; nothing was archived, a retry asks again.",
                 kling_task_id=task_id,
             )
-        images[image.index] = image
-    if not images:
+        results[key] = result
+    if not results:
         raise KlingNotFinishedError(
-            f"Kling task {task_id} has succeeded without any image yet; nothing was archived, a retry asks again.",
+            f"Kling task {task_id} has succeeded without any result yet; nothing was archived, a retry asks again.",
             kling_task_id=task_id,
         )
-    return images
+    return results

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_kling.archive.documents import is_stored, read_document, read_manifest, write_document
 from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
+from airflow_kling.archive.summary import describe_image
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.storage.base import Store
 from airflow_kling.storage.destination import Destination
@@ -159,7 +160,7 @@ def publish(
         "manifest": archive.uri,
         "kling_task_id": manifest.kling_task_id,
         "published": [
-            {**image.model_dump(exclude={"key", "source_url"}), "uri": target.uri(image.key)}
+            {**describe_image(image), "uri": target.uri(image.key)}
             for image in manifest.images
             if image.index in verdict.approved
         ],

@@ -163,11 +163,11 @@ class Spending:
             self.sleep(POLL)
 
     def _check_download(self, url: str) -> Finding:
-        from airflow_kling.archive.download import download_image
+        from airflow_kling.archive.download import download_result
 
         try:
             with tempfile.TemporaryFile(prefix="kling-doctor-") as file:
-                got = download_image(url, file, **self.settings.download_options())
+                got = download_result(url, file, **self.settings.download_options())
         except KlingError as error:
             return fail("download", str(error))
         media = got.media

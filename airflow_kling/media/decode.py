@@ -12,7 +12,8 @@ from airflow_kling.media.errors import BrokenImage
 #: Bytes that the decoding of one image may take; what would take more is not decoded.
 MAX_MEMORY: Final = 112 * 1024 * 1024
 _LARGE = 16 * 1024 * 1024
-_one_at_a_time = threading.Lock()
+#: Held by whatever decodes something large.
+one_at_a_time = threading.Lock()
 
 
 def decode(file: BinaryIO, pillow_format: str, *, memory: int, shrink: bool = True) -> None:
@@ -25,7 +26,7 @@ def decode(file: BinaryIO, pillow_format: str, *, memory: int, shrink: bool = Tr
     """
     from PIL import Image
 
-    with _one_at_a_time if memory > _LARGE else nullcontext():
+    with one_at_a_time if memory > _LARGE else nullcontext():
         try:
             with Image.open(file, formats=[pillow_format]) as image:
                 if shrink:

@@ -28,7 +28,8 @@ def verify_image(
 
     :param check_size: called with width and height as soon as they are known; its errors pass.
     :return: width and height in pixels.
-    :raises BrokenImage: it is cut off or damaged; :class:`OverLimit` where it is over a limit.
+    :raises BrokenImage: it is cut off or damaged.
+    :raises OverLimit: it is over a limit.
     """
 
     def check(width: int, height: int) -> None:

@@ -1,9 +1,10 @@
-"""Archives every image of a finished task, verified, in the team's own storage: ``KlingArchiveImagesOperator``."""
+"""Archives every result of a finished task, verified, in the team's own storage: ``KlingArchiveImagesOperator``."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from airflow_kling.api.tasks import KlingTask
     from airflow_kling.archive.download import Download
-    from airflow_kling.archive.image_archiver import DownloadImage
+    from airflow_kling.archive.limits import DownloadLimits
+    from airflow_kling.archive.result_archiver import DownloadResult
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
 # asset at the same time, and Airflow's core fails all but one of them, with their images archived.
@@ -36,21 +38,24 @@ MIB = 1024 * 1024
 
 
 class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
-    """Download every image of a finished Kling task, verify it, store it, and write a manifest last.
+    """Download every image and video of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
     ``<destination>/<kling_task_id>/manifest.json``: what was asked (prompt, model, references without payload), what
     came back, hashes, sizes and times. Where the manifest is, the archive is complete. Running again repairs what is
-    missing, and no more. An expired URL is asked for anew. Memory stays constant whatever the size of an image.
+    missing, and no more. An expired URL is asked for anew, and a transfer that breaks off is gone on with. Memory stays
+    constant whatever the size of a result. With the extra ``video`` a video's frames are decoded too, and its first one
+    becomes ``<index>.poster.jpg``.
 
-    Returns ``{"manifest": uri, "kling_task_id", "images": [{"index", "uri", "sha256", "bytes", "width", "height",
-    "content_type"}]}``, and where there are any ``"unverified"`` files and ``"warnings"``; each image also has the
-    ``"conn_id"`` of a connection that is not the default one. All of it, or one image, can be a reference of another
-    generation. The extra of the Asset event of each outlet has the same and the rest of the manifest: ``request``,
-    ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
+    Returns ``{"manifest": uri, "kling_task_id", "route", "images": [{"index", "uri", "sha256", "bytes", "width",
+    "height", "content_type"}]}``, and where there are any ``"videos"``, ``"unverified"`` files and ``"warnings"``. A
+    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``. Each entry
+    also has the ``"conn_id"`` of a connection that is not the default one. All of it, or one entry, can be a reference
+    of another generation. The extra of the Asset event of each outlet has the same and the rest of the manifest:
+    ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
     Raises ``KlingTaskFailed`` when the generation failed, ``KlingNotFinishedError`` when it has not finished yet, and
-    ``KlingDownloadError`` when an image could not be fetched or was refused; images stored before that stay, and a
+    ``KlingDownloadError`` when a result could not be fetched or was refused; results stored before that stay, and a
     retry goes on from there. Raises ``KlingImageError`` when a result arrived whole and cannot be verified: it is kept
     in ``unverified/``, and the manifest names it.
 
@@ -62,8 +67,14 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
     :param aws_conn_id: for ``s3://`` destinations.
     :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"ServerSideEncryption": "aws:kms",
         "SSEKMSKeyId": "..."}``; those that reading needs too, such as ``RequestPayer``, go with every request.
-    :param max_image_bytes: an image larger than this is refused while it is downloaded.
-    :param accept_unverified: take results that arrived whole and cannot be verified as images. They are kept in
+    :param max_image_bytes: an image larger than this is refused while it is downloaded. Up to four results at once have
+        a temporary file of this size at most.
+    :param max_image_pixels: width x height. More are refused, and kept as unverified.
+    :param max_video_bytes: as ``max_image_bytes``, of a video; more than 5 GB are uploaded to S3 in parts.
+    :param max_video_pixels: width x height of a frame. Up to 4096x2304 the first and the last frame are decoded where
+        PyAV is installed, which takes some 100 MB of memory at that size; of larger ones the structure is the proof.
+    :param max_video_seconds: how long a video may play; the API's longest plays 3 minutes.
+    :param accept_unverified: take results that arrived whole and cannot be verified. They are kept in
         ``<destination>/<kling_task_id>/unverified/`` either way; without this, the task fails and says where.
     """
 
@@ -83,6 +94,10 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         aws_conn_id: str | None = "aws_default",
         s3_extra_args: dict[str, Any] | None = None,
         max_image_bytes: int = 64 * MIB,
+        max_image_pixels: int = 80_000_000,
+        max_video_bytes: int = 1024 * MIB,
+        max_video_pixels: int = 40_000_000,
+        max_video_seconds: float = 600,
         accept_unverified: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -100,6 +115,10 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         self.aws_conn_id = aws_conn_id
         self.s3_extra_args = s3_extra_args
         self.max_image_bytes = max_image_bytes
+        self.max_image_pixels = max_image_pixels
+        self.max_video_bytes = max_video_bytes
+        self.max_video_pixels = max_video_pixels
+        self.max_video_seconds = max_video_seconds
         self.accept_unverified = accept_unverified
         make_storable(self)
 
@@ -117,7 +136,7 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         """Archive, then tell Airflow what there is now."""
         from airflow_kling.api.archived import with_connection
         from airflow_kling.archive.archiver import archive_task
-        from airflow_kling.archive.manifest import describe_event, summarize
+        from airflow_kling.archive.summary import describe_event, summarize
         from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.destination import Destination
         from airflow_kling.storage.open import AWS_CONN_ID, open_store
@@ -197,14 +216,14 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
             url = partial(console_url, self.destination, kling_task_id, aws_conn_id=self.aws_conn_id)
             links.push_s3_console_link(context, url)
 
-    def _download(self, asked: Mapping[str, Any]) -> DownloadImage:
-        from airflow_kling.archive.download import DownloadLimits, download_image
+    def _download(self, asked: Mapping[str, Any]) -> DownloadResult:
+        from airflow_kling.archive.download import download_result
 
-        download = partial(
-            download_image,
-            limits=DownloadLimits(max_bytes=self.max_image_bytes),
-            **self.hook.settings.download_options(),
-        )
+        limits, options = self._limits(), self.hook.settings.download_options()
+
+        def download(url: str, file: BinaryIO, kind: str) -> Download:
+            return download_result(url, file, kind, limits=limits.get(kind, limits["video"]), **options)
+
         tags = {
             "dag_id": self.dag_id,
             "gateway": self.hook.settings.gateway,
@@ -212,6 +231,18 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
             "route": asked.get("route"),
         }
         return _counting(download, tags)
+
+    def _limits(self) -> dict[str, DownloadLimits]:
+        from airflow_kling.archive.limits import LIMITS
+
+        image = replace(LIMITS["image"], max_bytes=self.max_image_bytes, max_pixels=self.max_image_pixels)
+        video = replace(
+            LIMITS["video"],
+            max_bytes=self.max_video_bytes,
+            max_pixels=self.max_video_pixels,
+            max_seconds=self.max_video_seconds,
+        )
+        return {"image": image, "video": video}
 
     def _finished_task(self) -> KlingTask:
         from airflow_kling.api.tasks import SUCCEED, KlingTask
@@ -241,12 +272,12 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
 
 
-def _counting(download: DownloadImage, tags: metrics.Tags) -> DownloadImage:
-    """The same download, which counts each image that was fetched and verified, and its bytes."""
+def _counting(download: DownloadResult, tags: metrics.Tags) -> DownloadResult:
+    """The same download, which counts each result that was fetched and verified, and its bytes."""
 
-    def counted(url: str, file: BinaryIO) -> Download:
-        got = download(url, file)
-        metrics.archived(got.bytes, tags)
+    def counted(url: str, file: BinaryIO, kind: str) -> Download:
+        got = download(url, file, kind)
+        metrics.archived(kind, got.bytes, tags)
         return got
 
     return counted

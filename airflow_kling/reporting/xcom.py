@@ -57,8 +57,8 @@ def describe_archive(
     :param task: the finished task.
     :param asked: the request record; empty when the submitting task is elsewhere.
     :param conn_id: the Airflow connection that reaches the manifest.
-    :return: beside the above ``units`` and ``image_count`` as numbers, which a database can add up; ``unverified`` and
-        ``warnings`` where there are any.
+    :return: beside the above ``units``, ``image_count`` and ``video_count`` as numbers, which a database can add up;
+        ``unverified`` and ``warnings`` where there are any.
     """
     times = {"created_at": task.created_at, "updated_at": task.updated_at}
     return {
@@ -68,8 +68,10 @@ def describe_archive(
         "task": {"status": task.status, **{name: at.isoformat() for name, at in times.items() if at}},
         "units": task.billed_units,
         "image_count": len(summary["images"]),
+        "video_count": len(summary.get("videos", ())),
         "manifest": summary["manifest"],
         "conn_id": conn_id,
         "images": summary["images"],
+        "videos": summary.get("videos", []),
         **{name: summary[name] for name in ("unverified", "warnings") if summary.get(name)},
     }

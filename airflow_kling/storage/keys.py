@@ -1,6 +1,7 @@
 """Makes the names of objects: ``<kling task id>/<index>.<extension>``, ``manifest.json`` and ``review.json``.
 
-What could not be verified lies aside, as ``<kling task id>/unverified/<index>.<extension>``.
+The poster of a video is ``<kling task id>/<index>.poster.jpg``. What could not be verified lies aside, as
+``<kling task id>/unverified/<index>.<extension>`` or, where it is no image, ``unverified/<kind>-<index>.<extension>``.
 
 The task id comes from an API, so it is checked: no other text from outside ever becomes part of a path.
 """
@@ -18,7 +19,7 @@ MAX_INDEX: Final = 99
 
 #: Of a file of no known type.
 UNKNOWN_EXTENSION: Final = "bin"
-UNVERIFIED_EXTENSIONS: Final = (*EXTENSIONS, UNKNOWN_EXTENSION)
+UNVERIFIED_EXTENSIONS: Final = (*EXTENSIONS["image"], *EXTENSIONS["video"], UNKNOWN_EXTENSION)
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -39,18 +40,38 @@ def image_key(kling_task_id: str, index: int, extension: str) -> str:
 
     :raises KlingInputError: not a task id, an index outside 0 to 99, or an extension that is never archived.
     """
-    _check_index(index, extension, EXTENSIONS)
+    return result_key(kling_task_id, index, extension, kind="image")
+
+
+def result_key(kling_task_id: str, index: int, extension: str, *, kind: str) -> str:
+    """Return the name of an image or a video relative to the destination.
+
+    :param kind: ``image`` or ``video``.
+    :raises KlingInputError: as :func:`image_key`.
+    """
+    _check_index(index, extension, EXTENSIONS[kind])
     return f"{check_task_id(kling_task_id)}/{index}.{extension}"
 
 
-def unverified_key(kling_task_id: str, index: int, extension: str) -> str:
+def poster_key(kling_task_id: str, index: int) -> str:
+    """Return the name of the first frame of a video, relative to the destination.
+
+    :raises KlingInputError: as :func:`image_key`.
+    """
+    _check_index(index, "jpg", EXTENSIONS["image"])
+    return f"{check_task_id(kling_task_id)}/{index}.poster.jpg"
+
+
+def unverified_key(kling_task_id: str, index: int, extension: str, *, kind: str = "image") -> str:
     """Return the name of a result that could not be verified, relative to the destination.
 
-    :param extension: of an image, or :data:`UNKNOWN_EXTENSION`.
+    :param extension: of an image or a video, or :data:`UNKNOWN_EXTENSION`.
+    :param kind: of the result, as :class:`airflow_kling.api.tasks.Result` names it.
     :raises KlingInputError: as :func:`image_key`.
     """
     _check_index(index, extension, UNVERIFIED_EXTENSIONS)
-    return f"{check_task_id(kling_task_id)}/unverified/{index}.{extension}"
+    name = index if kind == "image" else f"{kind}-{index}"
+    return f"{check_task_id(kling_task_id)}/unverified/{name}.{extension}"
 
 
 def manifest_key(kling_task_id: str) -> str:
@@ -78,4 +99,4 @@ def split_manifest_uri(uri: str) -> tuple[str, str]:
 
 def _check_index(index: int, extension: str, extensions: tuple[str, ...]) -> None:
     if not (type(index) is int and 0 <= index <= MAX_INDEX and extension in extensions):  # True is an int too
-        raise KlingInputError(f"{index!r}.{extension} is not an image of a task: index 0 to {MAX_INDEX}, {extensions}.")
+        raise KlingInputError(f"{index!r}.{extension} is not a result of a task: index 0 to {MAX_INDEX}, {extensions}.")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from airflow_kling.api.route import IMAGE
-from airflow_kling.archive.download import DownloadLimits
+from airflow_kling.archive.limits import DownloadLimits
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.media.kinds import FILE_TYPES
 from airflow_kling.reporting import gallery_urls

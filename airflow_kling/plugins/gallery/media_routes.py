@@ -20,7 +20,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from airflow_kling.archive.download import DownloadLimits
+from airflow_kling.archive.limits import DownloadLimits
 from airflow_kling.archive.manifest import dump_manifest
 from airflow_kling.plugins.gallery import locations, thumbnails
 from airflow_kling.plugins.gallery.access import MayReadDag

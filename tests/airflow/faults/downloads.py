@@ -19,7 +19,7 @@ import trustme
 from PIL import Image
 
 from airflow_kling.archive import network_guard
-from airflow_kling.archive.download import download_image
+from airflow_kling.archive.download import download_result
 from airflow_kling.exceptions import KlingDownloadError
 
 METADATA = "169.254.169.254"  # link-local: where clouds keep the credentials of a machine
@@ -98,7 +98,7 @@ def _fetch(location: Callable[[int], str | None], *answers: str) -> tuple[bytes 
     ):
         url = f"https://images.example:{server.server_port}/0.png"
         try:
-            download_image(url, target, ssl_context=trusted, resolver=lambda host, port: [left.pop(0)])
+            download_result(url, target, ssl_context=trusted, resolver=lambda host, port: [left.pop(0)])
         except KlingDownloadError as error:
             return str(error), server.asked, left
         return target.getvalue(), server.asked, left

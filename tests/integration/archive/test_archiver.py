@@ -21,13 +21,13 @@ from PIL import Image
 
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.archiver import archive_task
-from airflow_kling.archive.download import download_image
-from airflow_kling.archive.manifest import summarize
+from airflow_kling.archive.download import download_result
+from airflow_kling.archive.summary import summarize
 from airflow_kling.exceptions import KlingDownloadError, KlingError, KlingInputError
 from airflow_kling.storage.base import Store
 from airflow_kling.storage.open import open_store
 
-download = functools.partial(download_image, allow_private_hosts=True)
+download = functools.partial(download_result, allow_private_hosts=True)
 
 
 def noise(width: int = 40, height: int = 30, format: str = "PNG") -> bytes:
@@ -262,7 +262,7 @@ def test_what_is_broken_is_fetched_once_more_and_no_oftener(images, tmp_path):
 def test_what_the_guard_refuses_is_not_asked_for_again(images, tmp_path):
     task = finished(images, noise())
     with pytest.raises(KlingDownloadError, match="not https"):
-        archive(task, open_store(tmp_path.as_uri()), download=download_image, refresh=never)
+        archive(task, open_store(tmp_path.as_uri()), download=download_result, refresh=never)
     assert not images.requests
 
 
@@ -304,8 +304,8 @@ def copy_half(source, target):
     copy(source, target)
 local.shutil.copyfileobj = copy_half
 import functools, json
-from airflow_kling.archive.download import download_image
-download = functools.partial(download_image, allow_private_hosts=True)
+from airflow_kling.archive.download import download_result
+download = functools.partial(download_result, allow_private_hosts=True)
 from airflow_kling.api.tasks import KlingTask
 task = KlingTask.from_xcom(json.loads(sys.argv[1]))
 archive_task(task, store=open_store(sys.argv[2]), download=download, refresh=lambda: None, request={}, run={})
@@ -331,14 +331,14 @@ MEASURE = """
 import functools, json, sys
 from airflow_kling.api.tasks import KlingTask
 from airflow_kling.archive.archiver import archive_task
-from airflow_kling.archive.download import download_image
+from airflow_kling.archive.download import download_result
 from airflow_kling.storage.open import open_store
 
 def kib(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 
 def archive(task):
-    download = functools.partial(download_image, allow_private_hosts=True)
+    download = functools.partial(download_result, allow_private_hosts=True)
     store = open_store(sys.argv[3], aws_conn_id="my_s3")
     task = KlingTask.from_xcom(task)
     return archive_task(task, store=store, download=download, refresh=lambda: None, request={}, run={})

@@ -17,7 +17,7 @@ from PIL import Image
 
 from airflow_kling.api.connection import Settings
 from airflow_kling.api.proxies import Proxy
-from airflow_kling.archive.download import download_image
+from airflow_kling.archive.download import download_result
 from airflow_kling.exceptions import KlingDownloadError
 from tests.integration.proxy import ForwardProxy, forward_proxy, serving
 
@@ -96,7 +96,7 @@ def fetch(authority: trustme.CA) -> Callable[..., bytes]:
         target = io.BytesIO()
         parsed = Proxy.parse(proxy) if proxy else None
         given = {"ssl_context": trusting, "resolver": unknown, "find_proxy": lambda url: parsed, **options}
-        download_image(url, target, **given)
+        download_result(url, target, **given)
         return target.getvalue()
 
     return fetch

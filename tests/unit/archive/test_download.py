@@ -21,7 +21,8 @@ import pytest
 import trustme
 from PIL import Image
 
-from airflow_kling.archive.download import EXPIRED_STATUSES, Download, DownloadLimits, download_image
+from airflow_kling.archive.download import EXPIRED_STATUSES, Download, download_result
+from airflow_kling.archive.limits import DownloadLimits
 from airflow_kling.exceptions import KlingDownloadError, KlingImageError
 from airflow_kling.media.probe import MediaInfo
 
@@ -139,7 +140,7 @@ def redirect(location: str, status: int = 302) -> Route:
 
 def fetch(url: str, **options: object) -> tuple[Download, bytes]:
     target = BytesIO(b"left from an earlier try" * 1000)
-    got = download_image(url, target, **{"allow_private_hosts": True, **options})  # type: ignore[arg-type]
+    got = download_result(url, target, **{"allow_private_hosts": True, **options})  # type: ignore[arg-type]
     assert target.tell() == 0
     return got, target.getvalue()
 

@@ -15,11 +15,10 @@ from airflow_kling.archive.manifest import (
     Manifest,
     ManifestImage,
     build_manifest,
-    describe_event,
     dump_manifest,
     parse_manifest,
-    summarize,
 )
+from airflow_kling.archive.summary import describe_event, summarize
 from airflow_kling.exceptions import KlingInputError
 
 OLD = Path(__file__).parent / "old"
@@ -61,7 +60,7 @@ def test_a_manifest_round_trip_gives_the_same_bytes():
     assert "Kätzchen" in data.decode()
     content = json.loads(data)
     assert list(content) == sorted(content)
-    assert (content["schema"], content["version"]) == ("airflow-provider-kling/manifest", 1)
+    assert (content["schema"], content["version"]) == ("airflow-provider-kling/manifest", 2)
     assert [image["index"] for image in content["images"]] == [0, 2]
     assert content["run"] == {"dag_id": "d", "map_index": -1}
     assert content["task"] == {
@@ -84,7 +83,8 @@ def test_no_payload_and_no_secret_gets_in():
 
 def test_the_summary_is_what_goes_into_xcom():
     summary = summarize(Archive(manifest(), "s3://b/task-1/manifest.json"))
-    assert list(summary) == ["manifest", "kling_task_id", "images"]
+    assert list(summary) == ["manifest", "kling_task_id", "route", "images"]
+    assert summary["route"] == "multi-image-to-image"
     assert list(summary["images"][0]) == ["index", "uri", "sha256", "bytes", "width", "height", "content_type"]
     assert json.loads(json.dumps(summary)) == summary
 
@@ -119,7 +119,7 @@ def change(path: str, value: object) -> bytes:
         b"\xff",
         b'{"schema": "airflow-provider-kling/manifest"}',
         change("schema", "other"),
-        change("version", 2),
+        change("version", 3),
         change("images", []),
         change("images.0.index", 2),
         change("images.0.index", 100),
@@ -158,7 +158,9 @@ def test_a_manifest_of_the_version_before_routes_is_read() -> None:
     assert old.kling_task_id == "831922345719271433"
     assert [image.index for image in old.images] == [0, 1]
     assert (old.request["prompt"], old.request["gateway"], "route" in old.request) == ("a mug", "cometapi", False)
-    assert dump_manifest(old) == (OLD / "manifest.json").read_bytes()
+    content = json.loads((OLD / "manifest.json").read_text())
+    images = [{"kind": "image", **image} for image in content["images"]]
+    assert json.loads(dump_manifest(old)) == {**content, "version": 2, "images": images, "videos": []}
 
 
 def test_xcoms_of_the_version_before_routes_make_the_same_manifest_with_a_route() -> None:

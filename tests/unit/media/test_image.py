@@ -12,7 +12,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from airflow_kling.media.image import BrokenImage, OverLimit, verify_image
+from airflow_kling.media.errors import BrokenMedia, OverLimit
+from airflow_kling.media.image import verify_image
 from airflow_kling.media.kinds import HEAD_BYTES, find_type
 from tests.unit.media import crafted
 from tests.unit.media.crafted import END, chunk, header, png
@@ -32,7 +33,7 @@ def verify(data: bytes, max_pixels=1_000_000) -> tuple[int, int]:
 
 
 def refused(data: bytes, *, retryable: bool, max_pixels=1_000_000) -> str:
-    with pytest.raises(BrokenImage) as caught:
+    with pytest.raises(BrokenMedia) as caught:
         verify(data, max_pixels)
     assert isinstance(caught.value, OverLimit) is not retryable
     return str(caught.value)
@@ -94,7 +95,7 @@ def test_a_flipped_bit_in_a_png():
     for position in range(8, len(whole), max(1, len(whole) // 50)):
         broken = bytearray(whole)
         broken[position] ^= 1
-        with pytest.raises(BrokenImage):
+        with pytest.raises(BrokenMedia):
             verify(bytes(broken))
 
 
@@ -137,7 +138,7 @@ def test_damage_below_correct_checksums_ends_in_no_other_error():
     for position in range(len(raw) * 8):
         broken = bytearray(raw)
         broken[position // 8] ^= 1 << position % 8
-        with suppress(BrokenImage):
+        with suppress(BrokenMedia):
             verify(png(header(height=200), chunk(b"IDAT", bytes(broken)), END))
 
 

@@ -129,7 +129,7 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
         "record id": (RecordStore, "write", writing("submitted")),
         "xcom": (type(ti), "xcom_push", always),
         "resume": (type(task), "execute_complete", always),
-        "download": (download, "download_image", always),
+        "download": (download, "download_result", always),
         "write": (LocalStore, "put", always),
         "publish": (os, "replace", publishing),
     }
