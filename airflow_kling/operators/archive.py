@@ -49,8 +49,8 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
 
     Returns ``{"manifest": uri, "kling_task_id", "route", "images": [{"index", "uri", "sha256", "bytes", "width",
     "height", "content_type"}]}``, and where there are any ``"videos"``, ``"unverified"`` files and ``"warnings"``. A
-    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``; each result
-    also has the ``"conn_id"`` of a connection that is not the default one. All of it, or one result, can be a reference
+    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``. Each entry
+    also has the ``"conn_id"`` of a connection that is not the default one. All of it, or one entry, can be a reference
     of another generation. The extra of the Asset event of each outlet has the same and the rest of the manifest:
     ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
@@ -277,7 +277,7 @@ def _counting(download: DownloadResult, tags: metrics.Tags) -> DownloadResult:
 
     def counted(url: str, file: BinaryIO, kind: str) -> Download:
         got = download(url, file, kind)
-        metrics.archived(got.bytes, tags)
+        metrics.archived(kind, got.bytes, tags)
         return got
 
     return counted
