@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tests.airflow.faults.downloads import DownloadOutcome
 from tests.airflow.faults.model import Outcome
 
-HEAD = ("where it breaks", "gateway", "billed", "images", "final state", "as documented")
+HEAD = ("where it breaks", "route", "gateway", "billed", "images", "final state", "as documented")
 STATES = {"upstream_failed": "not run"}
 
 
@@ -16,7 +16,7 @@ def line_of(outcome: Outcome) -> str:
     verdict = "as documented" if not outcome.deviations else f"NOT as documented: {'; '.join(outcome.deviations)}"
     row = outcome.row
     return (
-        f"{row.line:4} {row.gateway:8} {row.name}: {outcome.billed} billed, {outcome.images} images, "
+        f"{row.line:4} {row.gateway:8} {row.route} {row.name}: {outcome.billed} billed, {outcome.images} images, "
         f"{state_of(outcome.states)}, {outcome.kills} kills, {outcome.seconds:.0f} s: {verdict}"
     )
 
@@ -37,6 +37,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
     cells = [
         (
             outcome.row.name,
+            outcome.row.route,
             outcome.row.gateway + (" *" if outcome.row.account == "lenient" else ""),
             str(outcome.billed),
             str(outcome.images),
