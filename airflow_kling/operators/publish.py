@@ -1,4 +1,4 @@
-"""Publishes the archived images that a person approved: ``KlingPublishImagesOperator``."""
+"""Publishes the archived images and videos that a person approved: ``KlingPublishImagesOperator``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from airflow_kling.reporting.assets import emit_asset_events
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_kling.archive.review import Verdict
+    from airflow_kling.archive.verdict import Verdict
     from airflow_kling.storage.base import Store
 
 
 class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
-    """Copy the approved images of an archive, verified, and write the verdict on each beside the manifest.
+    """Copy the approved images and videos of an archive, verified, and write the verdict on each beside the manifest.
 
-    Copies are ``<destination>/<kling_task_id>/<index>.<ext>``; ``review.json`` in the archive says of each image
-    whether it was approved or rejected, by whom and when, and which Airflow run published it. An image that was
-    published before and is rejected now is removed from wherever it was published. Running again changes nothing.
+    Copies are ``<destination>/<kling_task_id>/<index>.<ext>``, with the poster of a video beside it; ``review.json`` in
+    the archive says of each result whether it was approved or rejected, by whom and when, and which Airflow run
+    published it. A result that was published before and is rejected now is removed from wherever it was published.
+    Running again changes nothing.
 
     Returns ``{"review": uri, "manifest": uri, "kling_task_id", "published": [{"index", "uri", "sha256", "bytes",
     "width", "height", "content_type"}], "rejected": [index]}``, which is also the extra of the Asset event of each
-    outlet.
+    outlet. A video has what it has in the output of the archive task too: ``duration``, ``codec``, ``id``, ``poster``.
 
     Raises ``KlingInputError`` when ``review`` is not a review, or the destination is an archive of the same Kling task,
-    or has a rejected image that no earlier verdict has published there. Raises ``KlingError`` when the archive is not
+    or has a rejected result that no earlier verdict has published there. Raises ``KlingError`` when the archive is not
     what its manifest says, or a copy that is rejected now could not be removed.
 
     :param review: what ``KlingReviewImagesOperator`` returns: ``{"manifest": uri, "approved": [index], "by": {"id",
@@ -84,8 +85,9 @@ class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
         return dict.fromkeys(("s3_extra_args", "archive_s3_extra_args"), redact_extra_args)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Copy the images, write the verdict, and tell Airflow."""
+        """Copy the results, write the verdict, and tell Airflow."""
         from airflow_kling.archive.review import open_archive, publish
+        from airflow_kling.archive.verdict import reviewed_results
         from airflow_kling.lifecycle import allowed
 
         with failing_fast():
@@ -108,8 +110,8 @@ class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
         emit_asset_events(context, self.outlets, summary, destination=str(self.destination))
         lineage.report_hook_lineage(
             self,
-            inputs=[image.uri for image in archive.manifest.images if image.index in verdict.approved],
-            outputs=[image["uri"] for image in summary["published"]],
+            inputs=[result.uri for result in reviewed_results(archive.manifest) if result.index in verdict.approved],
+            outputs=[result["uri"] for result in summary["published"]],
         )
         return summary
 
@@ -124,7 +126,7 @@ class KlingPublishImagesOperator(RedactedFieldsMixin, BaseOperator):
 
     def _verdict(self) -> tuple[str, Verdict]:
         from airflow_kling.api.values import from_text
-        from airflow_kling.archive.review import Verdict
+        from airflow_kling.archive.verdict import Verdict
 
         review = from_text(self.review)
         if not isinstance(review, Mapping) or not {"manifest", "approved", "by", "at"} <= review.keys():

@@ -1,4 +1,4 @@
-"""Asks a person which archived images may be published: ``KlingReviewImagesOperator`` (Airflow 3.1+)."""
+"""Asks a person which archived images and videos may be published: ``KlingReviewImagesOperator`` (Airflow 3.1+)."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_kling.archive.manifest import Archive, Manifest, ManifestImage
+    from airflow_kling.archive.manifest import Archive, Manifest
+    from airflow_kling.archive.verdict import ReviewedEntry
     from airflow_kling.storage.base import Store
 
 # The standard provider of Airflow 3.1.8's time (1.12) does not: there execution_timeout limits the wait for the answer.
 HAS_RESPONSE_TIMEOUT = "response_timeout" in inspect.signature(HITLOperator.__init__).parameters
 NONE = "None of them"
-_LABEL = "Image {}"
+_QUESTION = "Which {} may be published?"
 _SIZES: tuple[gallery_urls.Size, ...] = ("thumb", "large")
 
 
 class KlingReviewImagesOperator(HITLOperator):
-    """Show the images of an archive on Airflow's page of required actions, and wait for a person's choice.
+    """Show the images and videos of an archive on Airflow's page of required actions, and wait for a person's choice.
 
-    The person ticks the images that may be published, or "None of them". The wait takes no worker. Where nobody answers
+    The person ticks those that may be published, or "None of them". The wait takes no worker. Where nobody answers
     within ``response_timeout``, nothing is approved.
 
     Returns ``{"manifest": uri, "kling_task_id", "approved": [index], "rejected": [index], "by": {"id", "name"} | None,
     "at": ISO 8601}``, for :class:`KlingPublishImagesOperator`; ``by`` is None when nobody answered in time.
 
-    Raises ``ValueError`` when images were ticked and "None of them" too: with ``retries`` the person is asked again.
+    Raises ``ValueError`` when results were ticked and "None of them" too: with ``retries`` the person is asked again.
 
     :param manifest: address of the manifest, e.g. ``archive.output["manifest"]``, or ``event.extra["manifest"]`` of an
         Asset event.
@@ -70,7 +71,7 @@ class KlingReviewImagesOperator(HITLOperator):
         if HAS_RESPONSE_TIMEOUT:
             kwargs["response_timeout"] = response_timeout
         # What is asked is known once the manifest is read. Without defaults the form starts with nothing ticked.
-        super().__init__(subject="Which images may be published?", options=[NONE], multiple=True, **kwargs)
+        super().__init__(subject=_QUESTION.format("images"), options=[NONE], multiple=True, **kwargs)
         self.manifest = manifest
         self.aws_conn_id = aws_conn_id
         self.storage_conn_id = storage_conn_id
@@ -81,7 +82,7 @@ class KlingReviewImagesOperator(HITLOperator):
         """Ask, and wait without a worker."""
         archive, store = self._open()
         self.options = [*_labels(archive.manifest), NONE]
-        self.subject = f"Which images may be published? {shorten(_title(archive.manifest), 100, placeholder=' ...')}"
+        self.subject = f"{_question(archive.manifest)} {shorten(_title(archive.manifest), 100, placeholder=' ...')}"
         self.body = describe(archive, store, ui=conf.get("api", "base_url", fallback="/"))
         if not HAS_RESPONSE_TIMEOUT and self.response_timeout:
             # As a limit on this process Airflow has read it already.
@@ -120,9 +121,9 @@ class KlingReviewImagesOperator(HITLOperator):
 
 
 def read_choice(chosen: Sequence[str], labels: Mapping[str, int]) -> list[int]:
-    """Indexes of the images that were ticked.
+    """Indexes of the images or videos that were ticked.
 
-    :raises ValueError: "None of them" was ticked together with images.
+    :raises ValueError: "None of them" was ticked together with others.
     """
     if NONE in chosen and len(chosen) > 1:
         raise ValueError(f"{', '.join(chosen)} were ticked together, which is a contradiction; please choose again.")
@@ -132,8 +133,9 @@ def read_choice(chosen: Sequence[str], labels: Mapping[str, int]) -> list[int]:
 def describe(archive: Archive, store: Store, *, ui: str) -> str:
     """What the person reads: Markdown, of which Airflow's UI shows no HTML.
 
-    A manifest may come from anywhere: its texts are shown as code, in which nothing is read as Markdown, and where an
-    image lies is what will be published, not what the manifest says.
+    A manifest may come from anywhere: its texts are shown as code, in which nothing is read as Markdown, and where a
+    result lies is what will be published, not what the manifest says. Markdown has no player: the poster of a video
+    leads to the gallery's video.
 
     :param store: where the archive is.
     :param ui: base URL of Airflow's UI. Of it only the path is used: pictures come from the gallery, which shows them
@@ -150,20 +152,28 @@ def describe(archive: Archive, store: Store, *, ui: str) -> str:
         run = {name: str(manifest.run[name]) for name in ("dag_id", "run_id")}
         page = gallery_urls.page_url(**run, kling_task_id=manifest.kling_task_id)
         parts.append(f"[In the gallery]({gallery_urls.absolute(path, page)})")
-    for label, image in zip(_labels(manifest), manifest.images, strict=True):
-        parts.append(f"**{label}**: {image.width} x {image.height}, {_code(store.uri(image.key))}")
+    for result in _results(manifest):
+        label, plays = result.result_key.title, f", {result.duration:.1f} s" if result.kind == "video" else ""
+        parts.append(f"**{label}**: {result.width} x {result.height}{plays}, {_code(store.uri(result.key))}")
         if in_gallery:
-            thumb, large = (gallery_urls.absolute(path, _image_url(manifest, image, size)) for size in _SIZES)
-            parts.append(f"[![{label}]({thumb})]({large})")
+            shown, target = (gallery_urls.absolute(path, url) if url else "" for url in _urls(manifest, result))
+            parts.append(f"[![{label}]({shown})]({target})" if shown else f"[Play]({target})")
     return "\n\n".join(parts)
 
 
-def _image_url(manifest: Manifest, image: ManifestImage, size: gallery_urls.Size) -> str:
+def _urls(manifest: Manifest, result: ReviewedEntry) -> tuple[str, str]:
+    """Return what is shown of a result, and where it leads; of a video without a poster nothing is shown."""
     # With the version of these bytes: where the gallery's own record of the run has others, it shows none.
-    version = gallery_urls.file_version(image.sha256)
+    version = gallery_urls.file_version(result.sha256)
     generation = {name: manifest.run.get(name, -1) for name in ("dag_id", "run_id", "task_id", "map_index")}
-    generation["kling_task_id"] = manifest.kling_task_id
-    return gallery_urls.image_url(index=image.index, version=version, size=size, **generation)
+    generation |= {"kling_task_id": manifest.kling_task_id, "index": result.index}
+    if result.kind == "image":
+        thumb, large = (gallery_urls.image_url(**generation, version=version, size=size) for size in _SIZES)
+        return thumb, large
+    video, poster = gallery_urls.video_url(**generation, version=version), result.poster
+    if poster is None:
+        return "", video
+    return gallery_urls.poster_url(**generation, version=gallery_urls.file_version(poster.sha256), size="thumb"), video
 
 
 def _fenced(text: str) -> str:
@@ -190,5 +200,15 @@ def _title(manifest: Manifest) -> str:
     return str(manifest.request.get("prompt") or f"Kling task {manifest.kling_task_id}")
 
 
+def _results(manifest: Manifest) -> tuple[ReviewedEntry, ...]:
+    from airflow_kling.archive.verdict import reviewed_results
+
+    return reviewed_results(manifest)
+
+
+def _question(manifest: Manifest) -> str:
+    return _QUESTION.format("videos" if manifest.videos and not manifest.images else "images")
+
+
 def _labels(manifest: Manifest) -> dict[str, int]:
-    return {_LABEL.format(image.index): image.index for image in manifest.images}
+    return {result.result_key.title: result.index for result in _results(manifest)}

@@ -322,7 +322,7 @@ def test_statements_of_a_page_do_not_grow_with_what_is_archived(gallery: Gallery
     with create_session(scoped=False) as session:
         seed(session, one_run(1000, "growing"), pictures)
     assert cost() == few
-    assert len(few) == 3  # the page, its values, the spend
+    assert len(few) == 4  # the page, its values, the spend, what was made from its results
 
 
 def test_question_for_states_is_two_statements(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:

@@ -76,10 +76,11 @@ class Left:
         self.put("archive", xcom.archive_key(self.generation.kling_task_id), value)
         return value
 
-    def clip(self, folder: Path, content: bytes, poster: bytes | None = None, **changes: Any) -> dict[str, Any]:
-        """Leave what the archive task of a video leaves, and its files; returns the XCom's value.
+    def clip(self, folder: Path, content: bytes, poster: bytes | None = None, references: Any = (), **changes: Any) -> dict[str, Any]:
+        """Leave what the tasks of a video leave, and its files; returns the archive's XCom.
 
         :param folder: of the archive.
+        :param references: of the request record.
         :param changes: of the description of the video.
         """
         key = self.generation.kling_task_id
@@ -92,7 +93,14 @@ class Left:
         if poster is not None:
             (directory / "0.poster.jpg").write_bytes(poster)
             video["poster"] = {**described(directory / "0.poster.jpg"), **sides, "content_type": "image/jpeg"}
-        asked = {"prompt": f"A slow turn {key}", "model_name": "kling-v3", "route": "image-to-video", "references": []}
+        asked = {
+            "prompt": f"A slow turn {key}",
+            "model_name": "kling-v3",
+            "route": "image-to-video",
+            "references": list(references),
+        }
+        for use_key, use in xcom.describe_uses(key, asked).items():
+            self.put("submit", use_key, use)
         value = {
             "kling_task_id": key,
             "route": "image-to-video",
