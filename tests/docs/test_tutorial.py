@@ -98,7 +98,7 @@ class Reader:
         return self._terminals[title]
 
     def _log_in(self) -> None:
-        """Once the tutorial has shown the password, a person is at the browser and approves the first of what is asked."""
+        """Once the tutorial has shown the password, a person at the browser approves the first of what is asked."""
         if self._person is None and self.printed.strip().startswith('{"admin"'):
             password = json.loads(self.printed)["admin"]
             over = threading.Event()
