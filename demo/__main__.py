@@ -20,7 +20,7 @@ from demo.contact_sheet import read_frames, read_picture, write_contact_sheet
 from deploy.local.airflow_api import AirflowApi, label
 from deploy.local.paths import CHECKOUT, local_path
 from deploy.local.processes import ServerDied
-from deploy.local.samples import draw_samples
+from deploy.local.samples import draw_samples, draw_try_on_samples
 from deploy.local.stack import (
     POOL,
     USER,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 DAG_ID = "kling_multi_image_to_image"
 CLIP_DAG_ID = "kling_clip"
+TRY_ON_DAG_ID = "kling_try_on"
 CATALOG_DAG_ID = "kling_catalog"
 REVIEW_DAG_ID = "kling_review_and_publish"
 PROMPT = "A quiet breakfast table: the mug and the plant in front, the lamp behind them, soft morning light"
@@ -109,12 +110,12 @@ def archived_by(api: AirflowApi, dag_id: str, params: dict[str, Any], archive_ta
 
 def up(cometapi: Connection | None, folders: Folders) -> int:
     """Keep Airflow running for its UI until SIGINT or SIGTERM."""
-    samples = draw_samples(folders.output / "samples")
+    samples = draw_samples(folders.output / "samples") | draw_try_on_samples(folders.output / "samples")
     try:
         with stack(cometapi, folders) as running:
             prepare_dags(running.api, is_free=cometapi is None)
             say(f"\nAirflow: {running.url}   user: {USER}   password: {running.password}")
-            say("References to try in the form of the main DAG:")
+            say("References to try in the forms of the DAGs:")
             for path in samples.values():
                 say(f"  {path}")
             say("Ctrl-C ends everything.")
@@ -184,7 +185,7 @@ def run_parameters(samples: dict[str, Path], n: int) -> dict[str, Any]:
 def prepare_dags(api: AirflowApi, *, is_free: bool) -> None:
     """Make the pool and unpause the DAGs; the scheduled one stays paused where its runs would cost money."""
     api.ensure_pool(POOL, slots=4)
-    for dag_id in (DAG_ID, REVIEW_DAG_ID, CATALOG_DAG_ID):
+    for dag_id in (DAG_ID, CLIP_DAG_ID, TRY_ON_DAG_ID, REVIEW_DAG_ID, CATALOG_DAG_ID):
         api.wait_for_dag(dag_id)
         if dag_id != CATALOG_DAG_ID or is_free:
             api.unpause(dag_id)

@@ -98,8 +98,12 @@ def with_connection(output: Mapping[str, Any], conn_id: str | None) -> dict[str,
     """
     if not conn_id:
         return dict(output)
-    lists = {name: [{**entry, "conn_id": conn_id} for entry in output[name]] for name in RESULT_KINDS if name in output}
-    return {**output, **lists}
+
+    def named(entry: Mapping[str, Any]) -> dict[str, Any]:
+        poster = {"poster": named(entry["poster"])} if entry.get("poster") else {}
+        return {**entry, **poster, "conn_id": conn_id}
+
+    return {**output, **{name: list(map(named, output[name])) for name in RESULT_KINDS if name in output}}
 
 
 def _first_entry(output: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -54,11 +54,13 @@ def _describe(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 
 def _choices(values: list[Any]) -> str:
-    first, last = values[0], values[-1]
-    digits = all(str(value).isdecimal() for value in values)
-    if digits and len(values) > 3 and [str(number) for number in range(int(first), int(last) + 1)] == values:
-        return f"{_value(first)} to {_value(last)}"
-    return ", ".join(map(_value, values))
+    """Name the choices; numbers in their order are named by the first and the last."""
+    numbers = [value for value in values if str(value).isdecimal()]
+    in_order = [str(number) for number in range(int(numbers[0]), int(numbers[-1]) + 1)] if numbers else []
+    if len(numbers) < 4 or in_order != [str(number) for number in numbers]:
+        return ", ".join(map(_value, values))
+    others = [_value(value) for value in values if value not in numbers]
+    return ", ".join([f"{_value(numbers[0])} to {_value(numbers[-1])}", *others])
 
 
 def _between(least: float | None, most: float | None) -> str:
