@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
@@ -80,17 +81,17 @@ def connected(request: pytest.FixtureRequest, account: Emulator, connect: Callab
 @pytest.fixture
 def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every JWT that is signed."""
-    from airflow_kling.api import auth, connection
+    from airflow_kling.api import connection
 
     connection._jwt_auth.cache_clear()
     signed: list[str] = []
-    encode = auth.jwt.encode
+    encode = jwt.encode
 
     def spy(*args: Any, **kwargs: Any) -> str:
         signed.append(encode(*args, **kwargs))
         return signed[-1]
 
-    monkeypatch.setattr(auth.jwt, "encode", spy)
+    monkeypatch.setattr(jwt, "encode", spy)
     return signed
 
 
