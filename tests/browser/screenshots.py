@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from deploy.local.paths import CHECKOUT
 from deploy.local.stack import USER
 from tests.browser.session import Visitor, assert_decoded, chromium, frame_of, log_in
-from tests.browser.world import LOOKBOOK, World, empty_world, fill
+from tests.browser.world import CLIPS, LOOKBOOK, World, empty_world, fill
 
 IMAGES = CHECKOUT / "docs" / "images"
 DESKTOP, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
@@ -36,6 +36,14 @@ def main() -> None:
             phone = open_in(browser, world, state, f"/kling/gallery?dag_id={LOOKBOOK}", "light", viewport=PHONE)
             expect(phone.locator(CARDS)).to_have_count(4)
             save(phone, "gallery-phone")
+            for theme, viewport, name in (
+                ("light", DESKTOP, "light"),
+                ("dark", DESKTOP, "dark"),
+                ("dark", PHONE, "phone"),
+            ):
+                page = open_in(browser, world, state, f"/kling/gallery?dag_id={CLIPS}", theme, viewport=viewport)
+                expect(page.locator(CARDS)).to_have_count(2)
+                save(with_clip(page) if name != "light" else page, f"gallery-clip-{name}")
             viewer = with_pictures(open_in(browser, world, state, "/plugin/kling", "light"))
             frame_of(viewer).locator(".results a").first.click()
             assert_decoded(frame_of(viewer).locator("#viewer-image"))
@@ -54,6 +62,15 @@ def with_pictures(page: Page) -> Page:
     frame = frame_of(page)
     frame.locator(CARDS).nth(3).wait_for()
     page.wait_for_load_state("networkidle")
+    return page
+
+
+def with_clip(page: Page) -> Page:
+    """Open the clip in the viewer, and play the first second of it."""
+    page.locator("a.video").click()
+    page.keyboard.press(" ")
+    page.wait_for_function("document.querySelector('#viewer-video').currentTime > 1")
+    page.keyboard.press(" ")
     return page
 
 

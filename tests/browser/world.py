@@ -18,6 +18,7 @@ from tests.airflow.harness.runs import finish, start
 from tests.integration.plugins.gallery.auth import DENIED_DAG, DENIED_USER
 
 LOOKBOOK = "lookbook"
+CLIPS = "clips"
 MAIN = "kling_multi_image_to_image"
 SEEDED = "kling_daily"
 SLOW_PROMPT = "A still life that takes its time"
@@ -99,7 +100,7 @@ def fill(world: World, folder: Path) -> None:
     world.kling.fault(on="create", match={"prompt": REFUSED_PROMPT}, action="fail_task", message="risk control")
     seed(world, folder)
     api = world.airflow.api
-    for dag_id in (LOOKBOOK, DENIED_DAG):
+    for dag_id in (LOOKBOOK, CLIPS, DENIED_DAG):
         api.wait_for_dag(dag_id)
         api.unpause(dag_id)
         world.runs[dag_id] = api.trigger(dag_id, {})

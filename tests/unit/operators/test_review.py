@@ -10,7 +10,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from markdown_it import MarkdownIt
 
 from airflow_kling.api.tasks import KlingTask
-from airflow_kling.archive.manifest import Archive, ManifestImage, build_manifest
+from airflow_kling.archive.manifest import Archive, ManifestImage, ManifestVideo, Poster, build_manifest
 from airflow_kling.storage.open import open_store
 
 if AIRFLOW_V_3_1_PLUS:
@@ -155,3 +155,52 @@ def test_the_form_starts_with_nothing_ticked() -> None:
     assert task.multiple
     assert task.defaults is None
     assert not {"body", "options"} & set(task.template_fields), "no prompt is ever taken for a template"
+
+
+def clips() -> Archive:
+    sides = {"width": 640, "height": 360}
+    run = {"dag_id": "d", "run_id": "r", "task_id": "archive", "map_index": -1}
+    poster = Poster(uri="s3://b/p", key="task-1/0.poster.jpg", sha256="f" * 64, bytes=1, content_type="j", **sides)
+    videos = [
+        ManifestVideo(
+            index=index,
+            uri=f"s3://b/task-1/{index}.mp4",
+            key=f"task-1/{index}.mp4",
+            sha256=SHA256,
+            bytes=10,
+            content_type="video/mp4",
+            source_url="https://h/0.mp4",
+            duration=5.04,
+            codec="avc1",
+            poster=poster if index == 0 else None,
+            **sides,
+        )
+        for index in (0, 1)
+    ]
+    manifest = build_manifest(KlingTask(kling_task_id="task-1"), videos, request={}, run=run)
+    return Archive(manifest, "s3://b/task-1/manifest.json")
+
+
+@from_3_1
+def test_a_video_is_shown_by_its_poster_and_leads_to_the_player() -> None:
+    text = describe(clips(), STORE, ui="/")
+    place = "run_id=r&task_id=archive&map_index=-1&kling_task_id=task-1"
+    video = "/kling/dags/d/video?" + place + "&index={}&v=" + SHA256[:12]
+    poster = f"/kling/dags/d/poster?{place}&index=0&v=ffffffffffff&size=thumb"
+    assert text.split("\n\n")[2:] == [
+        "**Video 0**: 640 x 360, 5.0 s, `s3://b/task-1/0.mp4`",
+        f"[![Video 0]({poster})]({video.format(0)})",
+        "**Video 1**: 640 x 360, 5.0 s, `s3://b/task-1/1.mp4`",
+        f"[Play]({video.format(1)})",
+    ]
+
+
+@from_3_1
+def test_a_choice_of_videos_is_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KlingReviewImagesOperator, "_open", lambda _: (clips(), STORE))
+    monkeypatch.setattr(review.HITLOperator, "execute", lambda operator, _: operator)
+    monkeypatch.setattr(review.conf, "get", lambda *_, **__: "/")
+    asking = KlingReviewImagesOperator(task_id="r", manifest="s3://b/m.json").execute({})
+    assert asking.subject.startswith("Which videos may be published?")
+    assert asking.options == ["Video 0", "Video 1", NONE]
+    assert read_choice(["Video 1"], {"Video 0": 0, "Video 1": 1}) == [1]

@@ -76,7 +76,9 @@ class Left:
         self.put("archive", xcom.archive_key(self.generation.kling_task_id), value)
         return value
 
-    def clip(self, folder: Path, content: bytes, poster: bytes | None = None, references: Any = (), **changes: Any) -> dict[str, Any]:
+    def clip(
+        self, folder: Path, content: bytes, poster: bytes | None = None, references: Any = (), **changes: Any
+    ) -> dict[str, Any]:
         """Leave what the tasks of a video leave, and its files; returns the archive's XCom.
 
         :param folder: of the archive.
