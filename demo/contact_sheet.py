@@ -51,7 +51,8 @@ def _frame_at(container: av.container.InputContainer, moment: float) -> Image.Im
         found = frame
         if frame.time is not None and frame.time >= moment:
             break
-    return found.to_image()
+    picture: Image.Image = found.to_image()  # type: ignore[no-untyped-call]
+    return picture
 
 
 def _place(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], caption: str) -> None:

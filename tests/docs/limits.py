@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_kling.api.fields import KlingRequest
+from airflow_kling.api.route import Route
 
 _KINDS = {
     "string": "text",
@@ -16,14 +16,20 @@ _KINDS = {
 }
 
 
-def limits_of(request: type[KlingRequest]) -> dict[str, str]:
+def limits_of(route: Route) -> dict[str, str]:
     """Return what each field may be: its kind, its limits, its default or that it is required."""
-    schema = request.model_json_schema()
+    schema = route.request.model_json_schema()
     required, definitions = schema.get("required", []), schema.get("$defs", {})
     return {
-        name: _describe(field, definitions) + ("; required" if name in required else _default(field))
+        name: _kind(route, name, _describe(field, definitions))
+        + ("; required" if name in required else _default(field))
         for name, field in schema["properties"].items()
     }
+
+
+def _kind(route: Route, name: str, described: str) -> str:
+    """A picture is sent as a text, a URL or base64, but that is not what an author gives."""
+    return "picture" if name in route.media and described == "text" else described
 
 
 def _default(field: Mapping[str, Any]) -> str:

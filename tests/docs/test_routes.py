@@ -54,8 +54,8 @@ def test_each_route_has_a_page_and_is_in_the_index() -> None:
 
 @pytest.mark.parametrize("route_name", route_names())
 def test_a_page_has_the_fields_of_the_row_with_their_limits(route_name: str) -> None:
-    request = find_route(route_name).request
-    expected = {name: limits for name, limits in limits_of(request).items() if name not in COMMON}
+    limits = limits_of(find_route(route_name))
+    expected = {name: limit for name, limit in limits.items() if name not in COMMON}
     assert {names(row["parameter"])[0]: row["limits"] for row in table(page_of(route_name), "parameter")} == expected
 
 
