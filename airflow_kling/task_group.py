@@ -36,16 +36,23 @@ def kling_image(
     watermark_info: dict[str, bool] | None = None,
     callback_url: str | None = None,
     external_task_id: str | None = None,
+    extra_fields: dict[str, Any] | None = None,
     kling_conn_id: str = KlingHook.default_conn_name,
     aws_conn_id: str | None = "aws_default",
     s3_extra_args: dict[str, Any] | None = None,
     max_image_bytes: int = 64 * MIB,
+    max_image_pixels: int = 80_000_000,
+    max_video_bytes: int = 1024 * MIB,
+    max_video_pixels: int = 40_000_000,
+    max_video_seconds: float = 600,
     accept_unverified: bool = False,
     outlets: Sequence[Any] | None = None,
     submit_timeout: timedelta | float = schedule.SUBMIT_TIMEOUT,
     on_unknown: Literal["fail", "resubmit"] = "fail",
     on_clear: Literal["new", "reuse"] = "new",
     on_input_change: Literal["fail", "new"] = "fail",
+    max_units: float | str | None = None,
+    send_references_as: Literal["base64", "url"] = "base64",
     deferrable: bool = True,
     start_from_trigger: bool = False,
     poke_interval: timedelta | float | None = None,
@@ -72,11 +79,12 @@ def kling_image(
         :class:`KlingMultiImageToImageOperator` has it.
     :param destination: ``s3://bucket/prefix`` or any object storage URL.
     :param aws_conn_id: for ``s3://`` destinations, as are ``s3_extra_args``; see
-        :class:`KlingArchiveImagesOperator`, which also explains ``max_image_bytes`` and ``accept_unverified``.
+        :class:`KlingArchiveImagesOperator`, which also explains the ``max_...`` and ``accept_unverified``.
     :param outlets: of the archive task; without any, the asset ``kling_images``.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
-    :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, see
-        :class:`KlingMultiImageToImageOperator`.
+    :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, and ``max_units``: what the
+        generation may cost; see :class:`KlingMultiImageToImageOperator`.
+    :param send_references_as: ``base64`` or ``url``, see :class:`KlingMultiImageToImageOperator`.
     :param deferrable: wait in the triggerer, holding no worker.
     :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
         hears of its success, see :class:`KlingTaskSensor`.

@@ -28,7 +28,7 @@ MOST_IN_A_SERIES = 9
 #: Longest video that can be edited, in seconds: the result is as long, whatever ``duration`` says.
 LONGEST_SOURCE = {"kling-video-o1": 10.0, "kling-v3-omni": 15.5}
 _MODES = ("std", "pro", "4k")
-_VIDEO = {"model_name": None, "mode": "std", "duration": "5", "sound": "off", "voice_list": None}
+_VIDEO = {"model_name": None, "mode": "std", "duration": "5", "sound": "off"}
 
 
 class Amount(NamedTuple):
@@ -97,7 +97,7 @@ def _resolution(fields: Fields) -> str:
 
 
 def _clip(fields: Fields) -> str:
-    sound, voice = " sound" if fields["sound"] == "on" else "", " voice" if fields["voice_list"] else ""
+    sound, voice = " sound" if fields["sound"] == "on" else "", " voice" if fields.get("voice_list") else ""
     return f"{fields['mode']}{sound}{voice}"
 
 
@@ -134,7 +134,9 @@ TARIFFS: Mapping[str, Tariff] = {
         {"kolors-virtual-try-on-v1": 1.0, "kolors-virtual-try-on-v1-5": 1.0},
     ),
     "text-to-video": Tariff("video", "second", _VIDEO, _CLIP_VARIANTS, _clip, _seconds, _CLIPS),
-    "image-to-video": Tariff("video", "second", _VIDEO, _CLIP_VARIANTS, _clip, _seconds, _CLIPS),
+    "image-to-video": Tariff(
+        "video", "second", {**_VIDEO, "voice_list": None}, _CLIP_VARIANTS, _clip, _seconds, _CLIPS,
+    ),
     "omni-video": Tariff(
         "video", "second", {**_VIDEO, "mode": "pro", "video_list": None},
         tuple(f"{mode}{more}" for mode in _MODES for more in ("", " sound", " video")), _omni_clip, _seconds_or_source,

@@ -78,7 +78,9 @@ def reference_of(route: Route, name: str, item: Any) -> Any:
 def other_keys(route: Route, name: str, item: Any) -> dict[str, Any]:
     """Return what a list's item has beside its reference."""
     key = route.media[name].list_of
-    return {k: v for k, v in item.items() if k != key} if isinstance(item, Mapping) and key in item else {}
+    if not (isinstance(item, Mapping) and key in item):
+        return {}
+    return {name: value for name, value in item.items() if name != key and not is_blank(value)}
 
 
 def with_reference(route: Route, name: str, item: Any, reference: str) -> Any:

@@ -86,16 +86,25 @@ def accounts(keys: Sequence[str] | None, access_key: str, secret_key: str) -> tu
     return tuple(found)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the emulator until SIGINT or SIGTERM."""
+def settings(options: argparse.Namespace) -> EmulatorConfig:
+    """The settings that the options of a command line mean.
+
+    :raises ValueError: one of them is out of range
+    """
     # The other options have the names of the settings.
-    options = parser()
-    given = vars(options.parse_args(arguments))
+    given = dict(vars(options))
     given["video_duration"] = given["video_duration"] or given["duration"].times(_VIDEO_SLOWER)
     given["allowed_hosts"] = tuple(given["allowed_hosts"])
     keys = (given.pop("api_key"), given.pop("access_key"), given.pop("secret_key"))
+    return EmulatorConfig(accounts=accounts(*keys), **given)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the emulator until SIGINT or SIGTERM."""
+    options = parser()
+    given = options.parse_args(arguments)
     try:
-        config = EmulatorConfig(accounts=accounts(*keys), **given)
+        config = settings(given)
     except ValueError as error:
         options.error(str(error))
     # Imported here: --help does not need the web server.

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from airflow_kling.emulator.callbacks import Callbacks, Delivery
-from airflow_kling.emulator.references import MAX_BYTES, NotAnImage, Reference, ReferenceStore
+from airflow_kling.emulator.references import NotAnImage, Reference, ReferenceStore
 from airflow_kling.emulator.tasks import PROCESSING, SUBMITTED, Task, TaskStore
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 _PARALLEL = 8
 _TIMEOUT = 10.0
 """Seconds for a reference or a callback."""
-_Asked = tuple[str, float | None]
-"""A URL, and how stretched its picture may be."""
 _KEPT_FETCHES = 256
 _KEPT_CALLBACKS = 10_000
 _TICK = 0.02
@@ -41,7 +39,7 @@ class Background:
         self._references = references
         self._callbacks = callbacks
         self._running: set[asyncio.Task[Any]] = set()
-        self._fetches: OrderedDict[_Asked, asyncio.Task[Reference]] = OrderedDict()
+        self._fetches: OrderedDict[Reference, asyncio.Task[Reference]] = OrderedDict()
         self._due: list[tuple[float, str, Task, str]] = []
         self._posting = False
 
@@ -78,46 +76,48 @@ class Background:
                 self._spawn(self._post_due())
 
     async def _fetch_all(self, task: Task) -> None:
+        failure, route = None, task.endpoint.route
         # The same picture may be named twice, in fields with different limits.
-        asked = {(reference.url, reference.stretch) for reference in task.creation.references if reference.url}
-        failure, pictures = None, {}
-        for url, stretch in asked:
+        for asked in {reference for reference in task.creation.references if reference.url}:
             try:
                 # Shielded: other tasks wait for the same fetch.
-                reference = await asyncio.shield(self._fetch_once(url, stretch))
+                reference = await asyncio.shield(self._fetch_once(asked))
             except (httpx.HTTPError, httpx.InvalidURL, NotAnImage) as error:
                 reason = str(error) or type(error).__name__
-                failure = failure or f"Failed to download the reference image: {reason}"
+                failure = failure or f"Failed to download the reference {asked.kind}: {reason}"
             else:
-                pictures[url] = reference.sha256
+                task.pictures[asked.url or ""] = reference.sha256
                 failure = failure or reference.problem
-        task.pictures = pictures
+                if reference.video:
+                    failure = failure or route.video_problem(task.creation.fields, reference.video)
+                    task.source_seconds = reference.video.seconds
         self._store.references_fetched(task, failure)
 
-    def _fetch_once(self, url: str, stretch: float | None) -> asyncio.Task[Reference]:
+    def _fetch_once(self, asked: Reference) -> asyncio.Task[Reference]:
         # Many tasks name the same picture; it is fetched once.
-        asked = (url, stretch)
         fetch = self._fetches.get(asked)
         if fetch is None:
-            fetch = self._fetches[asked] = self._spawn(self._fetch(url, stretch))
+            fetch = self._fetches[asked] = self._spawn(self._fetch(asked))
             fetch.add_done_callback(functools.partial(self._forget_failed, asked))
             if len(self._fetches) > _KEPT_FETCHES:
                 self._fetches.popitem(last=False)
         return fetch
 
-    def _forget_failed(self, asked: _Asked, fetch: asyncio.Task[Reference]) -> None:
+    def _forget_failed(self, asked: Reference, fetch: asyncio.Task[Reference]) -> None:
         if fetch.cancelled() or fetch.exception():
             self._fetches.pop(asked, None)
 
-    async def _fetch(self, url: str, stretch: float | None) -> Reference:
-        async with self._connections, self._client.stream("GET", url) as response:
+    async def _fetch(self, asked: Reference) -> Reference:
+        async with self._connections, self._client.stream("GET", asked.url or "") as response:
             response.raise_for_status()
             data = bytearray()
             async for part in response.aiter_bytes():
                 data += part
-                if len(data) > MAX_BYTES:
-                    raise NotAnImage("File size exceeds the limit of 10MB")
-        return await asyncio.to_thread(self._references.admit, bytes(data), stretch)
+                if len(data) > asked.most_bytes:
+                    raise NotAnImage(f"File size exceeds the limit of {asked.most_bytes // 2**20}MB")
+        if asked.kind == "video":
+            return await asyncio.to_thread(self._references.admit_video, bytes(data))
+        return await asyncio.to_thread(self._references.admit, bytes(data), asked.stretch)
 
     async def _post_due(self) -> None:
         while self._due:

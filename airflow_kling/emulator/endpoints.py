@@ -12,6 +12,7 @@ from PIL import Image
 from airflow_kling.emulator.drawing import Order
 from airflow_kling.emulator.fields import Rule
 from airflow_kling.emulator.gateways import Gateway
+from airflow_kling.emulator.mp4 import VideoFacts
 
 Fields = Mapping[str, Any]
 """The checked fields of a request, under the route's names for them."""
@@ -81,6 +82,7 @@ class Route:
     :param results: the lists of results it makes; a task takes one slot for each result
     :param price: units of a task
     :param problem: why fields that are right each for itself are wrong together, None if they are not
+    :param video_problem: why a task with this video as a reference fails, None if it does not
     :param pack: the resource pack whose units are deducted: ``image``, ``video`` or ``try-on``
     """
 
@@ -90,6 +92,7 @@ class Route:
     results: tuple[ResultList, ...]
     price: Callable[[Fields], float]
     problem: Problem = no_problem
+    video_problem: Callable[[Fields, VideoFacts], str | None] = lambda fields, facts: None
     pack: str = "image"
 
     def slots(self, fields: Fields) -> int:

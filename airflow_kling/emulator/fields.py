@@ -207,11 +207,11 @@ def elements(most: int) -> Rule:
     return objects("elements", 0, most, {"element_id": required(element)})
 
 
-def video(name: str, value: Any, store: ReferenceStore) -> str:
+def video(name: str, value: Any, store: ReferenceStore) -> Reference:
     """Accept the URL of a video; its bytes are not taken [C]."""
     if not isinstance(value, str) or not value.startswith(("http://", "https://")):
         raise invalid(f"{name} must be a URL, a video in base64 is not supported")
-    return web_address(name, value, store)
+    return Reference(url=value, kind="video")
 
 
 def web_address(name: str, value: Any, store: ReferenceStore) -> str:

@@ -202,7 +202,10 @@ class Downloads:
         results = next((found for found, _ in task.results if found.name == self._list_name), None) if task else None
         if task is None or results is None or parts is None:
             return denied(404, "NoSuchKey", "The specified key does not exist.")
-        data = await self._world.results.file(task, results, int(parts[1]), watermark=bool(parts[2]))
+        try:
+            data = await self._world.results.file(task, results, int(parts[1]), watermark=bool(parts[2]))
+        except RuntimeError as error:
+            return denied(501, "NotImplemented", str(error))
         return file_response(data, self._world.results.media_type(results), request.headers)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import colorsys
 import random
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from airflow_kling.emulator.drawing import Order, Size, caption, compose, font, result_size, studio, wrap
+from airflow_kling.emulator.drawing import Colour, Order, Size, caption, compose, font, result_size, studio, wrap
 from airflow_kling.emulator.image_rules import SIDES
 
-White = (255, 255, 255)
+WHITE = (255, 255, 255)
 
 
 def from_prompt(order: Order, *, subjects: Sequence[str]) -> Image.Image:
@@ -46,21 +47,29 @@ def fit(size: Size, long_side: int) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def title(order: Order, size: Size) -> Image.Image:
-    """Write the prompt in large letters on coloured light."""
+def title(order: Order, size: Size, *, stamped: bool = True) -> Image.Image:
+    """Write the prompt in large letters on coloured light.
+
+    :param stamped: write small what the picture is, and its number
+    """
     chance = random.Random(f"{order.seed}/{order.index}")
-    colours = [(chance.randrange(256), chance.randrange(120, 256), chance.randrange(256)) for _ in range(2)]
-    canvas = ImageEnhance.Brightness(studio(colours, size, chance)).enhance(0.8)
+    canvas = studio([_vivid(chance), _vivid(chance)], size, chance)
     letters = font(max(8, round(min(size) * 0.09)))
     lines = wrap(words(order), letters, round(size[0] * 0.86), 6)
     line = letters.size * 1.3
     y = (size[1] - line * (len(lines) - 1)) / 2
     pen = ImageDraw.Draw(canvas)
     for text in lines:
-        pen.text((size[0] / 2, y), text, White, letters, "mm", stroke_width=1, stroke_fill=(0, 0, 0))
+        pen.text((size[0] / 2, y), text, WHITE, letters, "mm", stroke_width=1, stroke_fill=(0, 0, 0))
         y += line
-    _stamp(pen, order, size)
+    if stamped:
+        _stamp(pen, order, size)
     return canvas
+
+
+def _vivid(chance: random.Random) -> Colour:
+    red, green, blue = colorsys.hls_to_rgb(chance.random(), 0.45, 0.85)
+    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def words(order: Order) -> str:
@@ -85,7 +94,7 @@ def expansion(order: Order) -> Image.Image:
     canvas.paste(inner, corner)
     pen, pad = ImageDraw.Draw(canvas), max(1, round(max(size) * 0.004))
     box = (*corner, corner[0] + inner.width - 1, corner[1] + inner.height - 1)
-    pen.rectangle(box, outline=White, width=pad)
+    pen.rectangle(box, outline=WHITE, width=pad)
     _stamp(pen, order, size)
     return canvas
 
@@ -95,9 +104,9 @@ def try_on(order: Order) -> Image.Image:
     person = (order.picture("human_image") or _element(1)).convert("RGB")
     garment = order.picture("cloth_image") or _element(2)
     canvas = person.resize(fit(person.size, order.long_side), Image.Resampling.LANCZOS)
-    room = (round(canvas.width * 0.55), round(canvas.height * 0.5))
-    cut = _cut_out(ImageOps.contain(garment.convert("RGBA"), room, Image.Resampling.LANCZOS))
-    corner = ((canvas.width - cut.width) // 2, round(canvas.height * 0.3))
+    room = (round(canvas.width * 0.6), round(canvas.height * 0.42))
+    cut = ImageOps.contain(_cut_out(garment.convert("RGBA")), room, Image.Resampling.LANCZOS)
+    corner = ((canvas.width - cut.width) // 2, round(canvas.height * 0.25))
     shadow = cut.getchannel("A").filter(ImageFilter.GaussianBlur(max(2, max(canvas.size) * 0.01)))
     canvas.paste((20, 20, 26), (corner[0], corner[1] + round(canvas.height * 0.01)), shadow.point(_half))
     canvas.paste(cut, corner, cut)
@@ -117,6 +126,7 @@ def _cut_out(garment: Image.Image) -> Image.Image:
         alpha = Image.new("L", garment.size, 0)
         alpha.paste(garment.getchannel("A"), mask=mask)
         garment.putalpha(alpha)
+        return garment.crop(alpha.getbbox())
     return garment
 
 
@@ -126,16 +136,23 @@ def _element(number: int) -> Image.Image:
     pen = ImageDraw.Draw(card)
     pen.ellipse((60, 40, 340, 320), fill=(245, 245, 240))
     pen.text((200, 180), "element", (40, 40, 60), font(48), "mm")
-    pen.text((200, 360), str(number), White, font(28), "mm")
+    pen.text((200, 360), str(number), WHITE, font(28), "mm")
     return card
 
 
 def _stamp(pen: ImageDraw.ImageDraw, order: Order, size: Size) -> None:
-    """Write small what the picture is, and its number."""
+    """Write small what the picture is, and its number, each on a dark label."""
     letters, margin = font(max(6, round(min(size) * 0.026))), round(min(size) * 0.03)
-    text = f"Kling emulator  ·  task {order.seed}"
-    edge = {"stroke_width": 1, "stroke_fill": (0, 0, 0)}
-    pen.text((margin, size[1] - margin), text, White, letters, "ls", **edge)
-    pen.text((size[0] - margin, margin), f"{order.index + 1} / {order.count}", White, letters, "rt", **edge)
+    _label(pen, f"Kling emulator  ·  task {order.seed}", (margin, size[1] - margin), "ls", letters)
+    _label(pen, f"{order.index + 1} / {order.count}", (size[0] - margin, margin), "rt", letters)
     if order.watermark:
-        pen.text((margin, margin), "KLING AI", White, font(round(letters.size * 2)), "lt", **edge)
+        _label(pen, "KLING AI", (margin, margin), "lt", font(round(letters.size * 2)))
+
+
+def _label(
+    pen: ImageDraw.ImageDraw, text: str, at: tuple[int, int], anchor: str, letters: ImageFont.FreeTypeFont
+) -> None:
+    left, top, right, bottom = pen.textbbox(at, text, letters, anchor)
+    pad = letters.size * 0.4
+    pen.rounded_rectangle((left - pad, top - pad, right + pad, bottom + pad), radius=pad, fill=(16, 18, 28))
+    pen.text(at, text, WHITE, letters, anchor)

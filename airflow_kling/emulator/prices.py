@@ -55,5 +55,5 @@ def omni_video(fields: Fields) -> float:
 
 
 def omni_seconds(fields: Fields) -> int:
-    """Seconds of an omni video; one that is edited keeps its length, which the emulator takes for 5 s."""
-    return 5 if has_base(fields) else int(fields["duration"])
+    """Seconds of an omni video; one that is edited keeps its length, which is 5 s if it was not fetched."""
+    return round(fields.get("source_seconds") or 5) if has_base(fields) else int(fields["duration"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from airflow_kling.emulator.errors import BAD_PIXELS
+from airflow_kling.emulator.mp4 import MAX_VIDEO_BYTES, VideoFacts, read_video
 
 # The limits of Kling's documentation [C].
 MAX_BYTES = 10 * 1024 * 1024
@@ -27,19 +28,25 @@ _KEPT_SIDE = 768
 _KEPT_COUNT = 512
 
 
+_Known = tuple[Image.Image, tuple[int, int]]
+"""A small copy, and the width and the height of the original."""
+
+
 class NotAnImage(ValueError):
-    """Bytes that Kling does not take for a reference image."""
+    """Bytes that Kling does not take for a reference image, or for a video."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference image of a request.
+    """A reference image of a request, or a video.
 
     :param url: where to fetch it; None for an inline one
     :param sha256: hash of an inline image's bytes, its key in the :class:`ReferenceStore`
     :param size: bytes of an inline image
     :param problem: why the task will fail, for an image that is accepted first
     :param stretch: how many times longer than the shorter side the longer one may be; None for no limit
+    :param kind: ``image`` or ``video``
+    :param video: what a video is like, once it has been fetched
     """
 
     url: str | None = None
@@ -47,6 +54,13 @@ class Reference:
     size: int = 0
     problem: str | None = None
     stretch: float | None = MAX_STRETCH
+    kind: str = "image"
+    video: VideoFacts | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """How large its file may be."""
+        return MAX_VIDEO_BYTES if self.kind == "video" else MAX_BYTES
 
 
 def size_problem(width: int, height: int, stretch: float | None = MAX_STRETCH) -> str | None:
@@ -63,7 +77,7 @@ class ReferenceStore:
 
     def __init__(self, kept: int = _KEPT_COUNT) -> None:
         self._kept = kept
-        self._images: OrderedDict[str, tuple[Image.Image, tuple[int, int]]] = OrderedDict()
+        self._images: OrderedDict[str, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
     def admit(self, data: bytes, stretch: float | None = MAX_STRETCH) -> Reference:
@@ -81,11 +95,28 @@ class ReferenceStore:
                 self._images.move_to_end(key)
         if known is None:
             known = _decode(data)
-            with self._lock:
-                self._images[key] = known
-                while len(self._images) > self._kept:
-                    self._images.popitem(last=False)
+            self._keep(key, known)
         return Reference(sha256=key, size=len(data), problem=size_problem(*known[1], stretch), stretch=stretch)
+
+    def admit_video(self, data: bytes) -> Reference:
+        """Read a video and keep its first frame to draw with.
+
+        :raises NotAnImage: neither MP4 nor MOV, or PyAV is not installed
+        """
+        try:
+            frame, facts = read_video(data)
+        except (ValueError, RuntimeError) as error:
+            raise NotAnImage(str(error)) from error
+        key, size = hashlib.sha256(data).hexdigest(), frame.size
+        frame.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
+        self._keep(key, (frame, size))
+        return Reference(sha256=key, size=len(data), kind="video", video=facts)
+
+    def _keep(self, key: str, known: _Known) -> None:
+        with self._lock:
+            self._images[key] = known
+            while len(self._images) > self._kept:
+                self._images.popitem(last=False)
 
     def image(self, key: str | None) -> Image.Image | None:
         """The kept copy; None if newer images have taken its place."""
@@ -94,8 +125,7 @@ class ReferenceStore:
         return known[0] if known else None
 
 
-def _decode(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
-    """A small copy, and the width and the height of the original."""
+def _decode(data: bytes) -> _Known:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             width, height = image.size

@@ -63,7 +63,7 @@ class ResultFiles:
                 self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
     def _draw(self, task: Task, results: ResultList, index: int, watermark: bool) -> bytes:
-        fields = task.creation.fields
+        fields = task.fields
         order = Order(
             fields=fields,
             pictures={

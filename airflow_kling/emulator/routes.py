@@ -32,7 +32,6 @@ from airflow_kling.emulator.fields import (
 )
 from airflow_kling.emulator.gateways import COMETAPI, COMETAPI_V2, OFFICIAL
 from airflow_kling.emulator.video_fields import (
-    COMETAPI_VIDEO,
     FRAMES,
     MAX_PROMPT,
     SECONDS,
@@ -213,7 +212,8 @@ ROUTES: tuple[Route, ...] = (
         "text-to-video",
         fields={**_COMMON, **VIDEO, "aspect_ratio": choice(*VIDEO_RATIOS)},
         variants=(
-            Variant(COMETAPI, "videos/text2video", COMETAPI_VIDEO),
+            # Two modes and two lengths are all that its newest page knows [C].
+            Variant(COMETAPI, "videos/text2video", {"mode": choice("std", "pro"), "duration": choice("5", "10")}),
             Variant(OFFICIAL, "videos/text2video"),
         ),
         results=(_videos(film.from_text),),
@@ -234,7 +234,7 @@ ROUTES: tuple[Route, ...] = (
             **dict.fromkeys(("aspect_ratio", "static_mask", "dynamic_masks"), absent),
         },
         variants=(
-            Variant(COMETAPI, "videos/image2video", COMETAPI_VIDEO),
+            Variant(COMETAPI, "videos/image2video"),
             Variant(OFFICIAL, "videos/image2video"),
         ),
         results=(_videos(film.from_pictures),),
@@ -265,6 +265,7 @@ ROUTES: tuple[Route, ...] = (
         results=(_videos(film.from_references, prices.omni_seconds),),
         price=prices.omni_video,
         problem=video_rules.omni_video,
+        video_problem=video_rules.source_video,
         pack=prices.VIDEO,
     ),
 )

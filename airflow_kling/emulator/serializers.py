@@ -87,7 +87,7 @@ class Answers:
         return data
 
     def _result(self, task: Task, results: ResultList, index: int, base_url: str, *, sparse: bool) -> dict[str, Any]:
-        result = results.item(task.task_id, index, task.creation.fields)
+        result = results.item(task.task_id, index, task.fields)
         if sparse:
             result.pop("index", None)
         path, suffix = f"_{results.name}/{task.task_id}/{index}", self.suffix(results)

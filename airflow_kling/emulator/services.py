@@ -9,12 +9,13 @@ from airflow_kling.emulator.accounts import Accounts
 from airflow_kling.emulator.background import Background
 from airflow_kling.emulator.billing import ledger
 from airflow_kling.emulator.callbacks import Callbacks
+from airflow_kling.emulator.clock import AdjustableClock
 from airflow_kling.emulator.config import EmulatorConfig
 from airflow_kling.emulator.faults.book import FaultBook
 from airflow_kling.emulator.references import ReferenceStore
 from airflow_kling.emulator.results import ResultFiles
 from airflow_kling.emulator.serializers import Answers, UrlSigner
-from airflow_kling.emulator.tasks import AdjustableClock, TaskStore
+from airflow_kling.emulator.tasks import TaskStore
 
 
 class World:

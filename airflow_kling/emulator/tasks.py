@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_kling.emulator.config import Duration, EmulatorConfig
 from airflow_kling.emulator.endpoints import Endpoint, ResultList
@@ -19,28 +20,6 @@ from airflow_kling.emulator.requests import Creation
 SUBMITTED, PROCESSING, SUCCEED, FAILED = "submitted", "processing", "succeed", "failed"
 _QUEUED_SHARE = 0.2
 """Part of a task's duration that it is ``submitted`` before it is ``processing``."""
-
-
-class AdjustableClock:
-    """A clock that can be moved forward, so that a test need not wait.
-
-    :param base: Unix time in seconds
-    """
-
-    def __init__(self, base: Callable[[], float]) -> None:
-        self._base = base
-        self._offset = 0.0
-
-    def __call__(self) -> float:
-        """Unix time in seconds."""
-        return self._base() + self._offset
-
-    def advance(self, seconds: float) -> float:
-        """Move the time forward by ``seconds``; returns the new time."""
-        if seconds < 0:
-            raise ValueError("a clock cannot be moved back")
-        self._offset += seconds
-        return self()
 
 
 @dataclass
@@ -53,6 +32,7 @@ class Task:
     :param ends_at: Unix seconds at which it ends; None while its references are still being fetched
     :param failure: why it ends ``failed``; None when it ends ``succeed``
     :param base_url: how its creator reaches this server, for result URLs in callbacks
+    :param source_seconds: length of the video that it refers to, once that has been fetched
     :param pictures: for each reference given as URL, its image's key in the reference store
     """
 
@@ -65,6 +45,7 @@ class Task:
     ends_at: float | None
     failure: str | None
     base_url: str
+    source_seconds: float | None = None
     pictures: dict[str, str | None] = field(default_factory=dict)
 
     @property
@@ -85,6 +66,11 @@ class Task:
         return self.starts_at if now >= self.starts_at else self.created_at
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the request, and ``source_seconds``."""
+        return {**self.creation.fields, "source_seconds": self.source_seconds}
+
+    @property
     def slots(self) -> int:
         """Slots that it takes until its end: one for each result."""
         return self.endpoint.route.slots(self.creation.fields)
@@ -98,7 +84,7 @@ class Task:
     @property
     def units(self) -> float:
         """Price of the task if it succeeds."""
-        return self.endpoint.route.price(self.creation.fields)
+        return self.endpoint.route.price(self.fields)
 
 
 class AccountTasks:

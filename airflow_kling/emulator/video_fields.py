@@ -61,8 +61,6 @@ VIDEO: dict[str, Rule] = {
     **SHOTS,
 }
 """Fields of text-to-video and of image-to-video [C]."""
-COMETAPI_VIDEO: dict[str, Rule] = {"mode": choice("std", "pro"), "duration": choice("5", "10")}
-"""Two modes and two lengths are all that CometAPI's pages know [C]."""
 VOICES = objects("voices", 0, 2, {"voice_id": required(text(512))})
 FRAMES = objects("images", 0, 7, {"image_url": required(image), "type": optional(choice(FRAME, END))})
 """Images of an omni video: without a type they are references [C]."""

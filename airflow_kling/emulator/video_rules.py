@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_kling.emulator.endpoints import Fields
+from airflow_kling.emulator.mp4 import VideoFacts
 
 SHOT_TYPES = ("customize", "intelligence")
 FRAME, END = "first_frame", "end_frame"
@@ -132,8 +135,8 @@ def has_base(fields: Fields) -> bool:
 
 def from_text_or_frame(fields: Fields) -> bool:
     """Whether there is nothing but a prompt, or a first frame: then a video lasts 5 or 10 s [C]."""
-    bare = not (fields["image_list"] or fields["element_list"] or fields["video_list"])
-    return bare or (FRAME in frames(fields) and not fields["video_list"])
+    types = [image["type"] for image in fields["image_list"]]
+    return types in ([], [FRAME]) and not fields["element_list"] and not fields["video_list"]
 
 
 def omni_video(fields: Fields) -> str | None:
@@ -183,4 +186,33 @@ def five_or_ten(fields: Fields) -> str | None:
     """Why a duration is wrong where only 5 and 10 s are known: of kling-video-o1, on CometAPI of both models [C]."""
     if from_text_or_frame(fields) and fields["duration"] not in ("5", "10"):
         return f"duration {fields['duration']} is not supported from text or {FRAME}, only 5, 10"
+    return None
+
+
+class SourceLimits(NamedTuple):
+    """What a video must be like that a model refers to: seconds, pixels, frames per second."""
+
+    seconds: tuple[float, float]
+    sides: tuple[int, int]
+    area: float = math.inf
+    rate: tuple[int, int] = (0, 1000)
+
+
+# [C] for kling-video-o1, [W] for kling-v3-omni.
+SOURCES = {
+    "kling-video-o1": SourceLimits((3, 10), (720, 2160), rate=(24, 60)),
+    "kling-v3-omni": SourceLimits((3, 15.5), (700, 4553), area=8_294_400),
+}
+
+
+def source_video(fields: Fields, facts: VideoFacts) -> str | None:
+    """Why a task with this video as a reference fails."""
+    limits = SOURCES[fields["model_name"]]
+    sides = (facts.width, facts.height)
+    if not limits.seconds[0] <= facts.seconds <= limits.seconds[1]:
+        return f"Video duration is invalid: {facts.seconds:g} s"
+    if min(sides) < limits.sides[0] or max(sides) > limits.sides[1] or facts.width * facts.height > limits.area:
+        return f"Video resolution is invalid: {facts.width} x {facts.height}"
+    if not limits.rate[0] <= round(facts.rate) <= limits.rate[1]:
+        return f"Video frame rate is invalid: {facts.rate:g}"
     return None

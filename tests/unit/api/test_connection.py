@@ -136,6 +136,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"timeout": -1}, "timeout: input should be greater than 0"),
     ({"timeout": "inf"}, "timeout: input should be a finite number"),
     ({"timeout": "nan"}, "timeout"),
+    ({"max_units": 0}, "max_units: input should be greater than 0"),
+    ({"max_units": "many"}, "max_units: input should be a valid number"),
+    ({"prices": "8 units"}, "is not usable: prices is no JSON ("),
+    (
+        {"prices": {"image-to-video": {"V9": -1}}},
+        "prices has -1 for image-to-video, V9, which must be a number of units",
+    ),
     ({"allow_private_hosts": "perhaps"}, "allow_private_hosts: input should be a valid boolean"),
     ({"proxy": "proxy.test:3128"}, "proxy that is not http://host:port or https://host:port"),
     ({"proxy": f"http://me:{SECRET}@"}, "proxy that is not http://host:port or https://host:port"),
@@ -301,3 +308,13 @@ def test_a_receiver_that_cannot_work(extra: dict[str, Any], words: str) -> None:
 def test_secrets_of_callbacks_are_not_shown() -> None:
     settings = parse({**CALLBACKS, "callback_secret": SECRET, "webhook_secret": SECRET})
     assert SECRET not in repr(settings) + settings.model_dump_json() + repr(settings.callback_url)
+
+
+@pytest.mark.parametrize("given", ['{"image-expansion": {"*": 5}}', {"image-expansion": {"*": 5}}], ids=str)
+def test_prices_as_json_and_as_its_text(given: Any) -> None:
+    assert parse(extra={"prices": given}).prices == {"image-expansion": {"*": 5.0}}
+
+
+@pytest.mark.parametrize(("given", "limit"), [(None, None), ("", None), (" 12.5 ", 12.5), (3, 3.0)], ids=str)
+def test_max_units(given: Any, limit: float | None) -> None:
+    assert parse(extra={"max_units": given}).max_units == limit

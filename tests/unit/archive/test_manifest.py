@@ -146,6 +146,11 @@ def test_what_the_route_records_of_a_request_and_no_more() -> None:
     assert manifest(**asked, **secrets).request == asked
 
 
+def test_the_estimate_is_kept() -> None:
+    made = build_manifest(TASK, [entry()], request={"n": 1, "estimated_units": 16.0}, run={})
+    assert made.request["estimated_units"] == 16.0
+
+
 def test_an_unknown_route_has_no_manifest() -> None:
     odd = TASK.model_copy(update={"route": "of-tomorrow"})
     with pytest.raises(KlingInputError, match="route is 'of-tomorrow'"):

@@ -6,7 +6,8 @@ from tests.unit.emulator.calls import b64, picture
 
 WIDE = b64(picture(480, 320, "orange"))
 TALL = b64(picture(320, 480, "teal"))
-SOURCE_VIDEO = "https://example.com/source.mp4"
+SOURCE_VIDEO = "http://127.0.0.1:9/source.mp4"
+"""Nobody listens there."""
 
 PATHS = {
     "multi-image-to-image": {"cometapi": "images/generations", "official": "images/multi-image2image"},

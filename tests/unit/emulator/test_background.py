@@ -8,6 +8,11 @@ import queue
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from PIL import Image
+
+from airflow_kling.emulator.mp4 import encode
+from tests.unit.emulator import bodies
+from tests.unit.emulator.bodies import path
 from tests.unit.emulator.calls import create, download, picture, query
 
 
@@ -59,6 +64,49 @@ def test_references_are_fetched(emulator, http, monkeypatch):
     assert query(http, small)["task_status_msg"] == "Image pixel is invalid"
     assert "not a valid image" in query(http, text)["task_status_msg"]
     assert "404" in query(http, missing)["task_status_msg"]
+
+
+def reference_video(seconds=4, size=(720, 720)):
+    return encode(lambda moment: Image.new("RGB", size, (int(255 * moment), 0, 0)), seconds, sound=False)
+
+
+def test_a_reference_video_is_fetched(emulator, http, monkeypatch):
+    fetched = queue.Queue()
+    finish = emulator.state.references_fetched
+
+    def finish_and_report(task, failure):
+        finish(task, failure)
+        fetched.put(task)
+
+    monkeypatch.setattr(emulator.state, "references_fetched", finish_and_report)
+    files = {
+        "good": reference_video(),
+        "short": reference_video(2),
+        "small": reference_video(size=(640, 720)),
+        "text": b"hello",
+    }
+    with site({f"/{name}.mp4": data for name, data in files.items()}) as (base, _):
+        tasks = {}
+        for name in (*files, "missing"):
+            changes = {"video_list": [{"video_url": f"{base}/{name}.mp4"}], "aspect_ratio": None}
+            answer = http.post(path("omni-video", "official"), json=bodies.body("omni-video", **changes))
+            tasks[name] = answer.json()["data"]["task_id"]
+        changes = {"video_list": [{"video_url": f"{base}/good.mp4"}], "model_name": "kling-video-o1"}
+        answer = http.post(path("omni-video", "official"), json=bodies.body("omni-video", **changes))
+        tasks["o1"] = answer.json()["data"]["task_id"]
+        for _ in tasks:
+            fetched.get(timeout=10)
+    emulator.advance(30)
+    told = {name: http.get(f"{path('omni-video', 'official')}/{key}").json()["data"] for name, key in tasks.items()}
+    # It is edited, so the result is as long as the source: 4 s of 1.2 units.
+    assert told["good"]["task_status_msg"] == ""
+    assert told["good"]["task_result"]["videos"][0]["duration"] == "4"
+    assert told["good"]["final_unit_deduction"] == "4.8"
+    assert told["short"]["task_status_msg"] == "Video duration is invalid: 2 s"
+    assert told["small"]["task_status_msg"] == "Video resolution is invalid: 640 x 720"
+    assert "only MP4 and MOV" in told["text"]["task_status_msg"]
+    assert "Failed to download the reference video" in told["missing"]["task_status_msg"]
+    assert told["o1"]["task_status_msg"] == "Video frame rate is invalid: 12"
 
 
 def test_callbacks_at_every_change(emulator, http):

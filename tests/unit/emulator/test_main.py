@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from airflow_kling.emulator import Duration
-from airflow_kling.emulator.__main__ import accounts, parser
+from airflow_kling.emulator.__main__ import accounts, parser, settings
 
 
 def test_options():
@@ -19,6 +19,14 @@ def test_options():
     first, second = accounts(options.api_key, "ak", "sk")
     assert (first.name, first.api_key, first.access_key) == ("default", "a", "ak")
     assert (second.name, second.api_key, second.access_key) == ("team", "b", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [([], 24), (["--duration", "0"], 0), (["--duration", "2", "--video-duration", "9"], 9)]
+)
+def test_a_video_takes_three_times_as_long_unless_told(given, seconds):
+    config = settings(parser().parse_args(given))
+    assert config.video_duration == Duration(seconds)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

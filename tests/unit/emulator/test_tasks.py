@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_kling.emulator.clock import AdjustableClock
 from airflow_kling.emulator.endpoints import Endpoint, Variant
 from airflow_kling.emulator.errors import ApiError
 from airflow_kling.emulator.gateways import OFFICIAL as OFFICIAL_GATEWAY
 from airflow_kling.emulator.routes import ROUTES
-from airflow_kling.emulator.tasks import AdjustableClock
 from tests.unit.emulator.store import Clock, creation, store
 
 COMET, COMET_V2, OFFICIAL = (Endpoint(ROUTES[0], variant) for variant in ROUTES[0].variants)

@@ -117,6 +117,8 @@ ACCEPTED = [
     (IMAGE, {**V2_6, "image_tail": WIDE, "mode": "pro"}),
     (IMAGE, {**TURBO, "image_tail": WIDE, "mode": "pro"}),
     (IMAGE, {"element_list": ELEMENTS[:3]}),
+    (IMAGE, {"duration": "15", "mode": "4k"}),
+    (OMNI, {"duration": "15", "image_list": [FRAME, PICTURE]}),
     (IMAGE, {**V2_6, "mode": "pro", "sound": "on", "voice_list": VOICES}),
     (IMAGE, several("2", "3", prompt=None)),
     (OMNI, {"model_name": None, "duration": "10"}),
@@ -133,7 +135,6 @@ ACCEPTED = [
 OFFICIAL_ONLY = [
     (TEXT, {"duration": "3"}),
     (TEXT, {"duration": "15", "mode": "4k", "sound": "on"}),
-    (IMAGE, {"duration": "15", "mode": "4k"}),
     (OMNI, {"duration": "3", "image_list": None}),
     (OMNI, {"duration": "15", "image_list": [FRAME]}),
 ]
