@@ -185,7 +185,7 @@ def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) 
 
 
 def reference_queries(route: Route, request: KlingRequest, references: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the query of each reference given as a URL, without what signs it, blank for the others; extra fields last.
+    """Return the query of each reference given as a URL, without what signs it, else blank; extra fields last.
 
     A request record has none of them: they may hold secrets. A URL that was signed here says nothing of the input: the
     record has the plain address and the hash, and each try signs anew.
