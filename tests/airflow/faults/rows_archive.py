@@ -26,7 +26,7 @@ def of_a_video(route: str) -> Iterator[Row]:
             continue
         faults = [{**fault, "match": {"index": 0}} for fault in fields.get("faults", ())]
         end = replace(fields["end"], images=min(fields["end"].images, 1))
-        name = fields["name"].replace("image", "video")
+        name = fields["name"].replace("an image", "a video").replace("image", "video")
         limit = {"archive": {"max_video_bytes": 2_000_000}} if "options" in fields else {}
         more: Fields = {"name": name, "end": end, "faults": faults, "options": limit, "short": name == "video cut off"}
         yield Row(dag="archive", n=1, route=route, **{**fields, **more})
