@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from deploy.local.terminal import raise_on_signals, say
 from tests.airflow.faults import chaos, downloads, report
 from tests.airflow.faults.model import AIRFLOW_2, AIRFLOW_3, Outcome, Row
@@ -71,8 +72,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _print_tables(outcomes: list[Outcome], below: list[downloads.DownloadOutcome], versions: dict[str, str]) -> None:
     for line, version in versions.items():
-        say(f"\n### Airflow {version}\n")
-        say(report.table(one for one in outcomes if one.row.line == line and not one.row.chance))
+        of_line = [one for one in outcomes if one.row.line == line and not one.row.chance]
+        for route in dict.fromkeys(one.row.route for one in of_line):
+            say(f"\n### Airflow {version}{'' if route == DEFAULT_ROUTE else f', {route}'}\n")
+            say(report.table(one for one in of_line if one.row.route == route))
     if below:
         say(f"\n### Downloads\n\n{report.downloads_table(below)}")
     if chances := [one for one in outcomes if one.row.chance]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tests.airflow.faults.downloads import DownloadOutcome
 from tests.airflow.faults.model import Outcome
 
-HEAD = ("where it breaks", "route", "gateway", "billed", "images", "final state", "as documented")
+HEAD = ("where it breaks", "gateway", "billed", "images", "final state", "as documented")
 STATES = {"upstream_failed": "not run"}
 
 
@@ -33,11 +33,10 @@ def _failed_first(item: tuple[str, str]) -> tuple[bool, str]:
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """A Markdown table of one line of Airflow."""
+    """A Markdown table of one route on one line of Airflow."""
     cells = [
         (
             outcome.row.name,
-            outcome.row.route,
             outcome.row.gateway + (" *" if outcome.row.account == "lenient" else ""),
             str(outcome.billed),
             str(outcome.images),

@@ -26,9 +26,10 @@ def of_a_video(route: str) -> Iterator[Row]:
             continue
         faults = [{**fault, "match": {"index": 0}} for fault in fields.get("faults", ())]
         end = replace(fields["end"], images=min(fields["end"].images, 1))
-        name = fields["name"].replace("image", "video")
-        limit = {"archive": {"max_video_bytes": 2_000_000}} if "options" in fields else {}
-        more: Fields = {"name": name, "end": end, "faults": faults, "options": limit, "short": name == "video cut off"}
+        name = fields["name"].replace("an image", "a video").replace("image", "video")
+        if "options" in fields:  # the endless body is no video from its first bytes on
+            end = replace(end, says=(r"did not answer with an MP4 video",))
+        more: Fields = {"name": name, "end": end, "faults": faults, "options": {}, "short": name == "video cut off"}
         yield Row(dag="archive", n=1, route=route, **{**fields, **more})
 
 
