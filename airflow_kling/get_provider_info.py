@@ -192,8 +192,8 @@ OPTIONS = {
         "default": "2048",
     },
     "gallery_cache_directory": {
-        "description": "Where the API server keeps thumbnails and played videos; by default a directory of its user below the system's "
-        "temporary one. Must belong to that user alone.",
+        "description": "Where the API server keeps thumbnails and played videos; by default a directory of its user "
+        "below the system's temporary one. Must belong to that user alone.",
         "version_added": "0.1.0",
         "type": "string",
         "example": "/var/cache/airflow-kling",
