@@ -176,9 +176,24 @@ OPTIONS = {
         "example": None,
         "default": "True",
     },
+    "gallery_max_video_mb": {
+        "description": "MiB of the largest video that the gallery plays; at most a fourth of gallery_video_cache_mb.",
+        "version_added": "0.1.0",
+        "type": "integer",
+        "example": None,
+        "default": "512",
+    },
+    "gallery_video_cache_mb": {
+        "description": "How many MiB the videos may take that were played; those go first that were not played for the "
+        "longest time.",
+        "version_added": "0.1.0",
+        "type": "integer",
+        "example": None,
+        "default": "2048",
+    },
     "gallery_cache_directory": {
-        "description": "Where the API server keeps thumbnails; by default a directory of its user below the system's "
-        "temporary one. Must belong to that user alone.",
+        "description": "Where the API server keeps thumbnails and played videos; by default a directory of its user "
+        "below the system's temporary one. Must belong to that user alone.",
         "version_added": "0.1.0",
         "type": "string",
         "example": "/var/cache/airflow-kling",

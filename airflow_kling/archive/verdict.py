@@ -95,7 +95,7 @@ def reviewed_results(manifest: Manifest) -> tuple[ReviewedEntry, ...]:
 
     :raises KlingInputError: an image and a video have the same index, so that a choice would not say which is meant.
     """
-    results = (*manifest.images, *manifest.videos)
+    results: tuple[ReviewedEntry, ...] = (*manifest.images, *manifest.videos)
     if len({result.index for result in results}) < len(results):
         raise KlingInputError(
             f"Kling task {manifest.kling_task_id} has an image and a video with the same index; a choice by index "

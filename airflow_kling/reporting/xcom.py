@@ -62,7 +62,7 @@ def describe_uses(kling_task_id: str, asked: Mapping[str, Any]) -> dict[str, dic
     for reference in asked.get("references") or ():
         source = reference.get("kling_task_id")
         if isinstance(source, str) and 0 < len(source) <= _MAX_ID:
-            new = {"kling_task_id": kling_task_id, "route": asked.get("route"), "results": []}
+            new: dict[str, Any] = {"kling_task_id": kling_task_id, "route": asked.get("route"), "results": []}
             use = uses.setdefault(use_key(source), new)
             use["results"].append({name: reference.get(name) for name in ("kind", "index", "sha256")})
     return uses

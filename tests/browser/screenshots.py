@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from deploy.local.paths import CHECKOUT
 from deploy.local.stack import USER
-from tests.browser.session import Visitor, assert_decoded, chromium, frame_of, log_in
+from tests.browser.session import Visitor, assert_decoded, chromium, frame_of, log_in, wait_for_player
 from tests.browser.world import CLIPS, LOOKBOOK, World, empty_world, fill
 
 IMAGES = CHECKOUT / "docs" / "images"
@@ -69,7 +69,7 @@ def with_clip(page: Page) -> Page:
     """Open the clip in the viewer, and play the first second of it."""
     page.locator("a.video").click()
     page.keyboard.press(" ")
-    page.wait_for_function("document.querySelector('#viewer-video').currentTime > 1")
+    wait_for_player(page.locator("#viewer-video"), "video.currentTime > 1")
     page.keyboard.press(" ")
     return page
 

@@ -80,3 +80,19 @@ def assert_decoded(images: Locator) -> None:
         image.scroll_into_view_if_needed()
         expect(image).to_have_js_property("complete", True, timeout=TIMEOUT)
         assert image.evaluate("image => image.naturalWidth") > 0
+
+
+def wait_for_player(player: Locator, condition: str) -> None:
+    """Wait until a JavaScript condition on ``video`` holds.
+
+    Not by Playwright's own wait: that evaluates a text in the page, which the gallery's policy forbids.
+    """
+    player.evaluate(
+        f"""async (video) => {{
+          const end = Date.now() + {TIMEOUT};
+          while (!({condition})) {{
+            if (Date.now() > end) throw new Error(`not in time: {condition}`);
+            await new Promise((go) => setTimeout(go, 50));
+          }}
+        }}"""
+    )

@@ -13,7 +13,7 @@ pytest.importorskip("playwright", reason="needs Playwright (extra dev)")
 from playwright.sync_api import Page, expect
 
 from deploy.local.waiting import HUNG
-from tests.browser.session import Visitor, assert_decoded, frame_of
+from tests.browser.session import Visitor, assert_decoded, frame_of, wait_for_player
 from tests.browser.world import CLIPS
 
 pytestmark = pytest.mark.timeout(3 * HUNG)  # the first test waits for the runs of all
@@ -34,7 +34,7 @@ def state(page: Page, name: str) -> Any:
 
 
 def wait_until(page: Page, condition: str) -> None:
-    page.wait_for_function(f"(() => {{ const video = document.querySelector('{PLAYER}'); return {condition}; }})()")
+    wait_for_player(page.locator(PLAYER), condition)
 
 
 def test_a_clip_plays_and_seeks_by_ranges(visit: Visit) -> None:
@@ -132,4 +132,4 @@ def test_a_clip_plays_within_airflow(visit: Visit) -> None:
     player = frame.locator(PLAYER)
     player.evaluate("video => { video.muted = true; return video.play(); }")
     expect(player).to_have_js_property("error", None)
-    assert player.evaluate("video => video.readyState") >= 2
+    wait_for_player(player, "video.readyState >= 2")

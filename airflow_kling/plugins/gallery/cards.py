@@ -81,7 +81,8 @@ class Card:
     @property
     def is_portrait(self) -> bool:
         """Whether its first result is higher than wide."""
-        return any(result.height > result.width for result in (*self.images, *self.videos)[:1])
+        results: list[ImageView | VideoView] = [*self.images, *self.videos]
+        return bool(results) and results[0].height > results[0].width
 
 
 def make_card(

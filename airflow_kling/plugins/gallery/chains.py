@@ -25,11 +25,12 @@ class Claim(NamedTuple):
     """A result of a generation, as a reference or an archive names it.
 
     :param kind: one of :data:`airflow_kling.plugins.gallery.filters.KINDS`
+    :param number: its index among those of its kind
     """
 
     kling_task_id: str
     kind: str
-    index: int
+    number: int
     sha256: str
 
 

@@ -25,7 +25,7 @@ def file_roots() -> tuple[str, ...]:
 
 def max_video_bytes() -> int:
     """Return the size of the largest video that the gallery plays; the cache has room for some of them."""
-    most = conf.getint("kling", "gallery_max_video_mb", fallback=MAX_VIDEO_MIB) * _MIB
+    most: int = conf.getint("kling", "gallery_max_video_mb", fallback=MAX_VIDEO_MIB) * _MIB
     return min(most, _video_cache_bytes() // AT_ONCE)
 
 
@@ -48,7 +48,8 @@ def _cache_directory() -> Path:
 
 
 def _video_cache_bytes() -> int:
-    return conf.getint("kling", "gallery_video_cache_mb", fallback=2048) * _MIB
+    size: int = conf.getint("kling", "gallery_video_cache_mb", fallback=2048)
+    return size * _MIB
 
 
 def _open(directory: Path, max_bytes: int, suffix: str, problem: str) -> DiskCache | None:

@@ -228,7 +228,7 @@ def _archived(claim: Claim, made_by: Generation, *, is_picture: bool) -> tuple[s
     if not is_picture:
         return "", ""
     url = gallery_urls.image_url if claim.kind == "image" else gallery_urls.poster_url
-    names = {**made_by.identity._asdict(), "index": claim.index, "version": gallery_urls.file_version(claim.sha256)}
+    names = {**made_by.identity._asdict(), "index": claim.number, "version": gallery_urls.file_version(claim.sha256)}
     return url(**names, size="thumb"), url(**names, size="large")
 
 

@@ -80,6 +80,57 @@ def test_an_archive_by_id_alone_names_its_route() -> None:
     assert card_of({"asked": {}, "route": "text-to-video"}).facts == [("Route", "text-to-video")]
 
 
+VIDEO = {
+    "index": 0,
+    "uri": "s3://b/8334/0.mp4",
+    "content_type": "video/mp4",
+    "sha256": SHA256,
+    "bytes": 9,
+    "width": 640,
+    "height": 360,
+    "duration": 65.2,
+    "poster": {"uri": "s3://b/8334/0.poster.jpg", "sha256": "f" * 64, "bytes": 5, "content_type": "image/jpeg"},
+}
+CLIP = {"asked": {}, "manifest": "s3://b/8334/manifest.json", "images": [], "videos": [VIDEO]}
+
+
+def test_a_video_has_a_poster_and_a_source() -> None:
+    [video] = card_of(CLIP).videos
+    assert (video.duration, video.width, video.problem) == ("1:05", 640, "")
+    assert urlsplit(video.source).path == "dags/our%20dag/video"
+    assert parse_qs(urlsplit(video.source).query)["v"] == [SHA256[:12]]
+    assert urlsplit(video.thumb).path == urlsplit(video.large).path == "dags/our%20dag/poster"
+
+
+def test_a_video_without_a_poster_can_be_played() -> None:
+    [video] = card_of({**CLIP, "videos": [{**VIDEO, "poster": None, "duration": "x"}]}).videos
+    assert (video.thumb, video.large, video.duration) == ("", "", "")
+    assert video.source
+
+
+@pytest.mark.parametrize("duration", [None, True, -1, 0, 10**400, float("nan"), float("inf"), 1e9, "5"], ids=str)
+def test_a_duration_that_is_none_is_not_shown(duration: Any) -> None:
+    assert card_of({**CLIP, "videos": [{**VIDEO, "duration": duration}]}).videos[0].duration == ""
+
+
+@pytest.mark.parametrize(
+    ("billed", "estimated", "shown"),
+    [
+        (10, 10, {"Units billed": "10"}),
+        (10, 9.5, {"Units billed": "10"}),
+        (10, 8, {"Units billed": "10", "Units estimated": "8"}),
+        (8, 10, {"Units billed": "8", "Units estimated": "10"}),
+        (None, 8, {"Units estimated": "8"}),
+        (8, None, {"Units billed": "8"}),
+        (8, "many", {"Units billed": "8"}),
+        (None, float("nan"), {}),
+    ],
+)
+def test_an_estimate_is_shown_where_the_bill_is_another(billed: Any, estimated: Any, shown: dict[str, str]) -> None:
+    facts = dict(card_of({"asked": {"estimated_units": estimated}, "units": billed}).facts)
+    assert {name: fact for name, fact in facts.items() if name.startswith("Units")} == shown
+
+
 def test_an_image_that_is_not_shown_has_a_reason_and_no_address() -> None:
     [image] = card_of({**ARCHIVE, "images": [{**IMAGE, "uri": "file:///etc/passwd"}]}).images
     assert (image.thumb, image.large, image.original) == ("", "", "")
@@ -141,7 +192,23 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-NAMES = ("asked", "task", "units", "manifest", "conn_id", "images", "prompt", "n", "route", "references", "model_name")
+NAMES = (
+    "videos",
+    "poster",
+    "index",
+    "duration",
+    "asked",
+    "task",
+    "units",
+    "manifest",
+    "conn_id",
+    "images",
+    "prompt",
+    "n",
+    "route",
+    "references",
+    "model_name",
+)
 SHAPED = st.dictionaries(st.sampled_from(NAMES), JSON | st.dictionaries(st.sampled_from(NAMES), JSON))
 
 
