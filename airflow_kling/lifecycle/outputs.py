@@ -9,13 +9,12 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle.fail_fast import failing_fast
+from airflow_kling.lifecycle.rendering import ResolveMixin
 
 if AIRFLOW_V_3_0_PLUS:
-    from airflow.sdk.definitions._internal.templater import ResolveMixin
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 else:
-    from airflow.models.xcom_arg import PlainXComArg  # type: ignore[no-redef]
-    from airflow.template.templater import ResolveMixin  # type: ignore[import-not-found, no-redef]
+    from airflow.models.xcom_arg import PlainXComArg  # type: ignore[attr-defined, no-redef]
 
 #: What an archive task returns, by name; every other name is the key of an XCom.
 PARTS = ("manifest", "kling_task_id", "route", "images", "videos", "unverified", "warnings")

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 _RAW = re.compile(r"\{%[-+]?\s*raw\b")
 
 
-class MappedCell(templater.ResolveMixin):  # type: ignore[name-defined, misc]
+ResolveMixin: Any = templater.ResolveMixin  # type: ignore[attr-defined]
+
+
+class MappedCell(ResolveMixin):  # type: ignore[misc]
     """One field of a row that a task group is mapped over, which Airflow resolves and does not render.
 
     :param argument: Airflow's stand-in for the field.

@@ -34,8 +34,6 @@ class KlingWaitMixin:
     """A task that waits for a Kling task; polls on the worker first, and again when it resumes."""
 
     kling_conn_id: str
-    poke_interval: float | None
-    timeout: float | None
     _resumed_route: str = ""
     _waiting_for: str | None = None
     _finished: KlingTask | None = None
@@ -44,6 +42,8 @@ class KlingWaitMixin:
     if TYPE_CHECKING:
         log: Any
         dag_id: str
+        poke_interval: Any  # a number in Airflow's own sensor, None too in the other operators
+        timeout: Any
         defer: Any
 
     @cached_property
@@ -88,12 +88,14 @@ class KlingWaitMixin:
     @property
     def given_interval(self) -> float | None:
         """Seconds between two polls at most; None where the route decides."""
-        return self.poke_interval
+        given: float | None = self.poke_interval
+        return given
 
     @property
     def given_timeout(self) -> float | None:
         """Seconds to wait; None where the route decides."""
-        return self.timeout
+        given: float | None = self.timeout
+        return given
 
     @property
     def wait_seconds(self) -> float:
