@@ -1,4 +1,4 @@
-"""Draws docs/images/routes, what the emulator makes of sample references: `python -m tests.docs.route_pictures`."""
+"""Draws docs/images/routes, what the emulator makes of sample references: `python -m demo.route_pictures`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from airflow_kling.emulator import Duration, EmulatorConfig, serve
 from airflow_kling.hooks.kling import KlingHook
 from demo.contact_sheet import read_frames
 from deploy.local.samples import draw_samples, draw_try_on_samples
-from tests.docs.blocks import CHECKOUT
 
-PICTURES = CHECKOUT / "docs" / "images" / "routes"
+PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images" / "routes"
 HEIGHT, GAP, ARROW = 220, 12, 56
 PAPER, INK = "#ffffff", "#8d8880"
 
