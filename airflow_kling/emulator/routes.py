@@ -117,7 +117,7 @@ ROUTES: tuple[Route, ...] = (
                 )
             ),
         ),
-        price=lambda fields: 8 * _n(fields),
+        price=lambda fields: 16 * _n(fields),
     ),
     Route(
         "image-generation",

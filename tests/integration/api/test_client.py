@@ -136,7 +136,7 @@ def test_create_and_get(gateway: str, emulator: Emulator, paying: Any, asker: An
     assert finished.status == "succeed"
     assert finished.external_task_id == "mine"
     assert [image.index for image in finished.results] == [0, 1, 2]
-    assert finished.unit_deduction == "24"
+    assert finished.unit_deduction == "48"
     assert finished.updated_at > finished.created_at
 
 

@@ -339,7 +339,7 @@ def test_waiting_on_the_worker_returns_the_finished_task(
     assert finished["kling_task_id"] == ti.xcoms["kling_task_id"]
     assert finished["status"] == "succeed"
     assert [image["index"] for image in finished["images"]] == [0, 1]
-    assert finished["unit_deduction"] == "16"
+    assert finished["unit_deduction"] == "32"
     assert kling.ledger()["requests"]["create"] == 1
 
 

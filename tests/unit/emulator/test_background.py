@@ -119,5 +119,5 @@ def test_callbacks_at_every_change(emulator, http):
     assert [post["task_status"] for post in posts] == ["submitted", "processing", "succeed"]
     assert {post["task_id"] for post in posts} == {task_id}
     assert posts[2]["task_info"] == {"external_task_id": "mine"}
-    assert posts[2]["final_unit_deduction"] == "8"
+    assert posts[2]["final_unit_deduction"] == "16"
     assert download(posts[2]["task_result"]["images"][0]["url"]).status_code == 200

@@ -24,8 +24,8 @@ def test_failed_tasks_are_not_billed():
         "billed_tasks": 1,
         "billed_images": 2,
         "billed_videos": 0,
-        "billed_units": 16,
-        "billed_image_units": 16,
+        "billed_units": 32,
+        "billed_image_units": 32,
         "billed_video_units": 0,
         "billed_try_on_units": 0,
     }
@@ -39,13 +39,13 @@ def test_the_ledger_tells_what_was_done(emulator, http):
     told = httpx.get(f"{emulator.url}/_emulator/ledger", trust_env=False).json()
     assert told == emulator.ledger()
     assert told["requests"] == {"create": 2, "query": 1, "list": 1, "image": 0}
-    totals = {"created": 1, "failed": 0, "billed_tasks": 1, "billed_images": 2, "billed_units": 16}
+    totals = {"created": 1, "failed": 0, "billed_tasks": 1, "billed_images": 2, "billed_units": 32}
     assert told["totals"] | totals == told["totals"]
     assert told["accounts"]["other"] == {"totals": dict.fromkeys(told["totals"], 0), "slots": 0, "tasks": []}
     task = told["accounts"]["default"]["tasks"][0]
     assert task["route"] == "multi-image-to-image"
     assert (task["task_id"], task["external_task_id"], task["gateway"]) == (task_id, "mine", "official")
-    assert (task["units"], task["pack"]) == (16, "image")
+    assert (task["units"], task["pack"]) == (32, "image")
     subject = task["request"]["subject_image_list"][0]["subject_image"]
     assert (subject["bytes"], len(subject["sha256"])) == (len(picture()), 64)
     short = httpx.get(f"{emulator.url}/_emulator/ledger?tasks=false", trust_env=False).json()

@@ -23,7 +23,7 @@ def test_life_cycle(emulator, http, gateway):
     done = query(http, created["task_id"], gateway)
     assert done["task_status"] == "succeed"
     assert done["task_info"] == {"external_task_id": "mine"}
-    assert done["final_unit_deduction"] == "16"
+    assert done["final_unit_deduction"] == "32"
     assert done["updated_at"] - done["created_at"] == pytest.approx(30_000, abs=1)
     assert [image["index"] for image in done["task_result"]["images"]] == [0, 1]
 

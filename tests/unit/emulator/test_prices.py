@@ -26,7 +26,7 @@ def running():
 @pytest.mark.parametrize(
     ("route", "changes", "units", "pack"),
     [
-        ("multi-image-to-image", {"n": 2}, 16, "image"),
+        ("multi-image-to-image", {"n": 2}, 32, "image"),
         ("image-generation", {"n": 3}, 24, "image"),
         ("image-generation", {"model_name": "kling-v2-1", "n": 2}, 8, "image"),
         ("image-generation", {"model_name": "kling-v2-1", "image": WIDE}, 8, "image"),

@@ -95,7 +95,7 @@ def test_the_bill_of_a_row(emulator, http):
     assert entry["request"] == {**BODY, "picture": entry["request"]["picture"]}
     assert entry["request"]["picture"].keys() == {"sha256", "bytes"}
     assert bill["totals"]["billed_images"] == 3  # a film is no image
-    assert bill["totals"]["billed_units"] == 15.0
+    assert bill["totals"]["billed_units"] == 23.0
     assert bill["accounts"]["default"]["slots"] == 4
 
 
