@@ -27,9 +27,17 @@ def of_a_video(route: str) -> Iterator[Row]:
         faults = [{**fault, "match": {"index": 0}} for fault in fields.get("faults", ())]
         end = replace(fields["end"], images=min(fields["end"].images, 1))
         name = fields["name"].replace("an image", "a video").replace("image", "video")
-        if "options" in fields:  # the endless body is no video from its first bytes on
+        options: Fields = {}
+        if "options" in fields:  # what has come when the limit is reached is no video either
             end = replace(end, says=(r"did not answer with an MP4 video",))
-        more: Fields = {"name": name, "end": end, "faults": faults, "options": {}, "short": name == "video cut off"}
+            options = {"archive": {"max_video_bytes": 2_000_000}}
+        more: Fields = {
+            "name": name,
+            "end": end,
+            "faults": faults,
+            "options": options,
+            "short": name == "video cut off",
+        }
         yield Row(dag="archive", n=1, route=route, **{**fields, **more})
 
 
