@@ -121,7 +121,9 @@ def _first_entry(output: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def _is_video(entry: Mapping[str, Any], found: re.Match[str] | None) -> bool:
     content_type = str(entry.get("content_type") or "")
-    return content_type.startswith("video/") if content_type else bool(found) and found[4].lower() in _VIDEO_EXTENSIONS
+    if content_type or found is None:
+        return content_type.startswith("video/")
+    return found[4].lower() in _VIDEO_EXTENSIONS
 
 
 def _describe(found: re.Match[str] | None, *, is_video: bool) -> dict[str, Any]:
