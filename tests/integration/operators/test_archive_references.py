@@ -33,8 +33,12 @@ GIVEN = {
     "listed": (repr(f"{{{{ {PULLED}['images'] }}}}"), [0, 1]),
 }
 DAG = """
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, task
 from airflow_kling import kling_image
+
+@task
+def each(outputs):
+    return list(outputs)
 
 with DAG("NAME", render_template_as_native_obj=NATIVE) as dag:
     first = kling_image("first", subject_images=SUBJECTS, destination=DESTINATION, n=2)
@@ -44,6 +48,9 @@ with DAG("NAME", render_template_as_native_obj=NATIVE) as dag:
         prompt=["picture 0", "picture 1"]
     )
     kling_image("mapped", subject_images=pictures.output, destination=DESTINATION, prompt="mapped")
+    kling_image.partial("one_each", destination=DESTINATION, prompt="one_each").expand(
+        subject_images=each(pictures.output)
+    )
 """
 
 
@@ -80,6 +87,8 @@ def test_in_a_dag(native: bool, large: Emulator, run: Any, archive: Path) -> Non
         ]
     pictures = [by_prompt[prompt]["images"][0]["uri"] for prompt in ("picture 0", "picture 1")]
     assert [one["uri"] for one in by_prompt["mapped"]["request"]["references"]] == pictures
+    each = [one["request"]["references"] for one in manifests(archive) if one["request"].get("prompt") == "one_each"]
+    assert sorted(reference["uri"] for [reference] in each) == sorted(pictures)
 
 
 @pytest.fixture(scope="module")
