@@ -190,10 +190,10 @@ def test_abandoned_requests_wait_for_nothing(
     gallery: Gallery, admin: httpx.Client, left: Leave, dead: DeadStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests whose client has gone leave the queue: what is left of them are the threads of one storage."""
-    from airflow_kling.plugins.gallery import media_routes
+    from airflow_kling.plugins.gallery import answers
 
     ended: list[Any] = []
-    answer = media_routes._while_connected
+    answer = answers._while_connected
 
     async def noting(request: Any, work: Any) -> Any:
         try:
@@ -201,7 +201,7 @@ def test_abandoned_requests_wait_for_nothing(
         finally:
             ended.append(request)
 
-    monkeypatch.setattr(media_routes, "_while_connected", noting)
+    monkeypatch.setattr(answers, "_while_connected", noting)
     addresses = [in_dead_storage(gallery, left, "abandoned") for _ in range(8)]
     clients = [httpx.Client(base_url=admin.base_url, cookies=admin.cookies, trust_env=False) for _ in addresses]
     with ThreadPoolExecutor(len(addresses)) as threads:
