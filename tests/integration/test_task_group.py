@@ -487,7 +487,7 @@ CHAIN = (
     + """
 with DAG("kling_chain", schedule=None, render_template_as_native_obj=NATIVE) as dag:
     options = {"destination": DESTINATION, "poke_interval": 0.05}
-    shoes = kling_image("shoes", subject_images=SUBJECTS, n=2, **options)
+    shoes = kling_image("shoes", subject_images=SUBJECTS, n=2, aspect_ratio="1:1", **options)
     clip = {"route": "image-to-video", **options}
     kling_generate("first", image=shoes.output, prompt="1", **clip)
     kling_generate("second", image=shoes.output["images"][1], prompt="2", **clip)
