@@ -10,6 +10,8 @@ from tests.airflow.faults.model import End, Fields, Row
 
 N = 3
 ARCHIVED, FAILED = {"archive": "success"}, {"archive": "failed"}
+# The endless body is of zeros: what has come when the limit is reached is no result.
+NO_IMAGE, NO_VIDEO = r"did not answer with a JPEG, PNG or WebP image", r"did not answer with an MP4 video"
 WHOLE = End(1, N, ARCHIVED)
 
 
@@ -28,8 +30,8 @@ def of_a_video(route: str) -> Iterator[Row]:
         end = replace(fields["end"], images=min(fields["end"].images, 1))
         name = fields["name"].replace("an image", "a video").replace("image", "video")
         options: Fields = {}
-        if "options" in fields:  # what has come when the limit is reached is no video either
-            end = replace(end, says=(r"did not answer with an MP4 video",))
+        if "options" in fields:
+            end = replace(end, says=(NO_VIDEO,))
             options = {"archive": {"max_video_bytes": 2_000_000}}
         more: Fields = {
             "name": name,
@@ -82,13 +84,13 @@ def _downloads() -> Iterator[Fields]:
     limit: Fields = {"options": {"archive": {"max_image_bytes": 2_000_000}}}
     yield {
         "name": "endless body",
-        "end": End(1, 0, FAILED, says=(r"has more than the limit of 2000000 bytes",)),
+        "end": End(1, 0, FAILED, says=(NO_IMAGE,)),
         "faults": (endless,),
         **limit,
     }
     yield {
         "name": "endless body, cleared when it is well",
-        "end": End(1, N, ARCHIVED, says=(r"has more than the limit of 2000000 bytes",)),
+        "end": End(1, N, ARCHIVED, says=(NO_IMAGE,)),
         "faults": (endless,),
         "action": actions.clear_after_the_end,
         **limit,
