@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -222,3 +224,24 @@ def test_a_video_that_is_too_large_says_so(
         "The size of the file is not known, or over 1 MiB.",
     )
     assert "over 1 MiB" in admin.get("/kling/gallery").text
+
+
+def test_a_large_video_takes_no_memory(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
+    """The API server runs in this process, so its memory is counted too."""
+    one = left()
+    one.clip(gallery.folder, CLIP)  # warms up
+    assert admin.get(gallery.address(one.generation, "video")).status_code == 200
+    large, size = left(), 100 * 2**20
+    content = CLIP + bytes(size - len(CLIP))
+    large.clip(gallery.folder, content)
+    del content
+    gc.collect()
+    tracemalloc.start()
+    try:
+        with admin.stream("GET", gallery.address(large.generation, "video")) as answer:
+            assert answer.status_code == 200
+            assert sum(len(piece) for piece in answer.iter_raw(2**18)) == size
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
