@@ -520,8 +520,8 @@ def test_rendered_field_shows_no_signature_and_the_images_are_fetched_all_the_sa
 
 
 @pytest.mark.parametrize(
+    ("estimated", "said"),
     [(16.0, "Kling billed 16 units."), (14.0, "Kling billed 16 units, and 14 units had been estimated.")],
-    [(8.0, "Kling billed 8 units."), (7.0, "Kling billed 8 units, and 7 units had been estimated.")],
 )
 def test_the_bill_is_logged(
     estimated: float,
