@@ -194,7 +194,13 @@ def test_o1_makes_3_to_10_seconds_of_references() -> None:
     for fields in ({"image_list": [A]}, {"element_list": [1]}, {"video_list": [FEATURE]}, {"image_list": [FIRST, END]}):
         for seconds in ("3", "10"):
             assert ask.body(**fields, duration=seconds)["duration"] == seconds
-        assert "duration is '11', but model 'kling-video-o1' takes '3' or '4'" in ask.refusal(**fields, duration="11")
+        assert ask.refusal(**fields, duration="11") == (
+            "duration is '11', but model 'kling-video-o1' takes '3' to '10'"
+        )
+
+
+def test_a_length_is_void_where_a_video_is_edited() -> None:
+    assert ask.body(video_list=[BASE], duration="11")["duration"] == "11"
 
 
 def test_v3_omni_makes_3_to_15_seconds() -> None:
