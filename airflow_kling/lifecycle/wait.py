@@ -34,8 +34,8 @@ class KlingWaitMixin:
     """A task that waits for a Kling task; polls on the worker first, and again when it resumes."""
 
     kling_conn_id: str
-    poke_interval: float | None
-    timeout: float | None
+    poke_interval: Any  # seconds; None where the route decides, which a sensor of Airflow's does not know
+    timeout: Any
     _resumed_route: str = ""
     _waiting_for: str | None = None
     _finished: KlingTask | None = None
@@ -88,12 +88,12 @@ class KlingWaitMixin:
     @property
     def given_interval(self) -> float | None:
         """Seconds between two polls at most; None where the route decides."""
-        return self.poke_interval
+        return self.poke_interval  # type: ignore[no-any-return]
 
     @property
     def given_timeout(self) -> float | None:
         """Seconds to wait; None where the route decides."""
-        return self.timeout
+        return self.timeout  # type: ignore[no-any-return]
 
     @property
     def wait_seconds(self) -> float:

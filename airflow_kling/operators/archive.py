@@ -277,7 +277,7 @@ def _counting(download: DownloadResult, tags: metrics.Tags) -> DownloadResult:
 
     def counted(url: str, file: BinaryIO, kind: str) -> Download:
         got = download(url, file, kind)
-        metrics.archived(got.bytes, tags)
+        metrics.archived(kind, got.bytes, tags)
         return got
 
     return counted

@@ -34,11 +34,13 @@ def addresses_as_given(references: Iterable[Any], *, video: bool = False) -> lis
 
 
 def archived(summary: Mapping[str, Any]) -> list[str]:
-    """Return the URIs of the archived images and, last, of their manifest.
+    """Return the URIs of the archived images and videos, each video with its poster, and, last, of their manifest.
 
     :param summary: what the archive task returns.
     """
-    return [*(image["uri"] for image in summary["images"]), summary["manifest"]]
+    videos = summary.get("videos", ())
+    entries = [*summary["images"], *(one for video in videos for one in (video, video.get("poster")) if one)]
+    return [*(entry["uri"] for entry in entries), summary["manifest"]]
 
 
 def report_hook_lineage(hook: Any, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:

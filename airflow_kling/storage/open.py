@@ -62,4 +62,4 @@ def object_path(url: str) -> Any:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     options = {"conn_id": AWS_CONN_ID} if url.startswith("s3://") and not named_connection(url) else {}
-    return ObjectStoragePath(url, **options)  # type: ignore[no-untyped-call]
+    return ObjectStoragePath(url, **options)

@@ -185,7 +185,7 @@ def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) 
 
 
 def reference_queries(route: Route, request: KlingRequest, references: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the query of each reference that was given as a URL, without what signs it; blank for the others.
+    """Return the query of each reference given as a URL, without what signs it, else blank; extra fields last.
 
     A request record has none of them: they may hold secrets. A URL that was signed here says nothing of the input: the
     record has the plain address and the hash, and each try signs anew.
@@ -196,7 +196,8 @@ def reference_queries(route: Route, request: KlingRequest, references: Sequence[
 
     values = [media_value(route, name, getattr(request, name)) for name in route.media]
     sent = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
-    return [
+    queries = [
         unsigned_query(one) if described.get("source") == "url" else ""
         for one, described in zip(filter(None, sent), references, strict=True)
     ]
+    return [*queries, json.dumps(request.extra_fields, sort_keys=True)] if request.extra_fields else queries

@@ -139,8 +139,7 @@ class KlingTaskTrigger(BaseTrigger):
         _freeze_loaded_modules()
         poller = StatusPoller.of(self.kling_conn_id, _connect)
         now, began = time.time(), time.monotonic()
-        left = self._seconds_left(now, route)
-        age = 0.0 if self.deadline is None else max(0.0, now - self.since)
+        left, age = self._left_and_age(now, route)
         status, task = await poller.wait(
             self.kling_task_id,
             route=route,
@@ -168,10 +167,12 @@ class KlingTaskTrigger(BaseTrigger):
                 payload |= {"remaining": max(0.0, left - waited)}  # no worker has deferred, so nothing else holds it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
-    def _seconds_left(self, now: float, route: str) -> float:
+    def _left_and_age(self, now: float, route: str) -> tuple[float, float]:
+        age = max(0.0, now - self.since)
         if self.deadline is None and self.remaining is None:  # it started here, and the author left it to the route
-            return max(0.0, self.since + schedule.pace_of(route).deadline - now)
-        return schedule.seconds_left(now=now, deadline=self.deadline, remaining=self.remaining)
+            return max(0.0, schedule.pace_of(route).deadline - age), age
+        left = schedule.seconds_left(now=now, deadline=self.deadline, remaining=self.remaining)
+        return left, 0.0 if self.deadline is None else age
 
     async def _push(self, key: str, make_value: Callable[[], Any]) -> bool:
         """Push what the sensor would. A task never fails for a button, and a result can be had on a worker too.

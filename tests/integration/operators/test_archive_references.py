@@ -33,8 +33,12 @@ GIVEN = {
     "listed": (repr(f"{{{{ {PULLED}['images'] }}}}"), [0, 1]),
 }
 DAG = """
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, task
 from airflow_kling import kling_image
+
+@task
+def each(outputs):
+    return list(outputs)
 
 with DAG("NAME", render_template_as_native_obj=NATIVE) as dag:
     first = kling_image("first", subject_images=SUBJECTS, destination=DESTINATION, n=2)
@@ -44,6 +48,9 @@ with DAG("NAME", render_template_as_native_obj=NATIVE) as dag:
         prompt=["picture 0", "picture 1"]
     )
     kling_image("mapped", subject_images=pictures.output, destination=DESTINATION, prompt="mapped")
+    kling_image.partial("one_each", destination=DESTINATION, prompt="one_each").expand(
+        subject_images=each(pictures.output)
+    )
 """
 
 
@@ -80,6 +87,8 @@ def test_in_a_dag(native: bool, large: Emulator, run: Any, archive: Path) -> Non
         ]
     pictures = [by_prompt[prompt]["images"][0]["uri"] for prompt in ("picture 0", "picture 1")]
     assert [one["uri"] for one in by_prompt["mapped"]["request"]["references"]] == pictures
+    each = [one["request"]["references"] for one in manifests(archive) if one["request"].get("prompt") == "one_each"]
+    assert sorted(reference["uri"] for [reference] in each) == sorted(pictures)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +178,9 @@ def test_an_object_is_sent_as_a_signed_url_and_kling_can_fetch_it(
     [described] = ti.xcoms[f"kling_request_{kling_task_id}"]["references"]
     assert (described["uri"], described["width"]) == ("s3://archive/a room/8334/0.png", 320)
     assert described["sha256"] == entry["sha256"]
-    for shown in (json.dumps(ti.xcoms), plain_logs.text, str(vars(task)["subject_images"])):
+    # The server of the storage runs in this process, and logs what it is asked.
+    logged = [record.getMessage() for record in plain_logs.records if record.name != "werkzeug"]
+    for shown in (json.dumps(ti.xcoms), str(logged), str(vars(task)["subject_images"])):
         assert query["X-Amz-Signature"] not in shown
         assert "X-Amz" not in shown
 
@@ -255,3 +266,37 @@ def test_a_video_that_is_not_what_was_archived_is_refused(large: Emulator, s3: A
 def test_a_video_without_a_url_is_refused_while_parsing(reference: Any) -> None:
     with pytest.raises(KlingInputError, match=r"^video_list\[0\] .*Kling takes a video as a URL only"):
         omni(video_url=reference)
+
+
+# --- ids of 64 bits ---------------------------------------------------------------------------------------------------
+
+IDS = """
+from airflow.providers.common.compat.sdk import DAG, task
+from airflow_kling.operators.omni_image import KlingOmniImageOperator
+
+with DAG("NAME", render_template_as_native_obj=NATIVE, params={"element": 829836802793406551}) as dag:
+    @task
+    def elements():
+        return [{"element_id": 829836802793406551}, {"element_id": "829836802793406553"}]
+
+    known = elements()
+    KlingOmniImageOperator(task_id="xcom", prompt="xcom", element_list=known)
+    pulled = KlingOmniImageOperator(
+        task_id="pulled", prompt="pulled", element_list="{{ ti.xcom_pull(task_ids='elements') }}"
+    )
+    known >> pulled
+    KlingOmniImageOperator(task_id="param", prompt="param", element_list=["{{ params.element }}"])
+"""
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["as text", "native"])
+def test_an_id_of_64_bits_stays_whole(native: bool, large: Emulator, run: Any) -> None:
+    name = f"ids_{native}"
+    dag_run = run(name, IDS.replace("NATIVE", repr(native)).replace("NAME", name))
+    assert {name: state for name, state in states(dag_run).items() if state != "success"} == {}
+    sent = {
+        task["request"]["prompt"]: [int(element["element_id"]) for element in task["request"]["element_list"]]
+        for task in large.ledger()["accounts"]["default"]["tasks"]
+    }
+    both = [829836802793406551, 829836802793406553]
+    assert sent == {"xcom": both, "pulled": both, "param": both[:1]}

@@ -96,7 +96,7 @@ def test_another_value_is_another_input() -> None:
     def of(extra: Any) -> str:
         request = built(extra)
         asked = describe_request(VIDEO, request, [], gateway_name="official")
-        return fingerprint(asked, reference_queries(VIDEO, request))
+        return fingerprint(asked, reference_queries(VIDEO, request, []))
 
     assert of({"seed": 7, "a": 1}) == of({"a": 1, "seed": 7})
     assert len({of({"seed": 7}), of({"seed": 8}), of(None)}) == 3

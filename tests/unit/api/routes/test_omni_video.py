@@ -268,7 +268,7 @@ def test_what_is_recorded_of_references() -> None:
         },
     ]
     assert not {"image_list", "video_list", "callback_url"} & set(ROUTE.recorded_fields)
-    assert reference_queries(ROUTE, request) == ["v=2", "", ""]
+    assert reference_queries(ROUTE, request, references) == ["v=2", "", ""]
     assert media_value(ROUTE, "image_list", fields["image_list"]) == [f"{A}?v=2", A]
     assert media_value(ROUTE, "image_list", None) == []
     assert A not in repr(request)
