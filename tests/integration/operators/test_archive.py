@@ -521,7 +521,7 @@ def test_rendered_field_shows_no_signature_and_the_images_are_fetched_all_the_sa
 
 @pytest.mark.parametrize(
     ("estimated", "said"),
-    [(16.0, "Kling billed 16 units."), (8.0, "Kling billed 16 units, and 8 units had been estimated.")],
+    [(8.0, "Kling billed 8 units."), (7.0, "Kling billed 8 units, and 7 units had been estimated.")],
 )
 def test_the_bill_is_logged(
     estimated: float,
@@ -537,4 +537,4 @@ def test_the_bill_is_logged(
     operator(finished(n=1), tmp_path).execute({})
     [record] = [record for record in plain_logs.records if "billed" in record.getMessage()]
     assert record.getMessage() == said
-    assert record.levelno == (logging.INFO if estimated == 16.0 else logging.WARNING)
+    assert record.levelno == (logging.INFO if estimated == 8.0 else logging.WARNING)
