@@ -94,6 +94,16 @@ class Sink(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def do_POST(self) -> None:
+        """Begin or end an upload in parts."""
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        name = "InitiateMultipartUploadResult" if self.path.endswith("uploads") else "CompleteMultipartUploadResult"
+        body = f'<{name}><UploadId>1</UploadId><ETag>"sink"</ETag></{name}>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, *_: object) -> None:
         pass
 

@@ -25,9 +25,9 @@ class S3Store:
 
     An object of up to :data:`MAX_PUT` bytes is one PUT, which publishes it at once or not at all: a killed run leaves
     no half of an upload behind to be paid for, and S3 keeps the SHA-256 of the whole. In parts there is neither, so
-    only what one PUT does not take goes that way, and is read where its hash is asked for. A failed upload in parts leaves
-    nothing. A killed one stays, invisible and billed, until another one of the same object finds it a day later, or a
-    rule of the bucket ends it (``AbortIncompleteMultipartUpload``).
+    only what one PUT does not take goes that way, and is read where its hash is asked for. A failed upload in parts
+    leaves nothing. A killed one stays, invisible and billed, until another one of the same object finds it a day
+    later, or a rule of the bucket ends it (``AbortIncompleteMultipartUpload``).
 
     S3 compares what it receives with the SHA-256 of the verified bytes; with a checksum of ``extra_args`` instead where
     they name one, and with none where the connection says ``request_checksum_calculation=when_required``, for servers

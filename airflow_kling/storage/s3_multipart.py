@@ -58,7 +58,7 @@ def _put_part(
     body = Part(file, start, size)
     checksum = {}
     if "ChecksumAlgorithm" in arguments:
-        digest = hashlib.file_digest(body, "sha256").digest()  # type: ignore[arg-type]
+        digest = hashlib.file_digest(body, "sha256").digest()
         checksum = {_CHECKSUM: base64.b64encode(digest).decode()}
         body.seek(0)
     wanted = {**arguments, **checksum, "Body": body, "PartNumber": number, "ContentLength": size}
