@@ -10,12 +10,14 @@ from annotated_types import MaxLen, MinLen
 from airflow_kling.api.archived import first_archived, is_archived
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
-from airflow_kling.api.reference_images import SignUrl, load_reference
-from airflow_kling.api.reference_videos import load_video
 from airflow_kling.api.route import Route, VideoClass
 from airflow_kling.api.rules import broken_rules
 from airflow_kling.api.values import from_text, is_blank, is_missing, plain, shortened
 from airflow_kling.exceptions import KlingInputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from airflow_kling.api.reference_images import SignUrl
 
 #: Stands for an image where only the other limits are checked.
 PLACEHOLDER = "an image"
@@ -38,6 +40,10 @@ def build_request(
     :raises KlingInputError: a limit is broken, a reference cannot be read, or no URL can be made of one; nothing was
         submitted.
     """
+    # Not while a DAG file is parsed: it checks literals with the functions below, and reads no image.
+    from airflow_kling.api.reference_images import load_reference
+    from airflow_kling.api.reference_videos import load_video
+
     media = {name: media_items(route, name, fields.get(name)) for name in route.media}
     # The limits that cost nothing first, so that no image is read for a request that is refused anyway.
     route.request.parse({**fields, **_replaced(route, media, lambda item, name: PLACEHOLDER)})

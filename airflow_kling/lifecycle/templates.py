@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _JINJA = ("{{", "{%", "{#")
 # Of a comment both ends: "{#" alone may be a colour. Airflow's stand-in for a mapped value is text only by mistake.
 _LEFT_OVER = re.compile(r"\{\{|\{%|\{#.*?#\}|MappedArgument\(|MappedCell\(", re.DOTALL)
+_LISTED = (list, tuple, set, frozenset, Iterator)
 _LITERAL = (str, bytes, int, float, PathLike, type(None))
 
 
@@ -40,7 +41,7 @@ def check_literals(route: Route, fields: Mapping[str, Any], *, as_url: bool = Fa
     literals = {name: value for name, value in fields.items() if name not in route.media and is_literal(value)}
     partly: set[str] = set()
     for name in route.media:
-        if name in fields:
+        if name in fields and (isinstance(fields[name], _LISTED) or is_literal(fields[name])):
             literals |= _check_media(route, name, fields[name], partly, as_url=as_url)
     route.request.check_literals(literals, partly=partly)
 
@@ -56,8 +57,6 @@ def _check_media(route: Route, name: str, value: Any, partly: set[str], *, as_ur
     kind = {"video": is_video(route, name), "as_url": as_url}
     if isinstance(value, Iterator | set | frozenset):
         media_items(route, name, value)  # can be read once or in no order, so never a list
-    if not isinstance(value, list | tuple) and not is_literal(value):
-        return {}
     items = media_items(route, name, value)
     if not isinstance(items, list):
         if items is not None:

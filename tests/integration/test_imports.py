@@ -88,6 +88,22 @@ def test_what_is_imported_is_ours(imported: tuple[set[str], set[str]]) -> None:
     assert len(own) < 40
 
 
+def test_groups_of_known_fields_read_no_image_code(tmp_path: Path) -> None:
+    code = (
+        "import json, sys\n"
+        "from airflow.providers.common.compat.sdk import DAG\n"
+        "from airflow_kling import kling_generate\n"
+        "with DAG('d', schedule=None) as dag:\n"
+        "    shoes = kling_generate('shoes', route='omni-image', prompt='p', destination='s3://b/k')\n"
+        "    kling_generate('clip', route='image-to-video', image=shoes.output, duration='5', destination='s3://b/k')\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    made = set(run(code, tmp_path))
+    assert "airflow_kling.operators.image_to_video" in made
+    heavy = {"airflow_kling.api.reference_images", "airflow_kling.media", "airflow_kling.operators.omni_video"}
+    assert not made & heavy
+
+
 def test_provider_info_imports_nothing(tmp_path: Path) -> None:
     code = (
         "import json, sys; before = set(sys.modules); import airflow_kling.get_provider_info as info; "
