@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, cast
 
-from airflow.providers.common.compat.sdk import TaskGroup, XComArg, task_group
+from airflow.providers.common.compat.sdk import TaskGroup, XComArg
 
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route
 from airflow_kling.api.values import is_blank, plain
@@ -213,6 +213,8 @@ class _Mapped:
 
         :param literal: names whose values stand in the DAG file.
         """
+        # Imports all of Airflow's decorators, which takes longer than all of ours.
+        from airflow.providers.common.compat.sdk import task_group
 
         def make(**mapped: Any) -> KlingImages:
             defaults = default_args_here(self._constants.get("default_args"))

@@ -36,21 +36,27 @@ def kling_image(
     watermark_info: dict[str, bool] | None = None,
     callback_url: str | None = None,
     external_task_id: str | None = None,
+    extra_fields: dict[str, Any] | None = None,
     kling_conn_id: str = KlingHook.default_conn_name,
     aws_conn_id: str | None = "aws_default",
     s3_extra_args: dict[str, Any] | None = None,
     max_image_bytes: int = 64 * MIB,
+    max_image_pixels: int = 80_000_000,
+    max_video_bytes: int = 1024 * MIB,
+    max_video_pixels: int = 40_000_000,
+    max_video_seconds: float = 600,
     accept_unverified: bool = False,
     outlets: Sequence[Any] | None = None,
-    submit_timeout: timedelta | float = schedule.TIMEOUT,
+    submit_timeout: timedelta | float = schedule.SUBMIT_TIMEOUT,
     on_unknown: Literal["fail", "resubmit"] = "fail",
     on_clear: Literal["new", "reuse"] = "new",
     on_input_change: Literal["fail", "new"] = "fail",
     max_units: float | str | None = None,
+    send_references_as: Literal["base64", "url"] = "base64",
     deferrable: bool = True,
     start_from_trigger: bool = False,
-    poke_interval: timedelta | float = schedule.POKE_INTERVAL,
-    timeout: timedelta | float = schedule.TIMEOUT,
+    poke_interval: timedelta | float | None = None,
+    timeout: timedelta | float | None = None,
     pool: str | None = None,
     default_args: dict[str, Any] | None = None,
 ) -> KlingImages:
@@ -73,17 +79,18 @@ def kling_image(
         :class:`KlingMultiImageToImageOperator` has it.
     :param destination: ``s3://bucket/prefix`` or any object storage URL.
     :param aws_conn_id: for ``s3://`` destinations, as are ``s3_extra_args``; see
-        :class:`KlingArchiveImagesOperator`, which also explains ``max_image_bytes`` and ``accept_unverified``.
+        :class:`KlingArchiveImagesOperator`, which also explains the ``max_...`` and ``accept_unverified``.
     :param outlets: of the archive task; without any, the asset ``kling_images``.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
-    :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, see
-        :class:`KlingMultiImageToImageOperator`.
-    :param max_units: what a generation may cost at most; a dearer one is not submitted.
+    :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, and ``max_units``: what the
+        generation may cost; see :class:`KlingMultiImageToImageOperator`.
+    :param send_references_as: ``base64`` or ``url``, see :class:`KlingMultiImageToImageOperator`.
     :param deferrable: wait in the triggerer, holding no worker.
     :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
         hears of its success, see :class:`KlingTaskSensor`.
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds to wait for the generation; it runs on and is billed after that.
+    :param poke_interval: seconds between two polls at most; by default as the route needs it.
+    :param timeout: seconds to wait for the generation, by default 3600 for images and 7200 for videos; it runs on and
+        is billed after that.
     :param pool: of the submission and the generation, counting deferred tasks (``--include-deferred``); needs ``n`` as
         a number.
     :param default_args: of the tasks, such as ``{"retries": 3}``.

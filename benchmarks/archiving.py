@@ -19,12 +19,15 @@ from benchmarks.archiving_contestant import BUCKET
 from benchmarks.processes import connections, contestant, extra_packages, is_quick, listening
 from benchmarks.report import progress, publish, table
 
-NAMES = {
+NAMES: dict[str, str] = {
     "kling": "KlingArchiveImagesOperator",
     "http_to_s3": "HttpToS3Operator",
     "boto3": "boto3 upload_fileobj from a stream",
+    "boto3_file": "boto3 upload_fileobj from a file",
 }
-PUTS = {"put_kling": "this package's PUT (boto3)", "put_obstore": "obstore put"}
+PUTS = {"put_kling": "this package's PUT (boto3)", "put_boto3": "boto3 upload_file", "put_obstore": "obstore put"}
+VIDEO = 200  # megabytes
+VIDEO_WAYS = ("kling", "boto3", "boto3_file")
 _numbers = itertools.count(0, 10_000)
 
 
@@ -49,10 +52,13 @@ def client(url: str) -> Any:
     return boto3.client("s3", endpoint_url=url, **keys)
 
 
-def run(way: str, images: str, env: dict[str, str], megabytes: float, tasks: int, per_task: int) -> dict[str, Any]:
-    progress(f"{way}: {tasks} x {per_task} images of {megabytes:g} MB")
-    size = len(httpx.get(f"{images}/{megabytes}.png", timeout=120, trust_env=False).content)  # drawn once, before
-    return measured(way, images, env, megabytes, tasks, per_task, size)
+def run(
+    way: str, images: str, env: dict[str, str], megabytes: float, tasks: int, per_task: int, extension: str = "png"
+) -> dict[str, Any]:
+    progress(f"{way}: {tasks} x {per_task} {extension} of {megabytes:g} MB")
+    url = f"{images}/{megabytes}.{extension}"
+    size = len(httpx.get(url, timeout=120, trust_env=False).content)  # drawn once, before
+    return measured(way, images, env, megabytes, tasks, per_task, size, extension)
 
 
 def run_put(way: str, env: dict[str, str], megabytes: float, count: int) -> dict[str, Any]:
@@ -61,9 +67,17 @@ def run_put(way: str, env: dict[str, str], megabytes: float, count: int) -> dict
 
 
 def measured(
-    way: str, images: str, env: dict[str, str], megabytes: float, tasks: int, per_task: int, size: int
+    way: str,
+    images: str,
+    env: dict[str, str],
+    megabytes: float,
+    tasks: int,
+    per_task: int,
+    size: int,
+    extension: str = "png",
 ) -> dict[str, Any]:
     spec = {"way": way, "images": images, "megabytes": megabytes, "tasks": tasks, "per_task": per_task}
+    spec["extension"] = extension
     result = contestant("benchmarks.archiving_contestant", spec | {"number": next(_numbers)}, env=env, core=None)
     count = tasks * per_task
     return {"way": way, "megabytes": megabytes, "images": count, **result} | {
@@ -88,25 +102,31 @@ def main() -> None:
     rounds = 1 if quick else 3
     sizes = ((1, 4),) if quick else ((1, 20), (10, 4), (50, 1))  # megabytes, tasks of four images
     found: dict[tuple[float, str], list[dict[str, Any]]] = {}
-    files = () if quick else ((0.1, 400), (4, 60), (50, 8))  # megabytes, uploads
+    files = () if quick else ((0.1, 400), (4, 60), (50, 8), (200, 2))  # megabytes, uploads
     puts: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    video = 10 if quick else VIDEO
+    videos: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for _ in range(rounds):
         with servers() as (images, env):  # anew each time: moto keeps what it is given
             for megabytes, tasks in sizes:
-                for way in NAMES:
+                for way in ("kling", "http_to_s3", "boto3"):
                     found.setdefault((megabytes, way), []).append(run(way, images, env, megabytes, tasks, 4))
+        with servers() as (images, env):
+            for way in VIDEO_WAYS:
+                videos.setdefault((video, way), []).append(run(way, images, env, video, 1, 1, "mp4"))
         with listening("benchmarks.s3_server", "sink", core=None) as sink:
             for megabytes, count in files:
                 for way in PUTS:
                     puts.setdefault((megabytes, way), []).append(run_put(way, to_s3(sink), megabytes, count))
     moved = {key: median_of(runs) for key, runs in found.items()}
+    clips = {key: median_of(runs) for key, runs in videos.items()}
     put = {key: median_of(runs) for key, runs in puts.items()}
-    data = {"archiving": list(moved.values()), "puts": list(put.values())}
-    publish("archiving", data, moved_table(moved), *([put_table(put)] if put else []))
+    data = {"archiving": list(moved.values()), "videos": list(clips.values()), "puts": list(put.values())}
+    publish("archiving", data, moved_table(moved), moved_table(clips, "video"), *([put_table(put)] if put else []))
 
 
-def moved_table(moved: dict[tuple[float, str], dict[str, Any]]) -> str:
-    head = ["image MB", "way", "MB/s", "of boto3", "CPU s/GB", "peak MB over idle"]
+def moved_table(moved: dict[tuple[float, str], dict[str, Any]], what: str = "image") -> str:
+    head = [f"{what} MB", "way", "MB/s", "of boto3", "CPU s/GB", "peak MB over idle"]
     rows = [
         [
             megabytes,

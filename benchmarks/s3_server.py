@@ -1,7 +1,7 @@
 """Servers, each in a process of its own.
 
 `s3`: S3 over HTTP in memory (moto). `sink`: takes every PUT and keeps nothing, so that a client is what limits.
-`images`: images of a chosen size.
+`images`: images and videos of a chosen size.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import argparse
 import io
 import random
 import signal
+import tempfile
 import threading
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from PIL import Image
 
@@ -31,16 +33,44 @@ def png(megabytes: float) -> bytes:
     return out.getvalue()
 
 
+@cache
+def mp4(megabytes: float) -> bytes:
+    """A video of about this size that FFmpeg has made: frames of noise in 1920x1080, each whole by itself."""
+    import av
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with av.open(path, "w", format="mp4") as container:
+            options = {"preset": "ultrafast", "qp": "4", "g": "1"}
+            stream = container.add_stream("libx264", rate=24, options=options)
+            stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+            noise = Image.frombytes("RGB", (1920, 1080), random.Random(1).randbytes(1920 * 1080 * 3))
+            frame, left = av.VideoFrame.from_image(noise).reformat(format="yuv420p"), int(megabytes * 1e6)
+            for number in range(100_000):
+                frame.pts = number
+                packets = stream.encode(frame)
+                left -= sum(packet.size for packet in packets)
+                container.mux(packets)
+                if left <= 0:
+                    break
+            container.mux(stream.encode())
+        return path.read_bytes()
+
+
+FILES = {"png": png, "mp4": mp4}
+
+
 class Images(BaseHTTPRequestHandler):
-    """``GET /<anything>/<megabytes>.png``."""
+    """``GET /<anything>/<megabytes>.png`` or ``.mp4``."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        body = png(float(self.path.rpartition("/")[2].removesuffix(".png")))
+        size, _, extension = self.path.rpartition("/")[2].rpartition(".")
+        body = FILES[extension](float(size))
         self.send_response(200)
-        self.send_header("Content-Type", "image/png")
+        self.send_header("Content-Type", {"png": "image/png", "mp4": "video/mp4"}[extension])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -63,6 +93,16 @@ class Sink(BaseHTTPRequestHandler):
         self.send_header("ETag", '"sink"')
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_POST(self) -> None:
+        """Begin or end an upload in parts."""
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        name = "InitiateMultipartUploadResult" if self.path.endswith("uploads") else "CompleteMultipartUploadResult"
+        body = f'<{name}><UploadId>1</UploadId><ETag>"sink"</ETag></{name}>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

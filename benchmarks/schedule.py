@@ -1,4 +1,4 @@
-"""When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s.
+"""When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s and of 20 s.
 
 A simulation over :mod:`airflow_kling.polling.schedule`, and one run over HTTP to see that it tells the truth.
 """
@@ -9,23 +9,31 @@ import itertools
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.route import IMAGE_PACE, VIDEO_PACE, Pace
 from airflow_kling.polling import schedule
 from benchmarks.processes import is_quick, listening
 from benchmarks.report import percentile, publish, show, table
 from benchmarks.waiting import NAMES, OURS, SENSOR, run_one
 
-PACE = schedule.pace_of(DEFAULT_ROUTE)
-FIXED_POLL = 5.0
-SPREADS = ((20.0, 0.35), (20.0, 0.5), (90.0, 0.35), (90.0, 0.5))  # median in seconds, sigma
+FIXED_POLLS = (5.0, 20.0)
+#: Median in seconds, sigma, and the pace of the route: an image, a video from an image, a video from a text.
+SPREADS = (
+    (20.0, 0.35, IMAGE_PACE),
+    (20.0, 0.5, IMAGE_PACE),
+    (160.0, 0.35, VIDEO_PACE),
+    (160.0, 0.5, VIDEO_PACE),
+    (320.0, 0.35, VIDEO_PACE),
+    (320.0, 0.5, VIDEO_PACE),
+)
 Looks = Callable[[float, random.Random], tuple[int, float]]
 
 
-def paced(end: float, rng: random.Random) -> tuple[int, float]:
+def paced(end: float, rng: random.Random, *, pace: Pace) -> tuple[int, float]:
     """Requests and delay of a generation that ends at this age."""
-    options = {"since": 0.0, "deadline": 1e9, "poke_interval": schedule.POKE_INTERVAL, "pace": PACE}
+    options: dict[str, Any] = {"since": 0.0, "deadline": 1e9, "poke_interval": None, "pace": pace}
     at = schedule.first_poll(now=0.0, random_fraction=rng.random(), **options)
     for requests in itertools.count(1):
         if at >= end:
@@ -34,10 +42,10 @@ def paced(end: float, rng: random.Random) -> tuple[int, float]:
     raise AssertionError
 
 
-def fixed(end: float, rng: random.Random) -> tuple[int, float]:
-    """The same for a poll every 5 s, the first one after 5 s."""
-    requests = math.ceil(end / FIXED_POLL)
-    return requests, requests * FIXED_POLL - end
+def fixed(end: float, rng: random.Random, *, every: float) -> tuple[int, float]:
+    """The same for a poll at fixed times, the first one after one interval."""
+    requests = math.ceil(end / every)
+    return requests, requests * every - end
 
 
 def simulate(looks: Looks, median: float, sigma: float, count: int) -> dict[str, float]:
@@ -55,8 +63,11 @@ def simulate(looks: Looks, median: float, sigma: float, count: int) -> dict[str,
 def simulations(count: int) -> list[dict[str, Any]]:
     return [
         {"median_s": median, "sigma": sigma, "schedule": name, **simulate(looks, median, sigma, count)}
-        for median, sigma in SPREADS
-        for name, looks in (("this package", paced), ("fixed 5 s", fixed))
+        for median, sigma, pace in SPREADS
+        for name, looks in (
+            ("this package", partial(paced, pace=pace)),
+            *((f"fixed {show(every)} s", partial(fixed, every=every)) for every in FIXED_POLLS),
+        )
     ]
 
 

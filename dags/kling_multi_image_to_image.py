@@ -21,47 +21,39 @@ from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import DAG, Asset, Param
 
+from airflow_kling.forms import field_param
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 
-ASPECT_RATIOS = ["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]
+ROUTE = "multi-image-to-image"
 
 PARAMS = {
-    "subject_images": Param(
-        type="array",
-        items={"type": "string"},
-        minItems=1,
-        maxItems=4,
+    # Types, choices and limits are those of the route's row.
+    "subject_images": field_param(
+        ROUTE,
+        "subject_images",
         title="Subject images",
         description="URLs or files, one a line. CometAPI's default gateway takes 2 to 4.",
     ),
-    "prompt": Param(
-        None,
-        type=["null", "string"],
-        maxLength=2500,
-        format="multiline",
-        title="Prompt",
-        description="What to make of the subjects.",
-    ),
-    "model_name": Param(
-        "kling-v2",
-        type=["null", "string"],
-        examples=["kling-v2", "kling-v2-1"],
+    "prompt": field_param(ROUTE, "prompt", title="Prompt", description="What to make of the subjects."),
+    "model_name": field_param(
+        ROUTE,
+        "model_name",
+        default="kling-v2",
         title="Model",
         description="kling-v2-1 is not offered by CometAPI's default gateway.",
     ),
-    "aspect_ratio": Param("16:9", type="string", enum=ASPECT_RATIOS, title="Aspect ratio"),
-    "n": Param(1, type="integer", minimum=1, maximum=9, title="Number of images", description="Each one is paid for."),
-    "negative_prompt": Param(
-        None,
-        type=["null", "string"],
-        maxLength=2500,
+    "aspect_ratio": field_param(ROUTE, "aspect_ratio", title="Aspect ratio"),
+    "n": field_param(ROUTE, "n", title="Number of images", description="Each one is paid for."),
+    "negative_prompt": field_param(
+        ROUTE,
+        "negative_prompt",
         title="Negative prompt",
         description="What to leave out. Not known to CometAPI's default gateway.",
     ),
-    "scene_image": Param(None, type=["null", "string"], title="Scene image", description="A URL or a file."),
-    "style_image": Param(None, type=["null", "string"], title="Style image", description="A URL or a file."),
+    "scene_image": field_param(ROUTE, "scene_image", title="Scene image", description="A URL or a file."),
+    "style_image": field_param(ROUTE, "style_image", title="Style image", description="A URL or a file."),
     "callback_url": Param(
         None, type=["null", "string"], title="Callback URL", description="Kling posts each change of status to it."
     ),

@@ -39,6 +39,8 @@ def clip(
             if tone is not None:
                 silence = av.AudioFrame(format="fltp", layout="mono", samples=1024)
                 silence.sample_rate = 8000
+                for plane in silence.planes:
+                    plane.update(bytes(plane.buffer_size))  # its memory holds anything
                 for number in range(8 * frames // rate):
                     silence.pts = number * 1024
                     container.mux(tone.encode(silence))

@@ -14,12 +14,15 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
+from airflow_kling.exceptions import KlingInputError
+
 FOLDER = Path(__file__).resolve().parent.parent / "dags"
 MAIN = "kling_multi_image_to_image"
 CATALOG = "kling_catalog"
 REVIEW = "kling_review_and_publish"
+TRY_ON = "kling_try_on"
 NEEDS_3_1 = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="Airflow asks a person from 3.1 on")
-DAGS = [MAIN, CATALOG, pytest.param(REVIEW, marks=NEEDS_3_1)]
+DAGS = [MAIN, CATALOG, TRY_ON, pytest.param(REVIEW, marks=NEEDS_3_1)]
 SUBJECTS = ["https://example.com/mug.png", "/data/plant.png"]
 
 
@@ -49,8 +52,8 @@ def checked(dag: Any, **values: Any) -> dict[str, Any]:
     return dict(params.validate())
 
 
-def test_there_are_three_dags() -> None:
-    assert {file.stem for file in FOLDER.glob("*.py")} == {MAIN, CATALOG, REVIEW}
+def test_there_are_four_dags() -> None:
+    assert {file.stem for file in FOLDER.glob("*.py")} == {MAIN, CATALOG, TRY_ON, REVIEW}
 
 
 @pytest.mark.parametrize("name", DAGS)
@@ -84,7 +87,7 @@ def test_main_dag_submits_waits_and_archives(main_dag: Any) -> None:
 def test_main_dag_offers_every_field_of_the_request(main_dag: Any) -> None:
     from airflow_kling.api.routes.multi_image_to_image import MultiImageToImageRequest
 
-    fields = set(MultiImageToImageRequest.model_fields) - {"watermark_info"}
+    fields = set(MultiImageToImageRequest.model_fields) - {"watermark_info", "extra_fields"}
     assert set(main_dag.params) == fields | {"destination"}
 
 
@@ -127,15 +130,20 @@ def test_main_dag_refuses_what_the_api_would_refuse(main_dag: Any, wrong: dict[s
 
 def test_catalog_rows_are_mapped_and_independent(catalog: ModuleType) -> None:
     dag = catalog.dag
-    generate, archive = dag.get_task("product.generate"), dag.get_task("product.archive")
-    assert set(dag.task_ids) == {"read_catalog", "product.generate", "product.archive"}
-    assert archive.upstream_task_ids == {"product.generate", "read_catalog"}
+    generate, archive = dag.get_task("product.picture.generate"), dag.get_task("product.picture.archive")
+    clip = [f"product.clip.{name}" for name in ("submit", "wait", "archive")]
+    picture = ["product.picture.generate", "product.picture.archive"]
+    assert set(dag.task_ids) == {"read_catalog", *picture, "product.wants_clip", *clip}
+    assert archive.upstream_task_ids == {"product.picture.generate", "read_catalog"}
+    assert dag.get_task("product.wants_clip").upstream_task_ids == {"product.picture.archive"}
+    submit_clip = dag.get_task("product.clip.submit")
+    assert submit_clip.upstream_task_ids == {"product.picture.archive", "product.wants_clip", "read_catalog"}
     assert generate.get_closest_mapped_task_group().group_id == "product"
     assert [asset.uri for asset in archive.outlets] == ["kling_images"]
 
 
 def test_catalog_holds_as_many_slots_as_it_asks_for_images(catalog: ModuleType) -> None:
-    generate = catalog.dag.get_task("product.generate")
+    generate = catalog.dag.get_task("product.picture.generate")
     assert generate.pool == "kling"
     assert generate.pool_slots == generate.n == catalog.IMAGES_PER_ROW
     assert generate.wait_for_completion
@@ -155,6 +163,7 @@ def test_catalog_reads_csv(catalog: ModuleType, tmp_path: Path) -> None:
             "scene_image": None,
             "style_image": None,
             "aspect_ratio": "4:3",
+            "clip_prompt": None,
             "destination": "s3://bucket/images/mug%2F01",
         }
     ]
@@ -194,13 +203,15 @@ def test_catalog_leaves_an_image_that_is_none_to_fail_alone(
 
 @pytest.mark.parametrize("sku", [".", ".."])
 def test_catalog_names_the_row_whose_sku_is_no_folder(catalog: ModuleType, tmp_path: Path, sku: str) -> None:
-    """In its arguments, by which the row fails alone: see ``kling_image``."""
-    from airflow_kling.exceptions import KlingInputError
-    from airflow_kling.storage.open import open_store
+    [row] = arguments(catalog, tmp_path / "catalog.csv", f"sku,subject_images\n{sku},https://x.test/p.png\n")
+    with pytest.raises(AirflowFailException, match=rf"Row 2 of .* has the sku '{sku}', which is no name of a folder"):
+        catalog.fail_alone(row)
 
-    rows = arguments(catalog, tmp_path / "catalog.csv", f"sku,subject_images\n{sku},https://x.test/p.png\n")
-    with pytest.raises(KlingInputError, match=rf"^s3://bucket/images/{sku} has '\.' or '\.\.' in its path"):
-        open_store(rows[0]["destination"])
+
+def test_catalog_refuses_a_destination_before_anything_is_paid_for(catalog: ModuleType, tmp_path: Path) -> None:
+    read = catalog.dag.get_task("read_catalog").python_callable
+    with pytest.raises(KlingInputError, match="destination is 'archive', it must be a URL"):
+        read((tmp_path / "catalog.csv").as_uri(), "archive")
 
 
 def test_catalog_keeps_line_breaks_in_a_quoted_prompt(catalog: ModuleType, tmp_path: Path) -> None:
@@ -247,6 +258,29 @@ def test_catalog_says_which_columns_it_does_not_use(
     assert "Columns that are not used: promt" in caplog.text
 
 
+# --- try-on ---------------------------------------------------------------------------------------------------------
+
+
+def test_try_on_is_mapped_over_people_and_garments() -> None:
+    dag = load(TRY_ON).dag
+    submit, archive = dag.get_task("try_on.submit"), dag.get_task("try_on.archive")
+    assert set(dag.task_ids) == {"people", "garments", "try_on.submit", "try_on.wait", "try_on.archive"}
+    assert submit.upstream_task_ids == {"people", "garments"}
+    assert submit.get_closest_mapped_task_group().group_id == "try_on"
+    assert [asset.uri for asset in archive.outlets] == ["kling_images"]
+
+
+def test_try_on_needs_people_and_garments() -> None:
+    from airflow.providers.common.compat.sdk import ParamValidationError
+
+    dag = load(TRY_ON).dag
+    values = checked(dag, people=["a.png"], garments=["b.png"])
+    assert values["model_name"] is None
+    for wrong in ({}, {"people": ["a.png"]}, {"people": [], "garments": ["b.png"]}):
+        with pytest.raises(ParamValidationError):
+            checked(dag, **wrong)
+
+
 # --- review -----------------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +302,7 @@ def test_review_is_scheduled_by_what_the_other_dags_emit(review: Any, main_dag: 
     from airflow_kling.operators.archive import DEFAULT_OUTLET
 
     assert review.schedule == Asset(DEFAULT_OUTLET)
-    for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.archive")):
+    for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.picture.archive")):
         assert archive.outlets == [review.schedule]
 
 

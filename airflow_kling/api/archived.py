@@ -98,8 +98,12 @@ def with_connection(output: Mapping[str, Any], conn_id: str | None) -> dict[str,
     """
     if not conn_id:
         return dict(output)
-    lists = {name: [{**entry, "conn_id": conn_id} for entry in output[name]] for name in RESULT_KINDS if name in output}
-    return {**output, **lists}
+
+    def named(entry: Mapping[str, Any]) -> dict[str, Any]:
+        poster = {"poster": named(entry["poster"])} if entry.get("poster") else {}
+        return {**entry, **poster, "conn_id": conn_id}
+
+    return {**output, **{name: list(map(named, output[name])) for name in RESULT_KINDS if name in output}}
 
 
 def _first_entry(output: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -117,7 +121,9 @@ def _first_entry(output: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def _is_video(entry: Mapping[str, Any], found: re.Match[str] | None) -> bool:
     content_type = str(entry.get("content_type") or "")
-    return content_type.startswith("video/") if content_type else bool(found) and found[4].lower() in _VIDEO_EXTENSIONS
+    if content_type or found is None:
+        return content_type.startswith("video/")
+    return found[4].lower() in _VIDEO_EXTENSIONS
 
 
 def _describe(found: re.Match[str] | None, *, is_video: bool) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from airflow_kling.api.redact import redact_urls_in
+
 SHORT = 100  # characters of a code, a request id or a status; real ones have 36 at most
 MESSAGE = 500  # characters of a message
 MOST_LEVELS, DEEPEST = 500, 8  # that are looked through; real answers have five
@@ -143,7 +145,9 @@ def code_of(level: dict[str, Any]) -> str:
 
 def _message_of(level: dict[str, Any]) -> str:
     texts = (level.get(name) for name in _MESSAGE_KEYS)
-    return next((printable(text, MESSAGE) for text in texts if isinstance(text, str) and text.strip()), "")
+    return next(
+        (redact_urls_in(printable(text, MESSAGE)) for text in texts if isinstance(text, str) and text.strip()), ""
+    )
 
 
 def named_task(body: Any, content: bytes) -> str | None:

@@ -134,7 +134,9 @@ TARIFFS: Mapping[str, Tariff] = {
         {"kolors-virtual-try-on-v1": 1.0, "kolors-virtual-try-on-v1-5": 1.0},
     ),
     "text-to-video": Tariff("video", "second", _VIDEO, _CLIP_VARIANTS, _clip, _seconds, _CLIPS),
-    "image-to-video": Tariff("video", "second", {**_VIDEO, "voice_list": None}, _CLIP_VARIANTS, _clip, _seconds, _CLIPS),
+    "image-to-video": Tariff(
+        "video", "second", {**_VIDEO, "voice_list": None}, _CLIP_VARIANTS, _clip, _seconds, _CLIPS,
+    ),
     "omni-video": Tariff(
         "video", "second", {**_VIDEO, "mode": "pro", "video_list": None},
         tuple(f"{mode}{more}" for mode in _MODES for more in ("", " sound", " video")), _omni_clip, _seconds_or_source,

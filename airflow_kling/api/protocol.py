@@ -16,6 +16,7 @@ from airflow_kling.api.envelope import SHORT, decode, id_of, possible_tasks, pri
 from airflow_kling.api.error_table import ErrorRule, answer_error, says_error
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
+from airflow_kling.api.redact import redact_urls_in
 from airflow_kling.api.request import build_body
 from airflow_kling.api.route import Route
 from airflow_kling.api.routes import DEFAULT_ROUTE
@@ -212,7 +213,9 @@ def _task(data: dict[str, Any], request_id: Any, route: str, asked_id: str | Non
         route=route,
         external_task_id=printable(external_task_id, MOST_EXTERNAL_ID) if external_task_id else None,
         status=_status(native.get("task_status"), data.get("status"), has_results=bool(results)),
-        status_message=str(native.get("task_status_msg") or data.get("fail_reason") or "")[:LONGEST_REASON],
+        status_message=redact_urls_in(
+            str(native.get("task_status_msg") or data.get("fail_reason") or "")[:LONGEST_REASON]
+        ),
         results=results,
         created_at=native.get("created_at"),
         updated_at=native.get("updated_at"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_plus, urlsplit
+
+_QUERY = re.compile(r"""(https?://[^\s"'<>()?#]+)[?#][^\s"'<>()]*""", re.IGNORECASE)
 
 #: Parameters that sign a URL, in lower case: they differ each time the same file is given. Sources: the providers'
 #: pages on presigned URLs.
@@ -33,6 +36,11 @@ def redact_url(url: str) -> str:
     if not parts.scheme or "://" not in url:
         return "<not a URL>"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def redact_urls_in(text: str) -> str:
+    """Return a text of Kling's without the queries of URLs: it may quote a reference, whose URL is signed."""
+    return _QUERY.sub(r"\1", text)
 
 
 def unsigned_query(url: str) -> str:

@@ -15,21 +15,48 @@ from airflow_kling.exceptions import KlingInputError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _UNSUPPORTED_SCHEMES = frozenset({"ftp", "ftps", "ws", "wss", "chrome", "about", "javascript"})
+_NEVER_SIGNED = frozenset({"file", "local", "memory"})
 _NEVER_AN_IMAGE = (type(None), bool, int, float, complex, list, tuple, dict, set, frozenset)
 ACCEPTED = "an http(s) URL, a file path, an object storage URL, bytes, base64, or what an archive task returns"
 
 
-def check_reference_literal(reference: object, *, name: str) -> None:
-    """Refuse what can never be a reference image, without I/O: for the time a DAG file is parsed.
+def check_reference_literal(reference: object, *, name: str, video: bool = False, as_url: bool = False) -> None:
+    """Refuse what can never be a reference, without I/O: for the time a DAG file is parsed.
 
     A string with a template in it passes, and so does every object that is not plainly something else.
 
     :param reference: what the DAG author wrote.
-    :param name: how errors call this image.
-    :raises KlingInputError: wrong type, empty, an unusable URL.
+    :param name: how errors call this reference.
+    :param video: it is a video, which Kling takes as a URL only [C].
+    :param as_url: it is to be sent as a URL.
+    :raises KlingInputError: wrong type, empty, an unusable URL; or not what can be sent as a URL.
     """
-    if archived_result(reference, name=name) is not None:
-        return
+    archived = archived_result(reference, name=name, video=video)
+    if archived is None:
+        _check_kind(reference, name)
+    is_template = isinstance(reference, str) and ("{{" in reference or "{%" in reference)
+    if (video or as_url) and not is_template:
+        url_or_address(reference, name=name, video=video)
+
+
+def url_or_address(reference: object, *, name: str, video: bool = False) -> str:
+    """Return the http(s) URL of a reference that is sent as a URL, or the address of the object to sign.
+
+    :raises KlingInputError: it has neither; no URL can be made of a local file, of bytes and of base64.
+    """
+    address = address_of(reference, video=video)
+    if address is None or scheme_of(address) in _NEVER_SIGNED:
+        what = "a local file" if address else "no URL"
+        why = "Kling takes a video as a URL only" if video else "send_references_as is 'url'"
+        refuse(
+            name,
+            f"is {what}, and {why}: give an http(s) URL, or what lies in object storage, where its URL can be signed; "
+            "nothing was submitted",
+        )
+    return address
+
+
+def _check_kind(reference: object, name: str) -> None:
     if isinstance(reference, _NEVER_AN_IMAGE):
         refuse(name, f"is a {type(reference).__name__}; give {ACCEPTED}")
     if isinstance(reference, (str, bytes, bytearray, memoryview)) and not len(reference):
@@ -57,6 +84,20 @@ def archived_result(reference: object, *, name: str, video: bool = False) -> Arc
         return find_archived(first_archived(reference), video=video)
     except ValueError as error:
         refuse(name, str(error))
+
+
+def check_archived(archived: ArchivedResult, sha256: str, name: str) -> None:
+    """Refuse bytes that are not those of an archived result.
+
+    :param sha256: of the bytes that lie there now.
+    :raises KlingInputError: the archive's entry has another hash.
+    """
+    if sha256 != archived.sha256:
+        refuse(
+            name,
+            f"lies at {redact_url(archived.uri)}, but is not what was archived there: its SHA-256 is {sha256}, and "
+            f"the archive's entry says {archived.sha256}; nothing was submitted",
+        )
 
 
 def address_of(reference: Any, *, video: bool = False) -> str | None:

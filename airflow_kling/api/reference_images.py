@@ -21,14 +21,24 @@ from typing import Any, BinaryIO, Final, cast
 
 from airflow_kling.api.archived import ArchivedResult
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.reference_checks import ACCEPTED, archived_result, check_reference_literal, refuse, scheme_of
-from airflow_kling.api.route import IMAGE, ImageClass, MediaClass, VideoClass
+from airflow_kling.api.reference_checks import (
+    ACCEPTED,
+    archived_result,
+    check_archived,
+    check_reference_literal,
+    refuse,
+    scheme_of,
+    url_or_address,
+)
+from airflow_kling.api.route import IMAGE, ImageClass
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.media.image import BrokenImage, OverLimit, TooManyPixels, verify_image
 from airflow_kling.media.kinds import HEAD_BYTES, JPEG, PNG, find_type, name_format
 from airflow_kling.media.png import is_animated
 
 OpenFile = Callable[[str], BinaryIO]
+#: Makes a URL that anybody can read for a while: of an address, and how errors call the reference.
+SignUrl = Callable[[str, str], str]
 
 
 #: What the API takes, by content. Many phones write MPO: a JPEG with more pictures behind it.
@@ -41,7 +51,7 @@ MAX_PIXELS: Final = 89_478_485
 class Reference:
     """A checked reference image.
 
-    :param wire: what the request carries: the URL unchanged, or raw base64 without a ``data:`` prefix.
+    :param wire: what the request carries: the URL unchanged, a signed one, or raw base64 without a ``data:`` prefix.
     :param description: what manifest and lineage record, never a payload: ``name``, ``source`` (``url``, ``file``,
         ``archive``, ``bytes`` or ``base64``), ``uri`` (url without its query, file, and archive), and unless it is a
         remote URL ``sha256``, ``bytes``, ``width``, ``height``, ``content_type``. Of an archived result also
@@ -57,15 +67,24 @@ _BASE64_OF_IMAGE = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")  # JPEG, PNG, GIF,
 
 @dataclass(frozen=True)
 class _Field:
-    """What is read: how errors call the image, its limits, and which archived result it has to be."""
+    """What is read: how errors call the image, its limits, which archived result it has to be, and how it is sent.
+
+    :param make_url: None to send the image itself.
+    """
 
     name: str
     limits: ImageClass
     archived: ArchivedResult | None = None
+    make_url: Callable[[], str] | None = None
 
 
 def load_reference(
-    reference: object, *, name: str, limits: MediaClass = IMAGE, open_file: OpenFile | None = None
+    reference: object,
+    *,
+    name: str,
+    limits: ImageClass = IMAGE,
+    open_file: OpenFile | None = None,
+    sign_url: SignUrl | None = None,
 ) -> Reference:
     """Check a reference image and turn it into what the API takes.
 
@@ -75,12 +94,13 @@ def load_reference(
     :param name: how errors call this image, e.g. ``subject_images[1]``.
     :param limits: what the API takes in this field.
     :param open_file: opens a URL of another scheme than http(s) for reading.
-    :raises KlingInputError: the image breaks a limit of the API, cannot be read, or is not the one that was archived.
+    :param sign_url: given to send a URL in any case; the image is read and checked all the same.
+    :raises KlingInputError: the image breaks a limit of the API, cannot be read, is not the one that was archived, or
+        no URL can be made of it.
     """
-    check_reference_literal(reference, name=name)
-    if isinstance(limits, VideoClass):
-        return _video_url(reference, name)
-    field = _Field(name, limits, archived_result(reference, name=name))
+    check_reference_literal(reference, name=name, as_url=sign_url is not None)
+    make_url = sign_url and partial(sign_url, url_or_address(reference, name=name), name)
+    field = _Field(name, limits, archived_result(reference, name=name), make_url)
     if field.archived:
         return _from_archive(field.archived.location, field, open_file)
     if isinstance(reference, (bytes, bytearray, memoryview)):
@@ -103,12 +123,6 @@ def _from_archive(location: str, field: _Field, open_file: OpenFile | None) -> R
     if scheme_of(location) == "file":
         return _from_local_file(location.removeprefix("file://"), field)
     return _from_object_storage(location, field, open_file)
-
-
-def _video_url(reference: object, name: str) -> Reference:
-    if not isinstance(reference, str) or scheme_of(reference) not in ("http", "https"):
-        refuse(name, "is not an http(s) URL, which is all that Kling takes as a video; give a URL that it can reach")
-    return Reference(reference, {"name": name, "source": "url", "uri": redact_url(reference)})
 
 
 def _from_path_object(path: object, field: _Field) -> Reference:
@@ -189,18 +203,13 @@ def _checked(data: bytes, field: _Field, **source: str) -> Reference:
     _check_size(len(data), field)
     sha256 = hashlib.sha256(data).hexdigest()
     if (archived := field.archived) is not None:
-        if sha256 != archived.sha256:
-            refuse(
-                field.name,
-                f"lies at {redact_url(archived.uri)}, but is not what was archived there: its SHA-256 is {sha256}, and "
-                f"the archive's entry says {archived.sha256}; nothing was submitted",
-            )
+        check_archived(archived, sha256, field.name)
         source = {"source": "archive", "uri": redact_url(archived.uri)}
     content_type, width, height = _verify(data, field)
     description: dict[str, Any] = {"name": field.name, **source, "sha256": sha256}
     description |= {"bytes": len(data), "width": width, "height": height, "content_type": content_type}
     description |= archived.described if archived else {}
-    return Reference(base64.b64encode(data).decode("ascii"), description)
+    return Reference(field.make_url() if field.make_url else base64.b64encode(data).decode("ascii"), description)
 
 
 def _check_size(size: int, field: _Field) -> None:

@@ -10,25 +10,40 @@ from annotated_types import MaxLen, MinLen
 from airflow_kling.api.archived import first_archived, is_archived
 from airflow_kling.api.fields import KlingRequest
 from airflow_kling.api.gateways import Gateway
-from airflow_kling.api.reference_images import load_reference
-from airflow_kling.api.route import Route
+from airflow_kling.api.route import Route, VideoClass
 from airflow_kling.api.rules import broken_rules
 from airflow_kling.api.values import from_text, is_blank, is_missing, plain, shortened
 from airflow_kling.exceptions import KlingInputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from airflow_kling.api.reference_images import SignUrl
 
 #: Stands for an image where only the other limits are checked.
 PLACEHOLDER = "an image"
 
 
 def build_request(
-    route: Route, fields: Mapping[str, Any], *, open_file: Callable[[str], BinaryIO]
+    route: Route,
+    fields: Mapping[str, Any],
+    *,
+    open_file: Callable[[str], BinaryIO],
+    sign_url: SignUrl | None = None,
+    as_url: bool = False,
 ) -> tuple[KlingRequest, list[dict[str, Any]]]:
     """Build the request, and describe its reference images.
 
     :param fields: rendered fields of the route.
     :param open_file: opens an object storage URL.
-    :raises KlingInputError: a limit is broken or an image cannot be read; nothing was submitted.
+    :param sign_url: makes a URL of an object, by which Kling fetches it.
+    :param as_url: send every reference as a URL, and not only videos.
+    :raises KlingInputError: a limit is broken, a reference cannot be read, or no URL can be made of one; nothing was
+        submitted.
     """
+    # Not while a DAG file is parsed: it checks literals with the functions below, and reads no image.
+    from airflow_kling.api.reference_images import load_reference
+    from airflow_kling.api.reference_videos import load_video
+
     media = {name: media_items(route, name, fields.get(name)) for name in route.media}
     # The limits that cost nothing first, so that no image is read for a request that is refused anyway.
     route.request.parse({**fields, **_replaced(route, media, lambda item, name: PLACEHOLDER)})
@@ -36,13 +51,22 @@ def build_request(
 
     def load(item: Any, called: str) -> str:
         name = called.partition("[")[0]
-        limits = route.media[name].media_class
-        loaded = load_reference(reference_of(route, name, item), name=called, limits=limits, open_file=open_file)
+        limits, reference = route.media[name].media_class, reference_of(route, name, item)
+        if isinstance(limits, VideoClass):
+            loaded = load_video(reference, name=called, limits=limits, open_file=open_file, sign_url=sign_url)
+        else:
+            sign = sign_url if as_url else None
+            loaded = load_reference(reference, name=called, limits=limits, open_file=open_file, sign_url=sign)
         # What else an object says, such as the type of a frame, is part of what was asked.
         references.append({**other_keys(route, name, item), **loaded.description})
         return loaded.wire
 
     return route.request.parse({**fields, **_replaced(route, media, load)}), references
+
+
+def is_video(route: Route, name: str) -> bool:
+    """Tell whether a field holds videos."""
+    return isinstance(route.media[name].media_class, VideoClass)
 
 
 def media_value(route: Route, name: str, value: Any) -> Any:
@@ -60,7 +84,9 @@ def reference_of(route: Route, name: str, item: Any) -> Any:
 def other_keys(route: Route, name: str, item: Any) -> dict[str, Any]:
     """Return what a list's item has beside its reference."""
     key = route.media[name].list_of
-    return {k: v for k, v in item.items() if k != key} if isinstance(item, Mapping) and key in item else {}
+    if not (isinstance(item, Mapping) and key in item):
+        return {}
+    return {name: value for name, value in item.items() if name != key and not is_blank(value)}
 
 
 def with_reference(route: Route, name: str, item: Any, reference: str) -> Any:

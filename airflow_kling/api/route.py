@@ -102,18 +102,20 @@ class Pace(NamedTuple):
     :param dense_until: most generations are ready by then.
     :param dense_interval: between two polls until ``dense_until``.
     :param later_interval: between two polls after that, growing with the age.
+    :param deadline: what is not finished then is not waited for any longer, unless the author says so.
     """
 
     first_poll: float
     dense_until: float
     dense_interval: float
     later_interval: float
+    deadline: float = 3600.0
 
 
 #: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
 IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85)
 #: Videos take minutes: 160 s from an image, 320 s from a text on average [W].
-VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0)
+VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0, deadline=7200.0)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ VideoRatio = Literal["16:9", "9:16", "1:1"]  # [C]; older CometAPI pages name se
 DEFAULT_DURATION: Final = "5"  # [C]
 
 
-@with_config(ConfigDict(extra="forbid"))
+@with_config(ConfigDict(extra="forbid", coerce_numbers_to_str=True))
 class Shot(TypedDict):
     """A shot of a video of several."""
 

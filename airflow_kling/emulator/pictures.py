@@ -6,7 +6,7 @@ import colorsys
 import random
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from airflow_kling.emulator.drawing import Colour, Order, Size, caption, compose, font, result_size, studio, wrap
 from airflow_kling.emulator.image_rules import SIDES
@@ -87,10 +87,10 @@ def expansion(order: Order) -> Image.Image:
     size = (max(1, round(whole[0] * scale)), max(1, round(whole[1] * scale)))
     inner = source.resize((max(1, round(source.width * scale)), max(1, round(source.height * scale))))
     corner = (round(left * source.width * scale), round(up * source.height * scale))
-    # The surroundings are the picture itself, stretched and out of focus, in another tint for each result.
+    # The surroundings are the picture itself, stretched, darker and out of focus, in another tint for each result.
     canvas = source.resize(size).filter(ImageFilter.GaussianBlur(max(size) * 0.04))
     tint = Image.new("RGB", size, f"hsl({random.Random(f'{order.seed}/{order.index}').randrange(360)}, 60%, 55%)")
-    canvas = Image.blend(canvas, tint, 0.25)
+    canvas = ImageEnhance.Brightness(Image.blend(canvas, tint, 0.25)).enhance(0.6)
     canvas.paste(inner, corner)
     pen, pad = ImageDraw.Draw(canvas), max(1, round(max(size) * 0.004))
     box = (*corner, corner[0] + inner.width - 1, corner[1] + inner.height - 1)
@@ -146,7 +146,7 @@ def _stamp(pen: ImageDraw.ImageDraw, order: Order, size: Size) -> None:
     _label(pen, f"Kling emulator  ·  task {order.seed}", (margin, size[1] - margin), "ls", letters)
     _label(pen, f"{order.index + 1} / {order.count}", (size[0] - margin, margin), "rt", letters)
     if order.watermark:
-        _label(pen, "KLING AI", (margin, margin), "lt", font(letters.size * 2))
+        _label(pen, "KLING AI", (margin, margin), "lt", font(round(letters.size * 2)))
 
 
 def _label(

@@ -84,13 +84,13 @@ def check_references(route: Route, fields: Mapping[str, Any]) -> None:
     :raises KlingInputError: one is not below one of its prefixes.
     """
     from airflow_kling.api.reference_checks import address_of
-    from airflow_kling.api.request import media_value
+    from airflow_kling.api.request import is_video, media_value
 
     for name in route.media:
         value = media_value(route, name, fields.get(name))
         given = value if isinstance(value, list) else [value]
         for position, reference in enumerate(given):
-            if address := address_of(reference):
+            if address := address_of(reference, video=is_video(route, name)):
                 called = f"{name}[{position}]" if isinstance(value, list) else name
                 _check(called, address, "allowed_references", "nothing was submitted")
 

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.lifecycle.fail_fast import failing_fast
 
 if AIRFLOW_V_3_0_PLUS:
     from airflow.sdk.definitions._internal.templater import ResolveMixin
@@ -61,12 +62,13 @@ class ArchivePart(ResolveMixin):  # type: ignore[misc]
     def resolve(self, context: Any, **options: Any) -> Any:
         """Return it, once the archive task has run."""
         found = self._output.resolve(context, **options)
-        try:
-            for step in self._path:
-                found = found[step]
-        except (LookupError, TypeError):
-            path = "".join(f"[{step!r}]" for step in self._path)
-            raise KlingInputError(
-                f"The output of task {self._output.operator.task_id!r} has no {path}; nothing was submitted."
-            ) from None
+        with failing_fast():
+            try:
+                for step in self._path:
+                    found = found[step]
+            except (LookupError, TypeError):
+                path = "".join(f"[{step!r}]" for step in self._path)
+                raise KlingInputError(
+                    f"The output of task {self._output.operator.task_id!r} has no {path}; nothing was submitted."
+                ) from None
         return found

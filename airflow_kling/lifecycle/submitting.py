@@ -50,7 +50,7 @@ def make_submission(
         records=open_records(settings.record_store, context.get("task_state_store"), identity),
         notes=_notes(settings, request),
         route=route.name,
-        fingerprint=fingerprint(asked, reference_queries(route, request)),
+        fingerprint=fingerprint(asked, reference_queries(route, request, asked["references"])),
         old_fingerprint=fingerprint(asked),
         **options,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _JINJA = ("{{", "{%", "{#")
 # Of a comment both ends: "{#" alone may be a colour. Airflow's stand-in for a mapped value is text only by mistake.
 _LEFT_OVER = re.compile(r"\{\{|\{%|\{#.*?#\}|MappedArgument\(|MappedCell\(", re.DOTALL)
+_LISTED = (list, tuple, set, frozenset, Iterator)
 _LITERAL = (str, bytes, int, float, PathLike, type(None))
 
 
@@ -31,41 +32,41 @@ def is_literal(value: Any) -> bool:
     return isinstance(value, _LITERAL)
 
 
-def check_literals(route: Route, fields: Mapping[str, Any]) -> None:
+def check_literals(route: Route, fields: Mapping[str, Any], *, as_url: bool = False) -> None:
     """Check the fields of a request as far as they are known: no I/O, no connection.
 
+    :param as_url: every reference is to be sent as a URL.
     :raises KlingInputError: a literal breaks a limit that every gateway has.
     """
     literals = {name: value for name, value in fields.items() if name not in route.media and is_literal(value)}
     partly: set[str] = set()
     for name in route.media:
-        if name in fields:
-            literals |= _check_media(route, name, fields[name], partly)
+        if name in fields and (isinstance(fields[name], _LISTED) or is_literal(fields[name])):
+            literals |= _check_media(route, name, fields[name], partly, as_url=as_url)
     route.request.check_literals(literals, partly=partly)
 
 
-def _check_media(route: Route, name: str, value: Any, partly: set[str]) -> dict[str, Any]:
+def _check_media(route: Route, name: str, value: Any, partly: set[str], *, as_url: bool) -> dict[str, Any]:
     """Check the references of one field; return placeholders for them, for the rules that need no image.
 
     :param partly: gets the name where more than references is a template.
     """
     from airflow_kling.api.reference_checks import check_reference_literal
-    from airflow_kling.api.request import PLACEHOLDER, media_items, other_keys, reference_of, with_reference
+    from airflow_kling.api.request import PLACEHOLDER, is_video, media_items, other_keys, reference_of, with_reference
 
+    kind = {"video": is_video(route, name), "as_url": as_url}
     if isinstance(value, Iterator | set | frozenset):
         media_items(route, name, value)  # can be read once or in no order, so never a list
-    if not isinstance(value, list | tuple) and not is_literal(value):
-        return {}
     items = media_items(route, name, value)
     if not isinstance(items, list):
         if items is not None:
-            check_reference_literal(items, name=name)
+            check_reference_literal(items, name=name, **kind)
         return {name: None if items is None else PLACEHOLDER}
     checked = []
     for position, item in enumerate(items):
         reference = reference_of(route, name, item)
         if is_literal(reference):
-            check_reference_literal(reference, name=f"{name}[{position}]")
+            check_reference_literal(reference, name=f"{name}[{position}]", **kind)
         if not is_literal(other_keys(route, name, item)):
             partly.add(name)
             item = {key: part for key, part in item.items() if is_literal(part) or key == route.media[name].list_of}
@@ -129,6 +130,14 @@ def one_of(name: str, value: Any, *choices: str) -> Any:
     if value not in choices:
         raise KlingInputError(f"{name} is {value!r}, must be one of {', '.join(choices)}.")
     return value
+
+
+def optional_seconds(value: timedelta | float | None, name: str) -> float | None:
+    """Return a duration in seconds; None where the author leaves it to the route.
+
+    :raises KlingInputError: it is negative.
+    """
+    return None if value is None else seconds(value, name)
 
 
 def seconds(value: timedelta | float, name: str) -> float:

@@ -34,8 +34,8 @@ class KlingWaitMixin:
     """A task that waits for a Kling task; polls on the worker first, and again when it resumes."""
 
     kling_conn_id: str
-    poke_interval: float
-    timeout: float
+    poke_interval: Any  # seconds; None where the route decides, which a sensor of Airflow's does not know
+    timeout: Any
     _resumed_route: str = ""
     _waiting_for: str | None = None
     _finished: KlingTask | None = None
@@ -86,6 +86,21 @@ class KlingWaitMixin:
         raise NotImplementedError
 
     @property
+    def given_interval(self) -> float | None:
+        """Seconds between two polls at most; None where the route decides."""
+        return self.poke_interval  # type: ignore[no-any-return]
+
+    @property
+    def given_timeout(self) -> float | None:
+        """Seconds to wait; None where the route decides."""
+        return self.timeout  # type: ignore[no-any-return]
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds to wait."""
+        return schedule.timeout_of(self.given_timeout, self._route)
+
+    @property
     def _route(self) -> str:
         return self._resumed_route or self.route_name
 
@@ -130,7 +145,7 @@ class KlingWaitMixin:
         with self.hook.get_conn() as client:
             answer = self.poll(client, kling_task_id, patience=patience)
         if not isinstance(answer, KlingError) and answer.finished:
-            return self.finish(answer, since=deadline - self.timeout)
+            return self.finish(answer, since=deadline - self.wait_seconds)
         if refusals >= MAX_REFUSALS and not isinstance(answer, KlingError):
             raise self._only_triggerer_refused(kling_task_id, reason)
         from airflow_kling.triggers.task import KlingTaskTrigger
@@ -141,7 +156,7 @@ class KlingWaitMixin:
                 kling_task_id=kling_task_id,
                 route=self._route,
                 kling_conn_id=self.kling_conn_id,
-                poke_interval=self.poke_interval,
+                poke_interval=self.given_interval,
                 deadline=None if clocks_apart else deadline,
                 remaining=remaining,
             ),
@@ -163,10 +178,10 @@ class KlingWaitMixin:
             while True:
                 answer = self.poll(client, kling_task_id)
                 if not isinstance(answer, KlingError) and answer.finished:
-                    return self.finish(answer, since=deadline - self.timeout)
+                    return self.finish(answer, since=deadline - self.wait_seconds)
                 remaining = self._remaining(kling_task_id, deadline)
                 pause = max(
-                    self.poke_interval,
+                    schedule.worker_interval(self.given_interval, schedule.pace_of(self._route)),
                     schedule.MIN_INTERVAL,
                     min(getattr(answer, "retry_after", None) or 0.0, MAX_RETRY_AFTER),
                 )
@@ -194,7 +209,7 @@ class KlingWaitMixin:
         """
         from airflow_kling.api.tasks import SUCCEED
 
-        last, waited = self._last_answer, f"after {self.timeout:g} s (timeout)"
+        last, waited = self._last_answer, f"after {self.wait_seconds:g} s (timeout)"
         if last is not None and not isinstance(last, KlingError) and last.status == SUCCEED:
             return KlingNotFinishedError(
                 f"Kling task {kling_task_id} has succeeded, but {waited} its answer still has no URL for every result: "
@@ -251,4 +266,4 @@ class KlingWaitMixin:
         """Return the deadline of a task that started in the triggerer; a trigger of an older release sent its own."""
         if "remaining" in event:
             return time.time() + float(event["remaining"])
-        return float(event.get("deadline") or time.time() + self.timeout)
+        return float(event.get("deadline") or time.time() + self.wait_seconds)

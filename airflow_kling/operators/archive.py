@@ -160,9 +160,9 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
                 accept_unverified=self.accept_unverified,
             )
         summary = self._summary = summarize(archive)
+        self._log_bill(task, asked)
         conn_id = destination.connection(self.aws_conn_id)
         named = None if conn_id == AWS_CONN_ID else conn_id
-        self._log_bill(task, asked)
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
             described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
             ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)
@@ -277,7 +277,7 @@ def _counting(download: DownloadResult, tags: metrics.Tags) -> DownloadResult:
 
     def counted(url: str, file: BinaryIO, kind: str) -> Download:
         got = download(url, file, kind)
-        metrics.archived(got.bytes, tags)
+        metrics.archived(kind, got.bytes, tags)
         return got
 
     return counted

@@ -82,10 +82,15 @@ class KlingGenerationOperator(
         generation, which costs money again (noticed where a submission record is kept).
     :param max_units: what the generation may cost at most, in units of Kling: by its estimate a dearer one is not
         submitted, and neither is one whose price is not known. The connection's own ``max_units`` counts too.
+    :param send_references_as: ``base64``, or ``url``: of what lies in S3, Google Cloud Storage or Azure a signed URL is
+        sent, which lasts for the queue and the generation, at most 7 days; the image is read and checked all the same.
+        Local files, bytes and base64 are refused then. An http(s) URL is sent as it is in any case, and a video always
+        as a URL. Kling's servers have to reach the storage, so its connection needs a public ``endpoint_url``.
     :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
     :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
-    :param poke_interval: seconds between two polls, with ``wait_for_completion``.
-    :param timeout: seconds to wait, with ``wait_for_completion``.
+    :param poke_interval: seconds between two polls at most, with ``wait_for_completion``; by default as the route needs
+        it: an image is polled first after 11 s, a video after a minute and then every 20 s.
+    :param timeout: seconds to wait, with ``wait_for_completion``; by default 3600 for images, 7200 for videos.
     """
 
     kling_route: ClassVar[Route]
@@ -106,15 +111,16 @@ class KlingGenerationOperator(
         external_task_id: str | None = None,
         extra_fields: dict[str, Any] | None = None,
         kling_conn_id: str = KlingHook.default_conn_name,
-        submit_timeout: timedelta | float = schedule.TIMEOUT,
+        submit_timeout: timedelta | float = schedule.SUBMIT_TIMEOUT,
         on_unknown: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["new", "reuse"] = "new",
         on_input_change: Literal["fail", "new"] = "fail",
         max_units: float | str | None = None,
+        send_references_as: Literal["base64", "url"] = "base64",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: timedelta | float = schedule.POKE_INTERVAL,
-        timeout: timedelta | float = schedule.TIMEOUT,
+        poke_interval: timedelta | float | None = None,
+        timeout: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -127,10 +133,11 @@ class KlingGenerationOperator(
         self.on_clear = templates.one_of("on_clear", on_clear, "new", "reuse")
         self.on_input_change = templates.one_of("on_input_change", on_input_change, "fail", "new")
         self.max_units = max_units
+        self.send_references_as = templates.one_of("send_references_as", send_references_as, "base64", "url")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = templates.seconds(poke_interval, "poke_interval")
-        self.timeout = templates.seconds(timeout, "timeout")
+        self.poke_interval = templates.optional_seconds(poke_interval, "poke_interval")
+        self.timeout = templates.optional_seconds(timeout, "timeout")
 
     @property
     def text_fields(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -143,7 +150,7 @@ class KlingGenerationOperator(
 
         :raises KlingInputError: a literal breaks a limit.
         """
-        templates.check_literals(self.kling_route, self._fields())
+        templates.check_literals(self.kling_route, self._fields(), as_url=self.send_references_as == "url")
         price.check_literals(self.kling_route, self._fields(), self.max_units)
         make_storable(self)
 
@@ -196,7 +203,7 @@ class KlingGenerationOperator(
             if not self.wait_for_completion:
                 return task.kling_task_id
             wait = self.wait_deferred if self.deferrable else self.wait_here
-            return wait(task.kling_task_id, time.time() + self.timeout)
+            return wait(task.kling_task_id, time.time() + self.wait_seconds)
 
     def _request(self) -> tuple[KlingRequest, dict[str, Any], Priced]:
         from airflow_kling.api.request import build_request, for_gateway
@@ -207,7 +214,13 @@ class KlingGenerationOperator(
         templates.check_named("kling_conn_id", self.kling_conn_id)
         templates.check_rendered({**fields, "kling_conn_id": self.kling_conn_id}, verbatim=self._verbatim)
         allowed.check_references(self.kling_route, fields)
-        request, references = build_request(self.kling_route, fields, open_file=open_object)
+        request, references = build_request(
+            self.kling_route,
+            fields,
+            open_file=open_object,
+            sign_url=self._sign_url,
+            as_url=self.send_references_as == "url",
+        )
         gateway = self.hook.settings.api
         request = for_gateway(self.kling_route, request, gateway)
         priced = price.of_request(self.kling_route.name, request, self.hook, self.max_units)
@@ -215,6 +228,13 @@ class KlingGenerationOperator(
             self.kling_route, request, references, gateway_name=gateway.name, estimated_units=priced.units
         )
         return request, asked, priced
+
+    def _sign_url(self, address: str, name: str) -> str:
+        from airflow_kling.storage.sign import lasting, sign_url
+
+        seconds = lasting(self.submit_timeout, self.kling_route.pace.deadline)
+        private = self.hook.settings.allow_private_hosts
+        return sign_url(address, name=name, seconds=seconds, allow_private_hosts=private)
 
     def _submission(
         self,

@@ -27,14 +27,15 @@ class GenerationLineageMixin:
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """References as they are given; nothing is read for it."""
-        from airflow_kling.api.request import media_value
+        from airflow_kling.api.request import is_video, media_value
         from airflow_kling.reporting.openlineage import operator_lineage
 
-        given: list[Any] = []
+        inputs: list[str] = []
         for name in self.kling_route.media:
             value = media_value(self.kling_route, name, self._fields()[name])
-            given += value if isinstance(value, list) else [value]
-        return operator_lineage(kling_task_id=None, asked={}, inputs=lineage.addresses_as_given(given))
+            given = value if isinstance(value, list) else [value]
+            inputs += lineage.addresses_as_given(given, video=is_video(self.kling_route, name))
+        return operator_lineage(kling_task_id=None, asked={}, inputs=dict.fromkeys(inputs))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """References and what was asked; after a failure, OpenLineage asks here too."""

@@ -93,7 +93,7 @@ class StatusPoller:
         *,
         route: str = DEFAULT_ROUTE,
         left: float,
-        poke_interval: float,
+        poke_interval: float | None,
         age: float = 0.0,
         with_task: bool = False,
     ) -> tuple[str, KlingTask | None]:
@@ -105,7 +105,7 @@ class StatusPoller:
 
         :param route: of the task; a query needs it.
         :param left: seconds that the wait may take.
-        :param poke_interval: seconds, the longest time between two polls.
+        :param poke_interval: seconds, the longest time between two polls; None for the pace of the route.
         :param age: seconds since the wait began, before a restart of the triggerer.
         :param with_task: get the whole task too, once it has succeeded.
         :return: the verdict, and the task if it was asked for and the API answered.

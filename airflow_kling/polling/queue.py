@@ -30,7 +30,7 @@ class Waiter:
 
     All moments are seconds of the poller's clock.
 
-    :param poke_interval: seconds, the longest time between two polls.
+    :param poke_interval: seconds, the longest time between two polls; None for the pace of the route.
     :param since: when the wait began, perhaps in another triggerer.
     :param ended: resolves to the verdict.
     :param joined: when the wait began here.
@@ -41,7 +41,7 @@ class Waiter:
     kling_task_id: str
     route: str
     deadline: float
-    poke_interval: float
+    poke_interval: float | None
     since: float
     ended: asyncio.Future[str]
     joined: float = 0.0

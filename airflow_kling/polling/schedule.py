@@ -18,7 +18,14 @@ if TYPE_CHECKING:
         """When to poll, in seconds of the poller's clock."""
 
         def __call__(
-            self, *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float, pace: Pace
+            self,
+            *,
+            now: float,
+            since: float,
+            deadline: float,
+            poke_interval: float | None,
+            random_fraction: float,
+            pace: Pace,
         ) -> float:
             """:func:`first_poll` or :func:`next_poll`."""
             ...
@@ -27,8 +34,9 @@ if TYPE_CHECKING:
 # Airflow 3.3.2 fails a deferred task whose trigger fires before the scheduler has seen the deferral
 # (apache/airflow#67287: 8 % of tasks after 2 s, 2 % after 5 s), so the triggerer polls no sooner than this.
 FIRST_POLL_AFTER_DEFERRAL = 5.0  # seconds
-POKE_INTERVAL = 20.0  # seconds; CometAPI recommends 20 to 30 [C]
-TIMEOUT = 3600.0  # seconds; images take 8 to 41 s [C]
+LONGEST_INTERVAL = 20.0  # seconds, where neither author nor route says otherwise; CometAPI recommends 20 to 30 [C]
+LONGEST_DEADLINE = 7200.0  # seconds; no route's pace has more
+SUBMIT_TIMEOUT = 3600.0  # seconds that a submission waits for a slot of the account
 
 MAX_WAIT = 30 * 86_400.0  # seconds; Kling deletes a task after 30 days [C]
 # A clock that is ahead of the worker's would end a wait at once, and the worker would begin it anew.
@@ -85,14 +93,33 @@ def seconds_left(*, now: float, deadline: float | None, remaining: float | None)
     return by_clock if remaining is None else min(remaining, max(by_clock, DESPITE_THE_CLOCK))
 
 
-def interval(age: float, poke_interval: float, pace: Pace) -> float:
-    """Seconds between two polls of a task of this age, at most ``poke_interval``."""
+def longest_interval(pace: Pace) -> float:
+    """Seconds between two polls at most, where the author says nothing: what a route's pace has is never cut short."""
+    return max(LONGEST_INTERVAL, pace.dense_interval, pace.later_interval)
+
+
+def interval(age: float, poke_interval: float | None, pace: Pace) -> float:
+    """Seconds between two polls of a task of this age.
+
+    :param poke_interval: what they are at most; None for :func:`longest_interval`.
+    """
+    most = longest_interval(pace) if poke_interval is None else poke_interval
     dense = pace.dense_interval if age < pace.dense_until else pace.later_interval
-    return max(MIN_INTERVAL, min(poke_interval, max(dense, PROPORTION * age)))
+    return max(MIN_INTERVAL, min(most, max(dense, PROPORTION * age)))
+
+
+def worker_interval(poke_interval: float | None, pace: Pace) -> float:
+    """Seconds between two polls of a worker: what the author says, else the dense interval, but not more often."""
+    return max(LONGEST_INTERVAL, pace.dense_interval) if poke_interval is None else poke_interval
+
+
+def timeout_of(timeout: float | None, route: str) -> float:
+    """Return how long a wait takes at most: what the author says, else the deadline of the route's pace."""
+    return pace_of(route).deadline if timeout is None else timeout
 
 
 def first_poll(
-    *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float, pace: Pace
+    *, now: float, since: float, deadline: float, poke_interval: float | None, random_fraction: float, pace: Pace
 ) -> float:
     """When the triggerer polls first.
 
@@ -100,7 +127,8 @@ def first_poll(
     :param since: when the wait began; long ago after a restart of the triggerer, which then spreads its polls.
     :param random_fraction: a random number in [0, 1).
     """
-    age = max(FIRST_POLL_AFTER_DEFERRAL, min(pace.first_poll, poke_interval))
+    first = pace.first_poll if poke_interval is None else min(pace.first_poll, poke_interval)
+    age = max(FIRST_POLL_AFTER_DEFERRAL, first)
     if now - since < age:
         at = since + age * (1 + JITTER * random_fraction)
     else:
@@ -109,7 +137,7 @@ def first_poll(
 
 
 def next_poll(
-    *, now: float, since: float, deadline: float, poke_interval: float, random_fraction: float, pace: Pace
+    *, now: float, since: float, deadline: float, poke_interval: float | None, random_fraction: float, pace: Pace
 ) -> float:
     """When to poll again; never past the deadline."""
     jitter = 1 + JITTER * (2 * random_fraction - 1)

@@ -19,22 +19,28 @@ def addresses(references: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(_absolute(uri) for reference in references if (uri := reference.get("uri"))))
 
 
-def addresses_as_given(references: Iterable[Any]) -> list[str]:
-    """Return the URIs of reference images as a DAG author gives them, each once; nothing is read.
+def addresses_as_given(references: Iterable[Any], *, video: bool = False) -> list[str]:
+    """Return the URIs of references as a DAG author gives them, each once; nothing is read.
 
     Bytes and base64 have none.
+
+    :param video: they are videos, and not images.
     """
     from airflow_kling.api.reference_checks import address_of
 
-    return list(dict.fromkeys(_shown(address) for reference in references if (address := address_of(reference))))
+    return list(
+        dict.fromkeys(_shown(address) for reference in references if (address := address_of(reference, video=video)))
+    )
 
 
 def archived(summary: Mapping[str, Any]) -> list[str]:
-    """Return the URIs of the archived images and, last, of their manifest.
+    """Return the URIs of the archived images and videos, each video with its poster, and, last, of their manifest.
 
     :param summary: what the archive task returns.
     """
-    return [*(image["uri"] for image in summary["images"]), summary["manifest"]]
+    videos = summary.get("videos", ())
+    entries = [*summary["images"], *(one for video in videos for one in (video, video.get("poster")) if one)]
+    return [*(entry["uri"] for entry in entries), summary["manifest"]]
 
 
 def report_hook_lineage(hook: Any, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:

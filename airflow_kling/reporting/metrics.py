@@ -1,7 +1,7 @@
 """Counts and times what the provider does, through Airflow's own metrics (``[metrics]``: StatsD or OpenTelemetry).
 
-Names are bounded, and so are tags: DAG, gateway, route and model. StatsD drops tags unless ``statsd_influxdb_enabled``
-is on, so the reason of a refusal is part of the name.
+Names are bounded, and so are tags: DAG, gateway, route, model and kind of result. StatsD drops tags unless
+``statsd_influxdb_enabled`` is on, so the reason of a refusal is part of the name.
 """
 
 from __future__ import annotations
@@ -80,12 +80,14 @@ def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in
         emit("incr", "kling.units", int(units) if units.is_integer() else units)
 
 
-def archived(size: int, tags: Tags) -> None:
-    """An image was fetched and verified.
+def archived(kind: str, size: int, tags: Tags) -> None:
+    """A result was fetched and verified.
 
+    :param kind: ``image`` or ``video``; a counter has it in its name, since StatsD may drop tags.
     :param size: bytes.
     """
-    _emit("incr", "kling.archive.images", 1, tags)
+    tags = {**tags, "kind": kind}
+    _emit("incr", f"kling.archive.{kind}s", 1, tags)
     _emit("incr", "kling.archive.bytes", size, tags)
 
 

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.hooks.kling import KlingHook
+from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
@@ -46,8 +47,10 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
     :param kling_conn_id: the connection, with the account that created the task.
     :param deferrable: wait in the triggerer, holding no worker. When False, ``mode`` says how: ``poke`` holds a worker
         slot all the time, ``reschedule`` takes one for each poll.
-    :param poke_interval: seconds between two polls.
-    :param timeout: seconds until the task fails, counted from the first poll of this try.
+    :param poke_interval: seconds between two polls at most. By default as the route needs it: an image is polled first
+        after 11 s, a video after a minute and then every 20 s; the interval grows with the age.
+    :param timeout: seconds until the task fails, counted from the first poll of this try; by default 3600 for images,
+        7200 for videos.
     :param start_from_trigger: go straight to the triggerer, and when the generation succeeded end there: the wait takes
         no worker slot at all (Airflow 3.3+). Failures resume on a worker, so that retries, callbacks and ``soft_fail``
         work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
@@ -68,13 +71,19 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
         kling_conn_id: str = KlingHook.default_conn_name,
         deferrable: bool = True,
         start_from_trigger: bool = False,
-        poke_interval: timedelta | float = schedule.POKE_INTERVAL,
-        timeout: timedelta | float = schedule.TIMEOUT,
+        poke_interval: timedelta | float | None = None,
+        timeout: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self._given = (
+            templates.optional_seconds(poke_interval, "poke_interval"),
+            templates.optional_seconds(timeout, "timeout"),
+        )
+        # Airflow's own sensor has numbers: they are settled when the route is known.
+        super().__init__(poke_interval=schedule.LONGEST_INTERVAL, timeout=schedule.LONGEST_DEADLINE, **kwargs)
         self.kling_task_id = kling_task_id
         self.route = route
+        self._settle()
         self.kling_conn_id = kling_conn_id
         self.deferrable = deferrable
         if start_from_trigger:
@@ -85,6 +94,22 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
     def route_name(self) -> str:
         """Name of the route; a template may render to nothing, for an id that was stored without one."""
         return self.route or DEFAULT_ROUTE
+
+    @property
+    def given_interval(self) -> float | None:
+        """Seconds between two polls at most; None where the route decides."""
+        return self._given[0]
+
+    @property
+    def given_timeout(self) -> float | None:
+        """Seconds to wait; None where the route decides."""
+        return self._given[1]
+
+    def _settle(self) -> None:
+        """Set what Airflow's own sensor goes by, for the modes that do not defer; a template is no route yet."""
+        if templates.is_literal(self.route):
+            self.poke_interval = schedule.worker_interval(self.given_interval, schedule.pace_of(self._route))
+            self.timeout = self.wait_seconds
 
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
@@ -105,8 +130,8 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
                 "kling_task_id": kling_task_id,
                 "route": route,
                 "kling_conn_id": self.kling_conn_id,
-                "poke_interval": self.poke_interval,
-                "timeout": self.timeout,
+                "poke_interval": self.given_interval,
+                "timeout": self.given_timeout,
                 "end_from_trigger": True,
             },
             next_method="execute_complete",
@@ -116,9 +141,10 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Poll once on the worker, then defer; or poke, as the mode says."""
         links.push_gallery_link(context, str(self.kling_task_id))
+        self._settle()
         with self._failing_softly(), failing_fast():
             if self.deferrable:
-                return self.wait_deferred(_text(self.kling_task_id), time.time() + self.timeout)
+                return self.wait_deferred(_text(self.kling_task_id), time.time() + self.wait_seconds)
             try:
                 return super().execute(context)
             except AirflowSensorTimeout:

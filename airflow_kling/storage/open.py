@@ -53,8 +53,13 @@ def open_object(url: str) -> BinaryIO:
     :param url: of any storage that ObjectStoragePath knows. ``s3://`` is read through ``aws_default`` unless it names
         a connection, as the destination of an archive is; every other storage has a default of its own.
     """
+    file: BinaryIO = object_path(url).open("rb")
+    return file
+
+
+def object_path(url: str) -> Any:
+    """Return the path of an object, with the connection by which :func:`open_object` reads it."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     options = {"conn_id": AWS_CONN_ID} if url.startswith("s3://") and not named_connection(url) else {}
-    file: BinaryIO = ObjectStoragePath(url, **options).open("rb")  # type: ignore[no-untyped-call]
-    return file
+    return ObjectStoragePath(url, **options)

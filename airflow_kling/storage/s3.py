@@ -6,13 +6,16 @@ import base64
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlencode
 
 from airflow_kling.storage.base import Stored
 from airflow_kling.storage.destination import ACCESS_ARGS, READ_ARGS, Destination
 from airflow_kling.storage.keys import check_task_id
+from airflow_kling.storage.s3_multipart import put_parts
 
+#: S3 takes 5 GB in one PUT.
+MAX_PUT: Final = 5_000_000_000
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # boto3 reads them where the connection names none
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}  # by the start of a region's name
 
@@ -20,14 +23,19 @@ _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}  # by the start of a re
 class S3Store:
     """Store below ``s3://bucket/prefix``.
 
-    Every object is one PUT, which publishes it at once or not at all: S3 takes 5 GB that way, and a killed run leaves
-    no half of a multipart upload behind to be paid for. S3 compares what it receives with the SHA-256 of the verified
-    bytes; with a checksum of ``extra_args`` instead where they name one, and with none where the connection says
-    ``request_checksum_calculation=when_required``, for servers that know none; the bytes are read
-    then where their hash is asked for.
+    An object of up to :data:`MAX_PUT` bytes is one PUT, which publishes it at once or not at all: a killed run leaves
+    no half of an upload behind to be paid for, and S3 keeps the SHA-256 of the whole. In parts there is neither, so
+    only what one PUT does not take goes that way, and is read where its hash is asked for. A failed upload in parts
+    leaves nothing. A killed one stays, invisible and billed, until another one of the same object finds it a day
+    later, or a rule of the bucket ends it (``AbortIncompleteMultipartUpload``).
+
+    S3 compares what it receives with the SHA-256 of the verified bytes; with a checksum of ``extra_args`` instead where
+    they name one, and with none where the connection says ``request_checksum_calculation=when_required``, for servers
+    that know none; the bytes are read then where their hash is asked for.
 
     The connection needs ``s3:ListBucket``, ``s3:PutObject`` and ``s3:GetObject``, and ``s3:DeleteObject`` only to clear
-    up after an interrupted run.
+    up after an interrupted run; for uploads in parts ``s3:AbortMultipartUpload``, and
+    ``s3:ListBucketMultipartUploads`` to find those of killed runs.
 
     :param prefix: without slashes around it; may be empty.
     :param aws_conn_id: Airflow connection, None for boto3's own ways.
@@ -105,11 +113,16 @@ class S3Store:
         return True
 
     def put(self, key: str, file: BinaryIO, *, content_type: str, sha256: str) -> str:
-        """Stream the file in one PUT, whatever its size; ``sha256`` becomes metadata of the object."""
+        """Stream the file in one PUT, or in parts where it is too large; ``sha256`` becomes metadata of the object."""
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
         metadata = {**self._extra_args.get("Metadata", {}), "sha256": sha256}
         arguments = {**self._checksum(sha256), **self._extra_args, "ContentType": content_type, "Metadata": metadata}
-        self._client.put_object(**{**arguments, **self._object(key)}, Body=file)
+        if size > MAX_PUT:
+            checksums = self._checksum(sha256) != {}
+            put_parts(self._client, self._object(key), file, size, arguments=arguments, checksums=checksums)
+        else:
+            self._client.put_object(**{**arguments, **self._object(key)}, Body=file)
         return self.uri(key)
 
     def remove(self, key: str) -> None:

@@ -184,16 +184,20 @@ def fingerprint(request_record: Mapping[str, Any], queries: Sequence[str] = ()) 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def reference_queries(route: Route, request: KlingRequest) -> list[str]:
-    """Return the query of each reference that is a URL, without what signs it, blank for the others; extra fields last.
+def reference_queries(route: Route, request: KlingRequest, references: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the query of each reference given as a URL, without what signs it, else blank; extra fields last.
 
-    A request record has none of them: they may hold secrets.
+    A request record has none of them: they may hold secrets. A URL that was signed here says nothing of the input: the
+    record has the plain address and the hash, and each try signs anew.
+
+    :param references: their descriptions in the request record.
     """
     from airflow_kling.api.request import media_value
 
     values = [media_value(route, name, getattr(request, name)) for name in route.media]
-    references = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
+    sent = itertools.chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
     queries = [
-        unsigned_query(one) if one.lower().startswith(("http://", "https://")) else "" for one in references if one
+        unsigned_query(one) if described.get("source") == "url" else ""
+        for one, described in zip(filter(None, sent), references, strict=True)
     ]
     return [*queries, json.dumps(request.extra_fields, sort_keys=True)] if request.extra_fields else queries

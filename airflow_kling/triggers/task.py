@@ -73,13 +73,14 @@ class KlingTaskTrigger(BaseTrigger):
     :param kling_task_id: the task.
     :param route: of the task; a trigger that was stored without one is of ``multi-image-to-image``.
     :param kling_conn_id: the connection, with the account that created the task.
-    :param poke_interval: seconds, the longest time between two polls; younger tasks are polled more often. All
-        triggers of a connection share one client and a budget of requests, see :mod:`airflow_kling.polling.poller`.
+    :param poke_interval: seconds, the longest time between two polls; younger tasks are polled more often. None for
+        the route's own pace. All triggers of a connection share one client and a budget of requests, see
+        :mod:`airflow_kling.polling.poller`.
     :param deadline: epoch seconds; a restart of the triggerer does not grant a new wait.
     :param remaining: seconds until the deadline when it was deferred. Without a deadline, a wait of so many seconds
         begins with each start: for machines whose clocks are known to be apart.
     :param timeout: seconds, in place of both, for a task that starts in the triggerer: there, Airflow's own timeout of
-        the deferral is what survives a restart.
+        the deferral is what survives a restart. None for the deadline of the route's pace.
     :param end_from_trigger: a success ends the Airflow task here, with the finished task as its XCom (Airflow 3.3+).
     :param since: epoch seconds when the wait began, now if None.
     :raises KlingInputError: a number of seconds is none.
@@ -91,10 +92,10 @@ class KlingTaskTrigger(BaseTrigger):
         kling_task_id: str,
         route: str | None = DEFAULT_ROUTE,
         kling_conn_id: str = KlingHook.default_conn_name,
-        poke_interval: float = schedule.POKE_INTERVAL,
+        poke_interval: float | None = None,
         deadline: float | None = None,
         remaining: float | None = None,
-        timeout: float = schedule.TIMEOUT,
+        timeout: float | None = None,
         since: float | None = None,
         end_from_trigger: bool = False,
     ) -> None:
@@ -107,7 +108,7 @@ class KlingTaskTrigger(BaseTrigger):
         self.kling_conn_id = kling_conn_id
         self.poke_interval = poke_interval
         self.since = time.time() if since is None else since
-        if deadline is None and remaining is None:
+        if deadline is None and remaining is None and timeout is not None:
             deadline, remaining = self.since + timeout, timeout
         self.deadline = deadline
         self.remaining = remaining
@@ -138,8 +139,7 @@ class KlingTaskTrigger(BaseTrigger):
         _freeze_loaded_modules()
         poller = StatusPoller.of(self.kling_conn_id, _connect)
         now, began = time.time(), time.monotonic()
-        left = schedule.seconds_left(now=now, deadline=self.deadline, remaining=self.remaining)
-        age = 0.0 if self.deadline is None else max(0.0, now - self.since)
+        left, age = self._left_and_age(now, route)
         status, task = await poller.wait(
             self.kling_task_id,
             route=route,
@@ -166,6 +166,13 @@ class KlingTaskTrigger(BaseTrigger):
             if self.end_from_trigger:
                 payload |= {"remaining": max(0.0, left - waited)}  # no worker has deferred, so nothing else holds it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    def _left_and_age(self, now: float, route: str) -> tuple[float, float]:
+        age = max(0.0, now - self.since)
+        if self.deadline is None and self.remaining is None:  # it started here, and the author left it to the route
+            return max(0.0, schedule.pace_of(route).deadline - age), age
+        left = schedule.seconds_left(now=now, deadline=self.deadline, remaining=self.remaining)
+        return left, 0.0 if self.deadline is None else age
 
     async def _push(self, key: str, make_value: Callable[[], Any]) -> bool:
         """Push what the sensor would. A task never fails for a button, and a result can be had on a worker too.

@@ -46,6 +46,10 @@ class AirflowApi:
         """Return the answer to GET ``/api/v2/<path>``."""
         return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
 
+    def page(self, path: str, **params: Any) -> str:
+        """Return a page of the UI, or of a plugin."""
+        return self._http.get(path, params=params).raise_for_status().text
+
     def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         """Return the answer to another method on ``/api/v2/<path>``."""
         return self._http.request(method, f"/api/v2/{path}", json=body).raise_for_status().json()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,11 @@ from airflow.providers.common.compat.sdk import DAG, Asset, TaskGroup, task
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 import airflow_kling
-from airflow_kling import kling_image
-from airflow_kling.emulator import Emulator
+from airflow_kling import kling_generate, kling_image
+from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.operators.generate import KlingImageToVideoOperator, KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 from tests.integration.dag_runs import manifests, states
 
@@ -275,11 +278,116 @@ def test_the_package_offers_it_and_nothing_unknown() -> None:
         _ = airflow_kling.klong_image
 
 
+# --- kling_generate --------------------------------------------------------------------------------------------------
+
+
+def test_any_route_is_a_group_of_three_tasks() -> None:
+    with DAG("d", schedule=None) as dag:
+        clip = kling_generate(
+            "clip", route="image-to-video", image=URLS[0], mode="pro", destination=DESTINATION, timeout=9
+        )
+    submit, wait, archive = (dag.get_task(f"clip.{name}") for name in ("submit", "wait", "archive"))
+    assert (type(submit), submit.image, submit.mode) == (KlingImageToVideoOperator, URLS[0], "pro")
+    assert (wait.route, wait.timeout, archive.route) == ("image-to-video", 9, "image-to-video")
+    assert isinstance(clip, TaskGroup)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"route": "song"}, "route is 'song', must be one of image-expansion"),
+        ({"route": "{{ params.route }}"}, "must be one of"),
+        ({"route": None}, "route is None, it must be a text that is known while the DAG is parsed"),
+        (
+            {"imag": URLS[0]},
+            "imag: neither a field of route 'image-to-video' nor an option of its tasks; the fields are",
+        ),
+        ({"image": URLS[0], "n": 2}, "n: neither a field of route 'image-to-video'"),
+        ({"image": URLS[0], "duration": "17"}, "duration is '17'"),
+    ],
+)
+def test_what_no_route_takes_is_refused_while_parsing(fields: dict[str, Any], words: str) -> None:
+    given = {"route": "image-to-video", "destination": DESTINATION, **fields}
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match=words):
+        kling_generate("clip", **given)
+    if "route" in fields or "duration" in fields:
+        return
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match=words):
+        kling_generate.partial("clip", **given)
+
+
+def test_a_mapped_group_needs_its_route() -> None:
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match="route is None"):
+        kling_generate.partial("clip", destination=DESTINATION)
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match="A row has no image"):
+        kling_generate.partial("clip", route="image-to-video", destination=DESTINATION).expand_kwargs([{"prompt": "a"}])
+
+
+@pytest.mark.parametrize(
+    ("fields", "slots"),
+    [
+        ({"route": "text-to-video"}, 1),
+        ({"route": "virtual-try-on", "human_image": URLS[0], "cloth_image": URLS[1], "prompt": None}, 1),
+        ({"route": "omni-image", "n": 3}, 3),
+        ({"route": "omni-image", "n": 3, "result_type": "series", "series_amount": 5}, 5),
+    ],
+)
+def test_a_pool_gives_as_many_slots_as_the_route_takes(fields: dict[str, Any], slots: int) -> None:
+    given = {name: value for name, value in {"prompt": "a cat", **fields}.items() if value is not None}
+    with DAG("d", schedule=None) as dag:
+        kling_generate("one", destination=DESTINATION, pool="kling", **given)
+    assert dag.get_task("one.generate").pool_slots == slots
+    assert dag.get_task("one.archive").pool == "default_pool"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"result_type": "series", "series_amount": "auto"}, "series_amount is 'auto', with pool it must be a number"),
+        ({"result_type": "series"}, "series_amount is None, with pool it must be a number"),
+        ({"result_type": "{{ params.x }}"}, "result_type must be known with pool"),
+    ],
+)
+def test_slots_that_are_not_known_are_refused(fields: dict[str, Any], words: str) -> None:
+    with DAG("d", schedule=None), pytest.raises(KlingInputError, match=words):
+        kling_generate("one", route="omni-image", prompt="a", destination=DESTINATION, pool="kling", **fields)
+
+
+def test_only_the_operator_of_the_route_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from airflow.providers.common.compat.sdk import DAG; from airflow_kling import kling_generate\n"
+        "with DAG('d', schedule=None): kling_generate('a', route='text-to-video', prompt='p', destination='s3://b/k')\n"
+        "print([name for name in sys.modules if name.startswith('airflow_kling.api.routes.')])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "AIRFLOW_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["['airflow_kling.api.routes.text_to_video']"], done.stderr
+
+
+def test_a_part_of_an_output_waits_for_its_task() -> None:
+    with DAG("d", schedule=None) as dag:
+        shoes = kling_image("shoes", subject_images=URLS, destination=DESTINATION)
+        kling_generate(
+            "clip",
+            route="image-to-video",
+            image=shoes.output["images"][1],
+            prompt=f"of {shoes.output['images'][0]}",
+            destination=DESTINATION,
+        )
+        kling_generate("whole", route="image-to-video", image=shoes.output, destination=DESTINATION)
+    for name in ("clip", "whole"):
+        assert dag.get_task(f"{name}.submit").upstream_task_ids == {"shoes.archive"}
+    pulled = "{{ task_instance.xcom_pull(task_ids='shoes.archive', dag_id='d', key='return_value')['images'][0] }}"
+    assert dag.get_task("clip.submit").prompt == f"of {pulled}"
+    with pytest.raises(TypeError, match="not known before the task has run"):
+        list(shoes.output["images"])
+
+
 # --- as DAG runs ------------------------------------------------------------------------------------------------------
 
 HEAD = """
 from airflow.providers.common.compat.sdk import DAG, task
-from airflow_kling import kling_image
+from airflow_kling import kling_generate, kling_image
 
 NAN = float("nan")
 
@@ -374,6 +482,25 @@ with DAG("kling_lazy", schedule=None) as dag:
 """
 )
 
+CHAIN = (
+    HEAD
+    + """
+with DAG("kling_chain", schedule=None, render_template_as_native_obj=NATIVE) as dag:
+    options = {"destination": DESTINATION, "poke_interval": 0.05}
+    shoes = kling_image("shoes", subject_images=SUBJECTS, n=2, aspect_ratio="1:1", **options)
+    clip = {"route": "image-to-video", **options}
+    kling_generate("first", image=shoes.output, prompt="1", **clip)
+    kling_generate("second", image=shoes.output["images"][1], prompt="2", **clip)
+    kling_generate("images", image=shoes.output["images"], prompt="3", **clip)
+    kling_generate("text", image="{{ ti.xcom_pull(task_ids='shoes.archive') }}", prompt="4", **clip)
+    kling_generate(
+        "omni", route="omni-image", image_list=[shoes.output["images"][1], shoes.output], prompt="5", **options
+    )
+    kling_generate("third", image=shoes.output["images"][2], prompt="6", **clip)
+    dag.get_task("shoes.archive") >> dag.get_task("text.submit")
+"""
+)
+
 in_dag_runs = pytest.mark.usefixtures("quick", "airflow_home")
 
 
@@ -425,3 +552,20 @@ def test_mapped_over_a_list_with_a_pool(fast: Emulator, run: Any, archive: Path)
     }
     assert sorted(manifest["request"]["prompt"] for manifest in manifests(archive)) == ["a cat", "a dog"]
     assert {len(manifest["images"]) for manifest in manifests(archive)} == {2}
+
+
+@in_dag_runs
+@pytest.mark.parametrize("native", [False, True], ids=["plain", "native"])
+def test_archived_images_are_references_of_other_generations(
+    native: bool, connect: Any, run: Any, archive: Path
+) -> None:
+    with serve(EmulatorConfig(duration=Duration(0.05), image_size=320)) as emulator:
+        connect(emulator)
+        found = states(run("kling_chain", CHAIN.replace("NATIVE", str(native))))
+    assert {name for name, state in found.items() if state != "success"} == {
+        f"third.{name}[-1]" for name in ("submit", "wait", "archive")
+    }
+    requests = {manifest["request"].get("prompt"): manifest for manifest in manifests(archive)}
+    first, second = (image["sha256"] for image in requests.pop(None)["images"])
+    used = {prompt: [one["sha256"] for one in made["request"]["references"]] for prompt, made in requests.items()}
+    assert used == {"1": [first], "2": [second], "3": [first], "4": [first], "5": [second, first]}

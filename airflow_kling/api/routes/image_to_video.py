@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from airflow_kling.api.fields import ElementItem, ImageText, OptionalText, RequiredText, plain_or
@@ -23,11 +23,16 @@ from airflow_kling.api.video_fields import (
 )
 
 
+def _id_text(value: Any) -> Any:
+    """Return an id of digits as the text that the API takes; a float has lost some of them and is refused."""
+    return str(value) if type(value) is int else value
+
+
 @with_config(ConfigDict(extra="forbid"))
 class Voice(TypedDict):
     """A voice of Kling's library."""
 
-    voice_id: RequiredText
+    voice_id: Annotated[RequiredText, BeforeValidator(_id_text)]
 
 
 def _silent_voices(request: Any) -> str | None:

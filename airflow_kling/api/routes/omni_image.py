@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from airflow_kling.api.fields import (
-    AspectRatio,
     ElementItem,
     ImageCount,
     ImageItem,
@@ -25,6 +24,14 @@ from airflow_kling.api.route import IMAGE, IMAGE_PACE, Endpoint, MediaField, Rou
 from airflow_kling.api.rules import Allowed, ModelTable, Rule
 
 _MAX_REFERENCES = 10  # images and elements [C]
+
+
+def _number(value: Any) -> Any:
+    """Return the number that a template has rendered to its text."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+_SeriesAmount = Annotated[Literal[2, 3, 4, 5, 6, 7, 8, 9, "auto"], BeforeValidator(_number)]  # [C]
 
 
 def _references(request: Any) -> str | None:
@@ -59,8 +66,9 @@ class OmniImageRequest(KlingRequest):
     resolution: Literal["1k", "2k", "4k"] = "1k"
     result_type: Literal["single", "series"] | None = None  # single when not given [C]
     n: ImageCount = 1
-    series_amount: Annotated[int, Field(ge=2, le=9)] | Literal["auto"] | None = None  # 4 when not given [C]
-    aspect_ratio: AspectRatio | Literal["auto"] | None = None  # auto when not given [C]
+    series_amount: _SeriesAmount | None = None  # 4 when not given [C]
+    # auto when not given [C]
+    aspect_ratio: Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9", "auto"] | None = None
     watermark_info: Watermark = None
 
 

@@ -29,6 +29,7 @@ _MAX_REFERENCES = 7  # images and elements [C]
 _MAX_WITH_VIDEO = 4  # beside a video [C]
 _MAX_WITH_FRAME = 3  # elements beside a first frame, kling-v3-omni [W]
 _PLAIN_DURATIONS = ("5", "10")
+_MAX_SECONDS_OF_O1 = 10  # [C]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -112,7 +113,11 @@ def _plain_duration(request: Any, who: str) -> str | None:
 
 
 def _duration_of_o1(request: Any) -> str | None:
-    return _plain_duration(request, "model 'kling-video-o1'") if request.model_name == "kling-video-o1" else None
+    if request.model_name != "kling-video-o1" or request.duration is None or _edits(request):
+        return None
+    if int(request.duration) > _MAX_SECONDS_OF_O1:
+        return f"duration is {request.duration!r}, but model 'kling-video-o1' takes '3' to '{_MAX_SECONDS_OF_O1}'"
+    return _plain_duration(request, "model 'kling-video-o1'")
 
 
 def _duration_of_cometapi(request: Any) -> str | None:
@@ -127,7 +132,6 @@ class OmniVideoRequest(ShotsRequest):
 
     model_table: ClassVar[ModelTable] = {
         "kling-video-o1": {  # [C]
-            "duration": Allowed(("3", "4", "5", "6", "7", "8", "9", "10")),
             "mode": Allowed(("std", "pro")),
             "sound": Allowed(("off",)),
             "multi_shot": Allowed((False,)),

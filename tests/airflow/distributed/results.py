@@ -14,7 +14,7 @@ def billed(kling: Emulator) -> list[Generation]:
         Generation(
             kling_task_id=task["task_id"],
             row=task["request"]["prompt"],
-            images=tuple(hashlib.sha256(image).hexdigest() for image in kling.images(task)),
+            images=tuple(hashlib.sha256(image).hexdigest() for image in kling.results(task)),
         )
         for task in kling.tasks("")
         if task["status"] != "failed"

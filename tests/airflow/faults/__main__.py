@@ -10,12 +10,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from deploy.local.terminal import raise_on_signals, say
 from tests.airflow.faults import chaos, downloads, report
 from tests.airflow.faults.model import AIRFLOW_2, AIRFLOW_3, Outcome, Row
 from tests.airflow.faults.runner import run_rows
 from tests.airflow.faults.table import ROWS
-from tests.airflow.faults.world import world
+from tests.airflow.faults.world import ROUTES, world
 
 ENOUGH_KILLS = 60
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     say(f"Random crash schedules: --seed {options.seed}")
     wanted = [row for row in ROWS if all(word in row.name for word in options.only)]
-    schedules = [] if options.only else list(chaos.schedules(options.seed, options.runs))
+    wanted = [row for row in wanted if options.route in (None, row.route)]
+    partial = bool(options.only or options.route)
+    schedules = [] if partial else list(chaos.schedules(options.seed, options.runs))
     home = options.home or Path(tempfile.mkdtemp(prefix="kling-faults-"))
     outcomes: list[Outcome] = []
     versions = {}
@@ -36,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if rows and options.line in (None, line):
             versions[line], found = run_line(line, rows, home / line)
             outcomes += found
-    below = [] if options.only else [run() for run in downloads.ROWS]
+    below = [] if partial else [run() for run in downloads.ROWS]
     _print_tables(outcomes, below, versions)
-    problems = _problems(outcomes, below, complete=not options.only and options.line != AIRFLOW_2)
+    problems = _problems(outcomes, below, complete=not partial and options.line != AIRFLOW_2)
     say(f"\n{len(outcomes) + len(below)} rows in {time.monotonic() - started:.0f} s; logs: {home}")
     for problem in problems:
         say(f"NOT as documented: {problem}")
@@ -59,6 +62,7 @@ def run_line(line: str, rows: list[Row], home: Path) -> tuple[str, list[Outcome]
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.airflow.faults", description=__doc__)
     parser.add_argument("--line", choices=(AIRFLOW_3, AIRFLOW_2), help="this line of Airflow only")
+    parser.add_argument("--route", choices=ROUTES, help="rows of this route only")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose name has all of these words")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the random crash schedules")
     parser.add_argument("--runs", type=int, default=chaos.RUNS, help="number of random crash schedules")
@@ -68,8 +72,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _print_tables(outcomes: list[Outcome], below: list[downloads.DownloadOutcome], versions: dict[str, str]) -> None:
     for line, version in versions.items():
-        say(f"\n### Airflow {version}\n")
-        say(report.table(one for one in outcomes if one.row.line == line and not one.row.chance))
+        of_line = [one for one in outcomes if one.row.line == line and not one.row.chance]
+        for route in dict.fromkeys(one.row.route for one in of_line):
+            say(f"\n### Airflow {version}{'' if route == DEFAULT_ROUTE else f', {route}'}\n")
+            say(report.table(one for one in of_line if one.row.route == route))
     if below:
         say(f"\n### Downloads\n\n{report.downloads_table(below)}")
     if chances := [one for one in outcomes if one.row.chance]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deploy.local.waiting import wait_for
-from tests.airflow.faults.model import Row
+from tests.airflow.faults.model import Row, dag_id
 from tests.airflow.harness.airflows import Airflow
 from tests.airflow.harness.emulator import Emulator
 from tests.airflow.harness.users import User
@@ -52,7 +52,7 @@ class Case:
     @property
     def dag_id(self) -> str:
         """Return the id of the row's DAG."""
-        return f"faults_{self.row.dag}"
+        return dag_id(self.row.dag, self.row.route)
 
     @property
     def marks(self) -> Path:

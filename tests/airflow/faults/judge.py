@@ -16,6 +16,7 @@ import psutil
 from tests.airflow.faults.case import Case
 from tests.airflow.faults.model import End, Outcome
 
+RESULT = re.compile(r"\d+\.(png|mp4)")
 LATE = 120.0  # seconds until a run that has ended counts as not having logged something: a triggerer logs it later
 
 
@@ -63,12 +64,13 @@ def check_archive(case: Case, tasks: list[dict[str, Any]]) -> tuple[int, list[st
         if folder.name not in known:
             wrong.append(f"{folder.name} in the archive is no generation of this row")
             continue
-        served = case.kling.images(known[folder.name])
+        served = case.kling.results(known[folder.name])
         files = _contents(folder)
         aside = _contents(folder / "unverified")
         manifest = files.pop("manifest.json", None)
-        found = {int(Path(name).stem): data for name, data in files.items() if re.fullmatch(r"\d+\.png", name)}
-        wrong += [f"{name} is left over" for name in files if not re.fullmatch(r"\d+\.png", name)]
+        found = {int(Path(name).stem): data for name, data in files.items() if RESULT.fullmatch(name)}
+        posters = {f"{Path(name).stem}.poster.jpg" for name in files if name.endswith(".mp4")}
+        wrong += [f"{name} is left over" for name in files if not RESULT.fullmatch(name) and name not in posters]
         wrong += [f"unverified/{name} is left over" for name in aside if not re.fullmatch(r"\d+\.\w+", name)]
         wrong += [f"image {index} differs from Kling's" for index in found if found[index] != served[index]]
         if manifest is None:
@@ -88,6 +90,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def _check_manifest(manifest: dict[str, Any], found: Mapping[int, bytes], unverified: Mapping[int, bytes]) -> list[str]:
     wrong = []
+    manifest = {**manifest, "images": [*manifest.get("images", ()), *manifest.get("videos", ())]}
     for name, files in (("images", found), ("unverified", unverified)):
         listed = {entry["index"]: (entry["sha256"], entry["bytes"]) for entry in manifest.get(name, ())}
         actual = {index: (hashlib.sha256(data).hexdigest(), len(data)) for index, data in files.items()}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
+
 if TYPE_CHECKING:
     from tests.airflow.faults.case import Case
 
@@ -40,6 +42,7 @@ class Row:
     """One way to break a run, and its documented end.
 
     :param name: for people; unique together with gateway and line.
+    :param route: of the generation.
     :param dag: ``apart``, ``together`` or ``archive``.
     :param account: which emulator: ``strict``, or ``lenient``, which takes an ``external_task_id`` twice.
     :param records: the connection names a record store.
@@ -60,6 +63,7 @@ class Row:
     end: End
     gateway: str = "cometapi"
     line: str = AIRFLOW_3
+    route: str = DEFAULT_ROUTE
     dag: str = "together"
     account: str = "strict"
     records: bool = False
@@ -91,3 +95,8 @@ class Outcome:
     kills: int
     seconds: float
     deviations: tuple[str, ...] = ()
+
+
+def dag_id(dag: str, route: str) -> str:
+    """Return the id of the DAG for rows of this kind and route, see ``dags/fault_runs.py``."""
+    return f"faults_{dag}_{route.replace('-', '_')}"

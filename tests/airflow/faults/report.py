@@ -16,7 +16,7 @@ def line_of(outcome: Outcome) -> str:
     verdict = "as documented" if not outcome.deviations else f"NOT as documented: {'; '.join(outcome.deviations)}"
     row = outcome.row
     return (
-        f"{row.line:4} {row.gateway:8} {row.name}: {outcome.billed} billed, {outcome.images} images, "
+        f"{row.line:4} {row.gateway:8} {row.route} {row.name}: {outcome.billed} billed, {outcome.images} images, "
         f"{state_of(outcome.states)}, {outcome.kills} kills, {outcome.seconds:.0f} s: {verdict}"
     )
 
@@ -33,7 +33,7 @@ def _failed_first(item: tuple[str, str]) -> tuple[bool, str]:
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """A Markdown table of one line of Airflow."""
+    """A Markdown table of one route on one line of Airflow."""
     cells = [
         (
             outcome.row.name,

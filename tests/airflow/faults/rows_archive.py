@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tests.airflow.faults import actions
 from tests.airflow.faults.model import End, Fields, Row
 
 N = 3
-WRITES = N + 1  # and the manifest
 ARCHIVED, FAILED = {"archive": "success"}, {"archive": "failed"}
+# The endless body is of zeros: what has come when the limit is reached is no result.
+NO_IMAGE, NO_VIDEO = r"did not answer with a JPEG, PNG or WebP image", r"did not answer with an MP4 video"
 WHOLE = End(1, N, ARCHIVED)
 
 
 def on_airflow_3() -> Iterator[Row]:
     """All rows about archiving; the generation is paid for beforehand."""
-    yield from (Row(dag="archive", n=N, **fields) for fields in (*_killed(), *_together(), *_downloads()))
+    writes = (*(f"image {number} of {N}" for number in range(1, N + 1)), "the manifest")
+    yield from (Row(dag="archive", n=N, **fields) for fields in (*_killed(writes), *_together(), *_downloads()))
 
 
-def _killed() -> Iterator[Fields]:
-    for write in range(1, WRITES + 1):
-        what = f"image {write} of {N}" if write <= N else "the manifest"
+def of_a_video(route: str) -> Iterator[Row]:
+    """The same for a route that makes one video; a picture that is a bomb has no counterpart."""
+    for fields in (*_killed(("the poster", "the video", "the manifest")), *_together(), *_downloads()):
+        if fields["name"] == "PNG bomb":
+            continue
+        faults = [{**fault, "match": {"index": 0}} for fault in fields.get("faults", ())]
+        end = replace(fields["end"], images=min(fields["end"].images, 1))
+        name = fields["name"].replace("an image", "a video").replace("image", "video")
+        options: Fields = {}
+        if "options" in fields:
+            end = replace(end, says=(NO_VIDEO,))
+            options = {"archive": {"max_video_bytes": 2_000_000}}
+        more: Fields = {
+            "name": name,
+            "end": end,
+            "faults": faults,
+            "options": options,
+            "short": name == "video cut off",
+        }
+        yield Row(dag="archive", n=1, route=route, **{**fields, **more})
+
+
+def _killed(writes: Sequence[str]) -> Iterator[Fields]:
+    for write, what in enumerate(writes, 1):
         for point, when, words in (
             ("write", "before", "before"),
             ("publish", "before", "inside of"),
@@ -60,13 +84,13 @@ def _downloads() -> Iterator[Fields]:
     limit: Fields = {"options": {"archive": {"max_image_bytes": 2_000_000}}}
     yield {
         "name": "endless body",
-        "end": End(1, 0, FAILED, says=(r"has more than the limit of 2000000 bytes",)),
+        "end": End(1, 0, FAILED, says=(NO_IMAGE,)),
         "faults": (endless,),
         **limit,
     }
     yield {
         "name": "endless body, cleared when it is well",
-        "end": End(1, N, ARCHIVED, says=(r"has more than the limit of 2000000 bytes",)),
+        "end": End(1, N, ARCHIVED, says=(NO_IMAGE,)),
         "faults": (endless,),
         "action": actions.clear_after_the_end,
         **limit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.airflow.faults import actions
 from tests.airflow.faults.model import AIRFLOW_2, End, Fields, Row
@@ -35,6 +36,19 @@ def on_airflow_3() -> Iterator[Row]:
         yield from (Row(gateway=gateway, **fields) for fields in _of_others())
     yield from (Row(**fields) for fields in _with_receiver())
     yield from _options()
+
+
+def of_route(route: str, *, results: int, short: str = "") -> Iterator[Row]:
+    """The rows of one try after another for another route.
+
+    :param results: how many results a generation has at most.
+    :param short: name of the row that is part of ``make test``, on the official gateway.
+    """
+    for gateway in GATEWAYS:
+        for fields in (*_killed(gateway), *_answers(gateway)):
+            end = replace(fields["end"], images=min(fields["end"].images, results))
+            in_short = gateway == "official" and fields["name"] == short
+            yield Row(gateway=gateway, route=route, **{**fields, "end": end, "n": min(2, results), "short": in_short})
 
 
 def _with_receiver() -> Iterator[Fields]:

@@ -66,7 +66,7 @@ def run_row(row: Row, world: World) -> Outcome:
     started, broke = time.monotonic(), None
     try:
         if row.dag == "archive":
-            case.kling_task_id = kling.create(row.gateway, f"{token} {row.name}", row.n, world.picture)
+            case.kling_task_id = kling.create(row.gateway, f"{token} {row.name}", row.n, world.picture, route=row.route)
             case.wait_for("the end of the generation", lambda: kling.tasks(token)[0]["status"] == "succeed")
         case.add_faults()
         case.start_run()

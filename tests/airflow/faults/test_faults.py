@@ -17,7 +17,7 @@ SHORT = [row for row in ROWS if row.short and row.line == AIRFLOW_3]
 
 
 def name(row: Row) -> str:
-    return f"{row.gateway}-{row.name}"
+    return f"{row.route}-{row.gateway}-{row.name}"
 
 
 @pytest.fixture(scope="module")
@@ -39,5 +39,5 @@ def test_downloads_are_guarded(run: Callable[[], downloads.DownloadOutcome]) -> 
 
 
 def test_no_two_rows_have_the_same_name() -> None:
-    names = [(row.line, row.gateway, row.account, row.dag, row.name) for row in ROWS]
+    names = [(row.line, row.route, row.gateway, row.account, row.dag, row.name) for row in ROWS]
     assert len(set(names)) == len(names)

@@ -30,7 +30,7 @@ class Emulator:
     def tasks(self, token: str) -> list[dict[str, Any]]:
         return self.ledger
 
-    def images(self, task: dict[str, Any]) -> list[bytes]:
+    def results(self, task: dict[str, Any]) -> list[bytes]:
         return IMAGES
 
     def faults(self) -> dict[str, dict[str, Any]]:

@@ -13,15 +13,17 @@ from typing import Any
 
 from PIL import Image
 
+from airflow_kling.api.routes import DEFAULT_ROUTE
 from deploy.local.waiting import wait_for
-from tests.airflow.faults.model import AIRFLOW_3
+from tests.airflow.faults.model import AIRFLOW_3, dag_id
 from tests.airflow.harness.airflows import Airflow, airflow_2, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
 from tests.airflow.harness.receiver import SECRET, running_receiver
 from tests.airflow.harness.users import User
 
 DAGS = Path(__file__).parent / "dags"
-DAG_IDS = ("faults_apart", "faults_together", "faults_archive")
+ROUTES = (DEFAULT_ROUTE, "image-generation", "image-to-video")
+DAG_IDS = tuple(dag_id(dag, route) for dag in ("apart", "together", "archive") for route in ROUTES)
 MARKS, SAMPLES = "KLING_FAULTS_MARKS", "KLING_FAULTS_SAMPLES"
 OPTIONS = {"strict": (), "lenient": ("--allow-duplicate-external-ids",)}
 

@@ -14,7 +14,14 @@ from deploy.local.stack import EMULATOR_KEY, emulator, emulator_connection
 from deploy.local.waiting import wait_for
 
 DURATION = 4.0  # seconds that a generation takes
-ROUTES = {"cometapi": "/kling/v1/images/generations", "official": "/v1/images/multi-image2image"}
+PATHS = {
+    ("multi-image-to-image", "cometapi"): "/kling/v1/images/generations",
+    ("multi-image-to-image", "official"): "/v1/images/multi-image2image",
+    ("image-generation", "cometapi"): "/kling/v1/images/generations",
+    ("image-generation", "official"): "/v1/images/generations",
+    ("image-to-video", "cometapi"): "/kling/v1/videos/image2video",
+    ("image-to-video", "official"): "/v1/videos/image2video",
+}
 
 
 @dataclass(frozen=True)
@@ -62,26 +69,29 @@ class Emulator:
         ]
         return sorted(found, key=lambda task: task["created_at"])
 
-    def images(self, task: dict[str, Any]) -> list[bytes]:
-        """Return the bytes of a finished task's images, as served now."""
+    def results(self, task: dict[str, Any]) -> list[bytes]:
+        """Return the bytes of a finished task's images or videos, as served now."""
         headers = {"Authorization": f"Bearer {EMULATOR_KEY}"}
-        route = f"{self.url}{ROUTES[task['gateway']]}/{task['task_id']}"
-        data = httpx.get(route, headers=headers, trust_env=False).raise_for_status().json()["data"]
+        query = f"{self.url}{PATHS[task['route'], task['gateway']]}/{task['task_id']}"
+        data = httpx.get(query, headers=headers, trust_env=False).raise_for_status().json()["data"]
         while "task_result" not in data:
             data = data["data"]
-        urls = [image["url"] for image in sorted(data["task_result"]["images"], key=lambda image: image["index"])]
+        made = data["task_result"]
+        urls = [image["url"] for image in sorted(made.get("images", ()), key=lambda image: image["index"])]
+        urls += [video["url"] for video in made.get("videos", ())]
         return [httpx.get(url, trust_env=False).raise_for_status().content for url in urls]
 
-    def create(self, gateway: str, prompt: str, n: int, picture: str) -> str:
+    def create(self, gateway: str, prompt: str, n: int, picture: str, *, route: str) -> str:
         """Submit a generation outside of Airflow; returns its id."""
-        body = {
-            "model_name": "kling-v2",
-            "prompt": prompt,
-            "n": n,
-            "subject_image_list": [{"subject_image": picture}, {"subject_image": picture}],
-        }
+        subjects = [{"subject_image": picture}, {"subject_image": picture}]
+        own: dict[str, Any] = {
+            "multi-image-to-image": {"model_name": "kling-v2", "n": n, "subject_image_list": subjects},
+            "image-generation": {"model_name": "kling-v3", "n": n},
+            "image-to-video": {"model_name": "kling-v3", "image": picture, "duration": "3"},
+        }[route]
+        body = {**own, "prompt": prompt}
         headers = {"Authorization": f"Bearer {EMULATOR_KEY}"}
-        answer = httpx.post(f"{self.url}{ROUTES[gateway]}", json=body, headers=headers, trust_env=False)
+        answer = httpx.post(f"{self.url}{PATHS[route, gateway]}", json=body, headers=headers, trust_env=False)
         data = answer.raise_for_status().json()["data"]
         return str(data["task_id"] if isinstance(data, dict) else data)
 

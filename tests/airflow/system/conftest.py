@@ -13,6 +13,8 @@ from deploy.local.stack import EMULATOR_KEY, POOL
 from tests.airflow.harness.airflows import Airflow3, airflow_3
 from tests.airflow.harness.emulator import Emulator, running_emulator
 from tests.airflow.harness.runs import Run, files_with, finish, start
+from tests.airflow.harness.storage import Storage
+from tests.airflow.harness.storage import storage as running_storage
 
 DAGS = (CHECKOUT / "dags", CHECKOUT / "tests" / "airflow" / "system" / "dags")
 SLOTS = 4
@@ -33,13 +35,26 @@ def catalog_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(kling: Emulator, catalog_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow3]:
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    with running_storage(tmp_path_factory.mktemp("storage") / "storage.log") as storage:
+        yield storage
+
+
+@pytest.fixture(scope="session")
+def running(
+    kling: Emulator, storage: Storage, catalog_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Airflow3]:
     env = {
         "KLING_CATALOG": (catalog_folder / "catalog.csv").as_uri(),
         "KLING_ARCHIVE": (catalog_folder / "archive").as_uri(),
         "KLING_PUBLISHED": (catalog_folder / "published").as_uri(),
     }
-    home, connections = tmp_path_factory.mktemp("airflow"), {"kling_default": kling.connection()}
+    home = tmp_path_factory.mktemp("airflow")
+    connections = {
+        "kling_default": kling.connection(),
+        "kling_official": kling.connection("official"),
+        "aws_default": storage.connection(),
+    }
     # The gallery reads files of this machine only where it is told to.
     options = {"kling__gallery_file_roots": tmp_path_factory.getbasetemp()}
     with airflow_3(home, connections, dags=DAGS, options=options, env=env) as running:

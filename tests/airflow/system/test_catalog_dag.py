@@ -66,11 +66,11 @@ def run(
 def test_a_bad_row_fails_alone(run: Run) -> None:
     states = run.states()
     for index in GOOD:
-        assert states[f"product.generate[{index}]"] == "success", states
-        assert states[f"product.archive[{index}]"] == "success", states
+        assert states[f"product.picture.generate[{index}]"] == "success", states
+        assert states[f"product.picture.archive[{index}]"] == "success", states
     for index in (TOO_SMALL, MODERATED, NAMELESS):
-        assert states[f"product.generate[{index}]"] == "failed", states
-        assert states[f"product.archive[{index}]"] == "upstream_failed", states
+        assert states[f"product.picture.generate[{index}]"] == "failed", states
+        assert states[f"product.picture.archive[{index}]"] == "upstream_failed", states
 
 
 def test_the_run_does_not_hide_the_failure(run: Run) -> None:
@@ -78,14 +78,14 @@ def test_the_run_does_not_hide_the_failure(run: Run) -> None:
 
 
 def test_failed_rows_say_why(run: Run) -> None:
-    assert "300" in run.log(f"product.generate[{TOO_SMALL}]")
-    assert MODERATION in run.log(f"product.generate[{MODERATED}]")
-    assert "Row 7 of file://" in run.log(f"product.generate[{NAMELESS}]")
+    assert "300" in run.log(f"product.picture.generate[{TOO_SMALL}]")
+    assert MODERATION in run.log(f"product.picture.generate[{MODERATED}]")
+    assert "Row 7 of file://" in run.log(f"product.picture.generate[{NAMELESS}]")
 
 
 def test_waiting_is_deferred(run: Run) -> None:
     for index in GOOD:
-        assert run.was_deferred(f"product.generate[{index}]")
+        assert run.was_deferred(f"product.picture.generate[{index}]")
 
 
 def test_the_pool_keeps_within_the_accounts_concurrency(run: Run, creations: Callable[[], int]) -> None:
@@ -98,15 +98,15 @@ def test_the_pool_keeps_within_the_accounts_concurrency(run: Run, creations: Cal
 @pytest.mark.parametrize("index", GOOD)
 def test_each_row_is_archived_in_its_own_folder(run: Run, destination: Path, index: int) -> None:
     sku = list(ROWS)[index]
-    finished = run.xcom("product.generate", index)
-    manifest = check_archive(run.xcom("product.archive", index), finished, destination / sku)
+    finished = run.xcom("product.picture.generate", index)
+    manifest = check_archive(run.xcom("product.picture.archive", index), finished, destination / sku)
     assert manifest["request"]["prompt"] == ROWS[sku][1]
     assert len(manifest["images"]) == 2
 
 
 def test_each_archived_row_emits_an_asset_event(run: Run) -> None:
     manifests = {event["extra"]["manifest"] for event in run.asset_events()}
-    assert manifests == {run.xcom("product.archive", index)["manifest"] for index in GOOD}
+    assert manifests == {run.xcom("product.picture.archive", index)["manifest"] for index in GOOD}
 
 
 def test_key_is_in_no_log_no_xcom_and_no_other_file(run: Run, assert_key_is_nowhere: Callable[[], None]) -> None:

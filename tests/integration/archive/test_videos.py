@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import signal
+import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -19,8 +21,8 @@ from airflow_kling.exceptions import KlingImageError
 from airflow_kling.media import frames
 from airflow_kling.storage.open import open_store
 from tests.clips import clip
-from tests.integration.archive.test_archiver import Images, archive, finished, images, noise
-from tests.integration.stores import Place
+from tests.integration.archive.test_archiver import KILLED, Images, archive, finished, images, noise
+from tests.integration.stores import Place, s3_listing
 
 __all__ = ["images"]
 
@@ -170,6 +172,57 @@ def test_a_poster_that_fails_fails_nothing(
     monkeypatch.setattr(frames, "draw_poster", broken)
     assert "poster" not in archive(made(images, CLIP), place.store)["videos"][0]
     assert "Video 0 of Kling task task-1 has no poster: no more memory" in caplog.messages
+
+
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_a_killed_run_leaves_nothing_half_written_and_the_next_one_makes_it_whole(
+    images: Images, tmp_path: Path, write: int
+) -> None:
+    """Write 1 is the poster, 2 the video, 3 the manifest."""
+    task, folder = made(images, CLIP), tmp_path / "task-1"
+    run = subprocess.run([sys.executable, "-c", KILLED, json.dumps(task), tmp_path.as_uri(), str(write)])
+    assert run.returncode == -signal.SIGKILL
+    left = {path.name for path in folder.iterdir() if path.name[0] != "."}
+    assert left == {1: set(), 2: {"0.poster.jpg"}, 3: {"0.poster.jpg", "0.mp4"}}[write]
+    archive(task, open_store(tmp_path.as_uri()))
+    assert {path.name for path in folder.iterdir()} == {"0.mp4", "0.poster.jpg", "manifest.json"}
+    assert (folder / "0.mp4").read_bytes() == CLIP
+    assert images.requests == ["/v0"] * (1 if write == 3 else 2), "fetched anew unless it was stored"
+
+
+KILLED_ON_S3 = """
+import functools, json, os, signal, sys
+from botocore.client import BaseClient
+from airflow_kling.api.tasks import KlingTask
+from airflow_kling.archive.archiver import archive_task
+from airflow_kling.archive.download import download_result
+from airflow_kling.storage.open import open_store
+send, left = BaseClient._make_api_call, [int(sys.argv[2])]
+def dying(client, name, arguments):
+    left[0] -= name == "PutObject"
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return send(client, name, arguments)
+BaseClient._make_api_call = dying
+store = open_store("s3://images/pre/fix", aws_conn_id="my_s3")
+download = functools.partial(download_result, allow_private_hosts=True)
+task = KlingTask.from_xcom(json.loads(sys.argv[1]))
+archive_task(task, store=store, download=download, refresh=lambda: None, request={}, run={})
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_run_that_is_killed_at_an_upload_to_s3_is_made_whole_by_the_next_one(
+    images: Images, s3: Any, number: int
+) -> None:
+    task = made(images, CLIP)
+    run = subprocess.run([sys.executable, "-c", KILLED_ON_S3, json.dumps(task), str(number)])
+    assert run.returncode == -signal.SIGKILL
+    assert len(s3_listing(s3)) == number - 1
+    archive(task, open_store("s3://images/pre/fix", aws_conn_id="my_s3"))
+    assert set(s3_listing(s3)) == {"task-1/0.mp4", "task-1/0.poster.jpg", "task-1/manifest.json"}
+    assert s3_listing(s3)["task-1/0.mp4"] == CLIP
+    assert images.requests == ["/v0"] * (1 if number == 3 else 2)
 
 
 def version_1(summary: dict[str, Any], place: Place) -> bytes:

@@ -196,3 +196,17 @@ def test_callbacks_that_come_and_that_do_not(
     assert (
         spending._check_callback(external_task_id).text == f"The receiver has noted Kling task {spending.created[0]}."
     )
+
+
+def test_the_price_of_each_route(kling: Emulator, connect: Callable[..., str]) -> None:
+    connect(kling, extra={"max_units": 20, "prices": {"image-expansion": {"*": 30}}})
+    lines = [line[25:] for line in Run().lines if line[5:25].strip() == "price"]
+    assert "image-to-video: 3 units (about $0.42) for one of kling-v3 with the defaults." in lines
+    assert any(line.startswith("image-expansion: 30 units") and "does not allow it" in line for line in lines)
+
+
+def test_spending_keeps_the_connections_limit(kling: Emulator, connect: Callable[..., str]) -> None:
+    connect(kling, extra={"max_units": 15})
+    [refused] = Spending(KlingHook().settings, Transcript()).run()
+    assert "would cost 16 units (about $0.056), and max_units of the connection allows 15" in refused.text
+    assert kling.ledger()["totals"]["created"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_finished_task_that_a_template_renders_to_text(finished: Any, tmp_path: 
 def test_the_route_of_an_id_is_the_operators(finished: Any, kling: Emulator, tmp_path: Path) -> None:
     kling_task_id = finished()["kling_task_id"]
     assert "route" in KlingArchiveImagesOperator.template_fields
-    with pytest.raises(KlingInputError, match="route is 'of-tomorrow', must be one of multi-image-to-image"):
+    with pytest.raises(KlingInputError, match="route is 'of-tomorrow', must be one of image-expansion, "):
         operator(kling_task_id, tmp_path, route="of-tomorrow").execute({})
     check(operator(kling_task_id, tmp_path, route="multi-image-to-image").execute({}), tmp_path, 1)
 
@@ -516,3 +517,24 @@ def test_rendered_field_shows_no_signature_and_the_images_are_fetched_all_the_sa
     queries = kling.ledger()["requests"]["query"]
     check(task.execute({}), tmp_path, 2)
     assert kling.ledger()["requests"]["query"] == queries
+
+
+@pytest.mark.parametrize(
+    ("estimated", "said"),
+    [(8.0, "Kling billed 8 units."), (7.0, "Kling billed 8 units, and 7 units had been estimated.")],
+)
+def test_the_bill_is_logged(
+    estimated: float,
+    said: str,
+    finished: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain_logs: pytest.LogCaptureFixture,
+) -> None:
+    plain_logs.set_level(logging.INFO)
+    monkeypatch.setattr(KlingArchiveImagesOperator, "log", logging.getLogger("of_the_tests"), raising=False)
+    monkeypatch.setattr(KlingArchiveImagesOperator, "_asked", lambda *_: {"estimated_units": estimated})
+    operator(finished(n=1), tmp_path).execute({})
+    [record] = [record for record in plain_logs.records if "billed" in record.getMessage()]
+    assert record.getMessage() == said
+    assert record.levelno == (logging.INFO if estimated == 8.0 else logging.WARNING)

@@ -17,10 +17,11 @@ import pytest
 from airflow.providers.common.compat.sdk import HookLineageCollector
 from openlineage.client.serde import Serde
 
-from airflow_kling.emulator import Emulator
+from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import KlingError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.operators.image_to_video import KlingImageToVideoOperator
 from airflow_kling.reporting import lineage
 from airflow_kling.reporting.openlineage import SCHEMA_URL, operator_lineage
 from airflow_kling.sensors.task import KlingTaskSensor
@@ -107,7 +108,7 @@ def test_datasets_are_named_as_the_specification_says() -> None:
         kling_task_id="8334",
         asked={},
         inputs=lineage.addresses(DESCRIBED),
-        outputs=[*lineage.archived(SUMMARY), "file:///our images/8334/0%20.png", "gs://bucket/8334/0.png"],
+        outputs=[*lineage.archived(SUMMARY), "file:///our%20images/8334/0%2520.png", "gs://bucket/8334/0.png"],
     )
     assert names(told.inputs) == [
         ("https://example.com", "a.png"),
@@ -123,21 +124,34 @@ def test_datasets_are_named_as_the_specification_says() -> None:
     ]
 
 
+def test_videos_and_their_posters_are_outputs_too() -> None:
+    video = {"index": 0, "uri": "s3://b/9/0.mp4", "poster": {"uri": "s3://b/9/0.poster.jpg"}}
+    plain = {"index": 1, "uri": "s3://b/9/1.mp4"}
+    summary = {"manifest": "s3://b/9/manifest.json", "images": [], "videos": [video, plain]}
+    assert lineage.archived(summary) == [
+        "s3://b/9/0.mp4",
+        "s3://b/9/0.poster.jpg",
+        "s3://b/9/1.mp4",
+        "s3://b/9/manifest.json",
+    ]
+
+
+SCHEMA = json.loads(resources.files("airflow_kling.reporting").joinpath("KlingRunFacet.json").read_text())
+
+
+def check_facet(facet: dict[str, Any]) -> None:
+    definition = SCHEMA["$defs"]["KlingRunFacet"]["allOf"][1]  # the other one, of every facet, is on the web
+    properties = {**definition["properties"], "_producer": {}, "_schemaURL": {}}
+    jsonschema.validate(facet, {**definition, "additionalProperties": False, "properties": properties})
+
+
 def test_the_facet_fits_its_schema() -> None:
     asked = {"prompt": PROMPT, "model_name": "kling-v2", "n": 2, "aspect_ratio": "3:2", "gateway": "cometapi"}
+    asked["estimated_units"] = 16.0
     facet = facet_of(operator_lineage(kling_task_id="8334", asked=asked, units=8.0))
-    schema = json.loads(resources.files("airflow_kling.reporting").joinpath("KlingRunFacet.json").read_text())
-    definition = schema["$defs"]["KlingRunFacet"]["allOf"][1]  # the other one, of every facet, is on the web
-    jsonschema.validate(
-        facet,
-        {
-            **definition,
-            "additionalProperties": False,
-            "properties": {**definition["properties"], "_producer": {}, "_schemaURL": {}},
-        },
-    )
+    check_facet(facet)
     assert facet.pop("_producer")
-    assert facet.pop("_schemaURL") == SCHEMA_URL == schema["$id"] + "#/$defs/KlingRunFacet"
+    assert facet.pop("_schemaURL") == SCHEMA_URL == SCHEMA["$id"] + "#/$defs/KlingRunFacet"
     assert facet == {
         "klingTaskId": "8334",
         "route": "multi-image-to-image",
@@ -147,7 +161,17 @@ def test_the_facet_fits_its_schema() -> None:
         "aspectRatio": "3:2",
         "n": 2,
         "units": 8.0,
+        "resultKind": "image",
+        "estimatedUnits": 16.0,
     }
+
+
+def test_the_facet_of_a_video_fits_its_schema() -> None:
+    asked = {"route": "image-to-video", "mode": "pro", "duration": "5", "prompt": PROMPT, "estimated_units": 2.5}
+    facet = facet_of(operator_lineage(kling_task_id="8334", asked=asked))
+    check_facet(facet)
+    assert (facet["resultKind"], facet["mode"], facet["durationSeconds"]) == ("video", "pro", 5.0)
+    assert facet["estimatedUnits"] == 2.5
 
 
 @pytest.mark.parametrize(
@@ -267,6 +291,27 @@ def test_the_archive_tells_its_images(kling: Emulator, submitted: Any, tmp_path:
     folder = f"{tmp_path}/{kling_task_id}"
     assert names(told.outputs) == [("file", f"{folder}/{name}") for name in ("0.png", "1.png", "manifest.json")]
     assert facet_of(told)["units"] > 0
+
+
+def test_the_clip_of_a_picture_has_as_input_what_its_archive_has_as_output(
+    connect: Callable[..., str], payload: str, tmp_path: Path, quick: None, ti: Any
+) -> None:
+    with serve(EmulatorConfig(duration=Duration(0.0), image_size=640)) as emulator:
+        connect(emulator, gateway="cometapi-v2")
+        picture = submit_of(payload).execute({})
+        destination = (tmp_path / "our room").as_uri()
+        archive = KlingArchiveImagesOperator(task_id="archive", task=picture, destination=destination)
+        output = archive.execute({})
+        clip = KlingImageToVideoOperator(task_id="clip", image=output, prompt=PROMPT, duration="5")
+        [made, _] = names(archive.get_openlineage_facets_on_complete(ti).outputs)
+        assert made == ("file", f"{tmp_path}/our room/{picture}/0.png")
+        assert names(clip.get_openlineage_facets_on_start().inputs) == [made]
+        kling_task_id = clip.execute({"ti": ti})
+        told = clip.get_openlineage_facets_on_complete(ti)
+        assert names(told.inputs) == [made]
+        assert facet_of(told)["resultKind"] == "video"
+        [described] = ti.xcoms[f"kling_request_{kling_task_id}"]["references"]
+        assert (described["kling_task_id"], described["kind"], described["index"]) == (picture, "image", 0)
 
 
 def test_a_failed_archive_has_no_outputs(kling: Emulator, tmp_path: Path, ti: Any) -> None:

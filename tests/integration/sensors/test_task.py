@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
@@ -440,3 +441,33 @@ def test_a_triggerer_that_alone_is_refused_is_named(kling: Emulator, submitted: 
     assert caught.value.retryable
     kling.advance(120)
     assert sensor(task_id).execute_complete({}, event)["status"] == "succeed"
+
+
+# --- the pace and the deadline of the route ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("route", "fields", "interval", "seconds"),
+    [
+        ("multi-image-to-image", {}, None, 3600),
+        ("image-to-video", {}, None, 7200),
+        ("image-to-video", {"poke_interval": 5, "timeout": 60}, 5, 60),
+        ("{{ 'text-to-video' }}", {}, None, 7200),
+        ("{{ 'image-expansion' }}", {}, None, 3600),
+        ("{{ '' }}", {}, None, 3600),
+    ],
+)
+def test_a_wait_goes_by_the_route_unless_the_author_says_otherwise(
+    route: str, fields: dict[str, Any], interval: float | None, seconds: float, kling: Emulator
+) -> None:
+    wait = KlingTaskSensor(task_id="wait", kling_task_id="unknown", route=route, **fields)
+    wait.render_template_fields({})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KlingTaskSensor, "poll", lambda *args, **kwargs: KlingTask(kling_task_id="unknown"))
+        with pytest.raises(TaskDeferred) as deferred:
+            wait.execute({})
+    trigger: Any = deferred.value.trigger
+    assert trigger.poke_interval == interval
+    assert trigger.remaining == pytest.approx(seconds, abs=30)
+    assert wait.timeout == seconds
+    assert wait.poke_interval == (interval or 20)

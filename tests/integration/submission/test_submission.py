@@ -33,8 +33,18 @@ class Store(dict[str, Any]):
 class TaskRun:
     """A task instance of one Airflow, try after try."""
 
-    def __init__(self, conn_id: str, subjects: list[str], *, state: Store | None, **fields: Any) -> None:
-        self.conn_id, self.subjects, self.state, self.fields = conn_id, subjects, state, fields
+    def __init__(
+        self,
+        conn_id: str,
+        subjects: list[str],
+        *,
+        state: Store | None,
+        operator: type = KlingMultiImageToImageOperator,
+        **fields: Any,
+    ) -> None:
+        self.conn_id, self.state, self.operator = conn_id, state, operator
+        own = {"subject_images": subjects} if operator is KlingMultiImageToImageOperator else {}
+        self.fields = {**own, **fields}
         self.started, self.try_number, self.max_tries, self.clears = datetime.now(UTC), 0, 3, 0
         self.retries = 3
 
@@ -58,8 +68,8 @@ class TaskRun:
         context: Any = {"ti": ti, "dag_run": dag_run}
         if self.state is not None:
             context["task_state_store"] = self.state
-        fields = {"subject_images": self.subjects, "retries": self.retries, **self.fields, **changes}
-        task = KlingMultiImageToImageOperator(task_id="generate", kling_conn_id=self.conn_id, **fields)
+        fields = {"retries": self.retries, **self.fields, **changes}
+        task = self.operator(task_id="generate", kling_conn_id=self.conn_id, **fields)
         made: str = task.execute(context)
         return made
 

@@ -16,7 +16,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from airflow_kling.api.redact import redact_url
+from airflow_kling.api.redact import redact_url, redact_urls_in
 from airflow_kling.api.reference_checks import check_reference_literal
 from airflow_kling.api.reference_images import Reference, load_reference
 from airflow_kling.api.route import IMAGE
@@ -422,3 +422,12 @@ def test_import_is_light():
 )
 def test_redact_url(url, shown):
     assert redact_url(url) == shown
+
+
+def test_a_text_that_quotes_a_signed_url_loses_the_signature():
+    text = (
+        'Cannot fetch "https://b.s3.amazonaws.com/a.png?X-Amz-Signature=1&b=2" (https://h/x#s), why? See https://h/y.'
+    )
+    assert redact_urls_in(text) == (
+        'Cannot fetch "https://b.s3.amazonaws.com/a.png" (https://h/x), why? See https://h/y.'
+    )

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from airflow_kling.api import request
+from airflow_kling.api.routes import find_route
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.reporting import xcom
@@ -120,6 +121,67 @@ def test_what_is_no_list(value: Any, kind: str) -> None:
     with pytest.raises(KlingInputError) as caught:
         request.as_list(ROUTE, "subject_images", value)
     assert str(caught.value) == f"subject_images is {kind}, it must be a list of 1 to 4 images; nothing was submitted."
+
+
+OMNI = find_route("omni-video")
+FRAME = {"image_url": URL, "type": "first_frame"}
+
+
+@pytest.mark.parametrize(
+    ("value", "references"),
+    [
+        (None, []),
+        ("", []),
+        ([], []),
+        ("[]", []),
+        ([URL], [URL]),
+        ([FRAME, URL], [URL, URL]),
+        (f"[{{'image_url': '{URL}', 'type': 'first_frame'}}]", [URL]),
+        ([{"uri": "s3://b/0.png"}], [{"uri": "s3://b/0.png"}]),  # a result of an archive: no object of the API
+    ],
+    ids=str,
+)
+def test_media_value_of_a_list_of_objects(value: Any, references: list[Any]) -> None:
+    assert request.media_value(OMNI, "image_list", value) == references
+
+
+def test_an_object_of_a_list_keeps_what_else_it_says() -> None:
+    items = [{**FRAME, "image_url": picture()}, picture(400)]
+    fields = {"prompt": "p", "image_list": items}
+    built, references = request.build_request(OMNI, fields, open_file=no_storage)
+    first, second = built.image_list
+    assert first["type"] == "first_frame"
+    assert base64.b64decode(first["image_url"], validate=True) == picture()
+    assert base64.b64decode(second["image_url"], validate=True) == picture(400)
+    assert set(second) == {"image_url"}
+    assert [(one["name"], one.get("type")) for one in references] == [
+        ("image_list[0]", "first_frame"),
+        ("image_list[1]", None),
+    ]
+
+
+def test_subjects_may_be_objects_too() -> None:
+    built, references = build(subject_images=[{"subject_image": URL}, URL])
+    assert built.subject_images == [URL, URL]
+    assert [reference["name"] for reference in references] == ["subject_images[0]", "subject_images[1]"]
+
+
+def test_no_image_is_read_for_a_rule_that_is_broken_anyway() -> None:
+    for fields in (
+        {"image_list": [{"image_url": "s3://b/a.png", "type": "end_frame"}]},
+        {"image_list": ["s3://b/a.png"] * 8},
+        {"image_list": ["s3://b/a.png"], "mode": "4k", "model_name": "kling-video-o1"},
+    ):
+        with pytest.raises(KlingInputError, match="nothing was submitted"):
+            request.build_request(OMNI, {"prompt": "p", "aspect_ratio": "1:1", **fields}, open_file=no_storage)
+
+
+def test_a_list_that_may_be_left_out_is_named_with_its_limits() -> None:
+    with pytest.raises(KlingInputError) as caught:
+        request.media_value(OMNI, "video_list", URL)
+    assert str(caught.value) == (
+        "video_list is a single text, it must be a list of 1 to 1 videos; nothing was submitted."
+    )
 
 
 def test_description_holds_what_was_asked_and_no_payload() -> None:

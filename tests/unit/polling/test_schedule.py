@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_kling.api.routes import DEFAULT_ROUTE
+from airflow_kling.api.route import VIDEO_PACE, Pace
+from airflow_kling.api.routes import DEFAULT_ROUTE, find_route, route_names
 from airflow_kling.api.routes.multi_image_to_image import ROUTE
 from airflow_kling.api.tasks import KlingTask, Result, TaskStatus
 from airflow_kling.exceptions import (
@@ -102,14 +103,14 @@ def test_no_poll_in_the_first_five_seconds_nor_past_the_deadline(
     assert now <= following <= max(now, now + left)
 
 
-def polls_until(end: float, rng: random.Random) -> tuple[int, float]:
+def polls_until(end: float, rng: random.Random, pace: Pace = PACE) -> tuple[int, float]:
     """Requests and delay of one generation that ends at this age, seen by the triggerer alone."""
-    at = schedule.first_poll(now=0, since=0, deadline=1e9, poke_interval=20, random_fraction=rng.random(), pace=PACE)
+    at = schedule.first_poll(now=0, since=0, deadline=1e9, poke_interval=None, random_fraction=rng.random(), pace=pace)
     for requests in itertools.count(1):
         if at >= end:
             return requests, at - end
         at = schedule.next_poll(
-            now=at, since=0, deadline=1e9, poke_interval=20, random_fraction=rng.random(), pace=PACE
+            now=at, since=0, deadline=1e9, poke_interval=None, random_fraction=rng.random(), pace=pace
         )
     raise AssertionError
 
@@ -147,3 +148,39 @@ def test_a_wait_of_another_machine_goes_by_what_was_left_there(ahead: float, ela
 
 def test_a_route_that_is_not_known_has_the_default_pace() -> None:
     assert schedule.pace_of("of a later release") == schedule.pace_of(DEFAULT_ROUTE) == PACE
+
+
+@pytest.mark.parametrize("age", [0, 24, 25, 242, 500, 5000])
+def test_an_image_is_polled_as_with_the_interval_of_before(age: float) -> None:
+    assert schedule.interval(age, None, PACE) == schedule.interval(age, 20, PACE)
+
+
+def test_a_video_is_polled_after_a_minute_and_then_every_twenty_seconds() -> None:
+    options = {"since": 0.0, "deadline": 1e9, "random_fraction": 0.0, "pace": VIDEO_PACE}
+    assert schedule.first_poll(now=0.0, poke_interval=None, **options) == 60
+    assert [schedule.interval(age, None, VIDEO_PACE) for age in (60, 399, 400, 7000)] == [20, 20, 30, 30]
+    assert schedule.worker_interval(None, VIDEO_PACE) == schedule.worker_interval(None, PACE) == 20
+
+
+def test_an_interval_of_the_author_is_the_longest() -> None:
+    options = {"since": 0.0, "deadline": 1e9, "random_fraction": 0.0, "pace": VIDEO_PACE}
+    assert schedule.first_poll(now=0.0, poke_interval=10.0, **options) == 10
+    assert schedule.interval(500, 10.0, VIDEO_PACE) == 10
+    assert schedule.worker_interval(7.0, VIDEO_PACE) == 7
+
+
+@pytest.mark.parametrize("median", [160, 320])
+def test_a_video_takes_fewer_requests_than_a_fixed_poll_at_a_delay_of_ten_seconds(median: float) -> None:
+    rng = random.Random(7)
+    ends = [median * math.exp(0.5 * rng.gauss(0, 1)) for _ in range(20_000)]
+    requests, delays = zip(*(polls_until(end, rng, VIDEO_PACE) for end in ends), strict=True)
+    assert sum(requests) < 0.9 * sum(math.ceil(end / 20) for end in ends)
+    assert sum(requests) < 0.25 * sum(math.ceil(end / 5) for end in ends)
+    assert sum(delays) / len(ends) < 12
+
+
+@pytest.mark.parametrize("name", route_names())
+def test_the_deadline_of_a_route_is_the_timeout_of_a_wait(name: str) -> None:
+    route = find_route(name)
+    assert schedule.timeout_of(None, name) == (7200 if "videos" in route.results else 3600) <= schedule.LONGEST_DEADLINE
+    assert schedule.timeout_of(5.0, name) == 5.0

@@ -146,7 +146,8 @@ def test_what_changes_an_input(other: dict[str, Any]) -> None:
 
 def queries(*urls: str) -> list[str]:
     route = find_route(DEFAULT_ROUTE)
-    return reference_queries(route, route.request.parse({"subject_images": list(urls)}))
+    described = [{"source": "url" if "://" in url else "file"} for url in urls]
+    return reference_queries(route, route.request.parse({"subject_images": list(urls)}), described)
 
 
 def of_url(url: str) -> str:
@@ -182,3 +183,9 @@ def test_a_query_goes_with_its_reference() -> None:
         {"references": two}, queries(A, f"{A}?p=1")
     )
     assert queries("iVBORw0KGgo=", f"{A}?p=1") == ["", "p=1"]
+
+
+def test_a_url_that_was_signed_here_says_nothing_of_the_input() -> None:
+    route = find_route(DEFAULT_ROUTE)
+    request = route.request.parse({"subject_images": [f"{A}?new-kind-of-signature=1", "iVBORw0KGgo="]})
+    assert reference_queries(route, request, [{"source": "archive"}, {"source": "bytes"}]) == ["", ""]

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from airflow.providers.common.compat.sdk import DAG
 from breaking import prepare
 
+from airflow_kling.operators import find_operator
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 
 CONF = "dag_run.conf"
@@ -26,35 +26,33 @@ COMMON: dict[str, Any] = {
     "retries": 4,
     "retry_delay": timedelta(seconds=1),
 }
-GENERATION: dict[str, Any] = {
-    **COMMON,
-    "subject_images": SAMPLES,
-    "prompt": f"{{{{ {CONF}['prompt'] }}}}",
-    "n": f"{{{{ {CONF}['n'] }}}}",
-    "poke_interval": 2,
-    "timeout": 600,
-}
+GENERATION: dict[str, Any] = {**COMMON, "prompt": f"{{{{ {CONF}['prompt'] }}}}"}
+WAIT: dict[str, Any] = {"poke_interval": 2, "timeout": 600}
 ARCHIVE: dict[str, Any] = {**COMMON, "destination": f"{{{{ {CONF}['destination'] }}}}"}
+N = f"{{{{ {CONF}['n'] }}}}"
+ROUTES: dict[str, dict[str, Any]] = {
+    "multi-image-to-image": {"subject_images": SAMPLES, "n": N},
+    "image-generation": {"n": N},
+    "image-to-video": {"image": SAMPLES[0], "model_name": "kling-v3", "duration": "3"},
+}
 
 
-def dag(name: str) -> DAG:
-    return DAG(dag_id=f"faults_{name}", schedule=None, catchup=False, max_active_runs=200)
+def dag(name: str, route: str) -> DAG:
+    dag_id = f"faults_{name}_{route.replace('-', '_')}"
+    return DAG(dag_id=dag_id, schedule=None, catchup=False, max_active_runs=200)
 
 
-with dag("apart"):
-    submit = KlingMultiImageToImageOperator(
-        task_id="submit",
-        deferrable=True,
-        **{k: v for k, v in GENERATION.items() if k not in ("poke_interval", "timeout")},
-    )
-    wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, poke_interval=2, timeout=600, **COMMON)
-    KlingArchiveImagesOperator(task_id="archive", task=wait.output, **ARCHIVE)
+for route, own in ROUTES.items():
+    operator, fields = find_operator(route), {**GENERATION, **own}
 
-with dag("together"):
-    generate = KlingMultiImageToImageOperator(
-        task_id="generate", wait_for_completion=True, deferrable=True, **GENERATION
-    )
-    KlingArchiveImagesOperator(task_id="archive", task=generate.output, **ARCHIVE)
+    with dag("apart", route):
+        submit = operator(task_id="submit", deferrable=True, **fields)
+        wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, route=route, **WAIT, **COMMON)
+        KlingArchiveImagesOperator(task_id="archive", task=wait.output, **ARCHIVE)
 
-with dag("archive"):
-    KlingArchiveImagesOperator(task_id="archive", task=f"{{{{ {CONF}['kling_task_id'] }}}}", **ARCHIVE)
+    with dag("together", route):
+        generate = operator(task_id="generate", wait_for_completion=True, deferrable=True, **WAIT, **fields)
+        KlingArchiveImagesOperator(task_id="archive", task=generate.output, **ARCHIVE)
+
+    with dag("archive", route):
+        KlingArchiveImagesOperator(task_id="archive", task=f"{{{{ {CONF}['kling_task_id'] }}}}", route=route, **ARCHIVE)
