@@ -49,8 +49,8 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
 
     Returns ``{"manifest": uri, "kling_task_id", "route", "images": [{"index", "uri", "sha256", "bytes", "width",
     "height", "content_type"}]}``, and where there are any ``"videos"``, ``"unverified"`` files and ``"warnings"``. A
-    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``; each result
-    also has the ``"conn_id"`` of a connection that is not the default one. All of it, or one result, can be a reference
+    video has the fields of an image, and ``"duration"`` in seconds, ``"codec"``, ``"id"`` and ``"poster"``. Each entry
+    also has the ``"conn_id"`` of a connection that is not the default one. All of it, or one entry, can be a reference
     of another generation. The extra of the Asset event of each outlet has the same and the rest of the manifest:
     ``request``, ``task`` and ``run``. Without ``outlets`` of your own, the asset is ``kling_images``.
 
@@ -160,9 +160,9 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
                 accept_unverified=self.accept_unverified,
             )
         summary = self._summary = summarize(archive)
-        self._log_bill(task, asked)
         conn_id = destination.connection(self.aws_conn_id)
         named = None if conn_id == AWS_CONN_ID else conn_id
+        self._log_bill(task, asked)
         if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
             described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
             ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)

@@ -1,4 +1,4 @@
-"""Draws sample reference images: three products on white, and a room for them to stand in."""
+"""Draws sample reference images: three products on white, a room for them, a person and a shirt to try on."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ def draw_samples(folder: Path) -> dict[str, Path]:
     _room().save(samples["scene"])
     _write_catalog(folder / "catalog.csv")
     return samples
+
+
+def draw_try_on_samples(folder: Path) -> dict[str, Path]:
+    """Write a person and a garment into ``folder``; returns the images by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = {name: folder / f"{name}.png" for name in ("person", "shirt")}
+    _painted((480, 640), "#e9e4dc", _person).save(samples["person"])
+    _painted((370, 410), "#ffffff", _shirt).save(samples["shirt"])
+    return samples
+
+
+def _painted(size: tuple[int, int], paper: str, paint: Callable[[Draw], None]) -> Image.Image:
+    """Draw at twice the size, and scale down for smooth edges."""
+    image = Image.new("RGB", (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING), paper)
+    paint(ImageDraw.Draw(image))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _write_catalog(file: Path) -> None:
@@ -78,6 +94,35 @@ def _plant(draw: Draw) -> None:
         draw.line(((box[0] + box[2]) // 2, box[1] + 50, 640, 760), fill="#2f5f43", width=10)
     draw.polygon(((400, 720), (880, 720), (810, 1080), (470, 1080)), fill="#b98a63")
     draw.rounded_rectangle((370, 680, 910, 780), radius=30, fill="#c99b74")
+
+
+def _person(draw: Draw) -> None:
+    draw.rectangle((0, 1060, 960, 1280), fill="#cfc6b8")
+    draw.ellipse((355, 40, 605, 400), fill="#4a3426")
+    draw.rounded_rectangle((430, 300, 530, 440), radius=30, fill="#d9a583")
+    draw.ellipse((385, 80, 575, 340), fill="#e6b795")
+    draw.chord((380, 50, 580, 260), 180, 360, fill="#4a3426")
+    draw.ellipse((430, 190, 450, 212), fill="#33251c")
+    draw.ellipse((510, 190, 530, 212), fill="#33251c")
+    draw.arc((440, 220, 520, 290), 20, 160, fill="#a8553f", width=8)
+    for left, right in ((250, 330), (630, 710)):
+        draw.rounded_rectangle((left, 430, right, 900), radius=40, fill="#e0b08e")
+    draw.rounded_rectangle((300, 400, 660, 900), radius=70, fill="#f4f1ec")
+    draw.rectangle((330, 860, 470, 1240), fill="#38465c")
+    draw.rectangle((490, 860, 630, 1240), fill="#38465c")
+    draw.rectangle((330, 860, 630, 930), fill="#38465c")
+
+
+def _shirt(draw: Draw) -> None:
+    left = ((20, 250), (190, 80), (310, 40))
+    sleeve_and_side = ((200, 800), (200, 300), (130, 370))
+    right = [(740 - x, y) for x, y in reversed(left)]
+    draw.polygon(
+        [*left, *right, *((740 - x, y) for x, y in reversed(sleeve_and_side)), *sleeve_and_side], fill="#2f7f8f"
+    )
+    draw.ellipse((300, 0, 440, 120), fill="#ffffff")
+    for top in range(370, 790, 110):
+        draw.rectangle((200, top, 540, top + 45), fill="#e8b04b")
 
 
 def _room() -> Image.Image:

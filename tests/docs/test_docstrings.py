@@ -60,6 +60,7 @@ def test_every_parameter_is_explained(path: str) -> None:
     if path.endswith(".kling_image"):  # says that it has them as the operator does
         explained |= explained_by("airflow_kling.operators.multi_image_to_image.KlingMultiImageToImageOperator")
         explained |= explained_by("airflow_kling.operators.base.KlingGenerationOperator")
+        explained |= explained_by("airflow_kling.operators.archive.KlingArchiveImagesOperator")
     assert parameters_of(find(path)) - explained == set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -19,7 +20,7 @@ from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
 from tests.docs.blocks import CHECKOUT, Block, all_blocks, blocks_of, pages
 
 BLOCKS = all_blocks("python")
-TASKS = ("KlingMultiImageToImageOperator(", "KlingTaskSensor(", "KlingArchiveImagesOperator(")
+TASKS = re.compile(r"Kling\w+(?:Operator|Sensor)\(")
 
 
 def is_dag_file(block: Block) -> bool:
@@ -32,7 +33,7 @@ def is_test(block: Block) -> bool:
 
 def is_part_of_a_dag(block: Block) -> bool:
     """An operator alone, which goes between those of the DAGs around it."""
-    return block.text.startswith(TASKS)
+    return bool(TASKS.match(block.text))
 
 
 DAG_FILES = [block for block in BLOCKS if is_dag_file(block)]
@@ -108,6 +109,29 @@ def kling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         }
         monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", json.dumps(connection))
         yield emulator
+
+
+@pytest.mark.parametrize("block", [block for block in DAG_FILES if block.page.startswith("docs/routes/")], ids=str)
+def test_what_the_page_of_a_route_asks_for_is_taken(block: Block, kling: Emulator, tmp_path: Path) -> None:
+    from airflow_kling.hooks.kling import KlingHook
+
+    file = tmp_path / "dag.py"
+    file.write_text(block.text)
+    submitting = [task for task in load(file).tasks if hasattr(task, "kling_route")]
+    for task in submitting:
+        fields = {name: _with_urls(getattr(task, name)) for name in task.kling_route.fields}
+        KlingHook().submit(fields, route=task.kling_route.name)
+    assert kling.ledger()["totals"]["created"] == len(submitting) > 0
+
+
+def _with_urls(value: Any) -> Any:
+    """Put a URL in place of what is in a storage, or comes from another task."""
+    if isinstance(value, list):
+        return [_with_urls(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _with_urls(one) for key, one in value.items()}
+    is_literal = value is None or isinstance(value, bool | int | float | str)
+    return value if is_literal and not str(value).startswith("s3://") else "https://example.com/a.png"
 
 
 @pytest.mark.parametrize("page", sorted({block.page for block in SNIPPETS}))

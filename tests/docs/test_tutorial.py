@@ -98,7 +98,7 @@ class Reader:
         return self._terminals[title]
 
     def _log_in(self) -> None:
-        """Once the tutorial has shown the password, a person is at the browser and approves what is asked."""
+        """Once the tutorial has shown the password, a person at the browser approves the first of what is asked."""
         if self._person is None and self.printed.strip().startswith('{"admin"'):
             password = json.loads(self.printed)["admin"]
             over = threading.Event()
@@ -114,11 +114,12 @@ class Reader:
             # For up to five seconds Airflow 3.3.2 may not know that the worker is done; it fails a task answered then.
             while not over.wait(THINKING):
                 asked = api.get("dags/~/dagRuns/~/hitlDetails", response_received=False)["hitl_details"]
-                questions = {one["task_instance"]["id"]: one["task_instance"] for one in asked}
-                for ti in (questions[key] for key in questions.keys() & seen):
+                questions = {one["task_instance"]["id"]: one for one in asked}
+                for question in (questions[key] for key in questions.keys() & seen):
+                    ti = question["task_instance"]
                     run = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}"
                     path = f"{run}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
-                    api.send("PATCH", path, {"chosen_options": ["Image 0"]})
+                    api.send("PATCH", path, {"chosen_options": question["options"][:1]})
                 seen = set(questions)
 
 
@@ -133,8 +134,10 @@ def test_who_follows_the_tutorial_gets_the_pictures(reader: Reader) -> None:
     reader.follow(blocks_of(TUTORIAL))
 
     archived = sorted((reader.home / "kling" / "archive").rglob("*.png"))
+    clips = [file.name for file in (reader.home / "kling" / "archive").rglob("*.mp4")]
     published = sorted((reader.home / "kling" / "published").rglob("*.png"))
     assert [file.name for file in archived] == ["0.png", "1.png"] * 3
+    assert clips == ["0.mp4"]
     assert published
     assert {file.name for file in published} == {"0.png"}
     for file in (*archived, *published):
@@ -142,5 +145,6 @@ def test_who_follows_the_tutorial_gets_the_pictures(reader: Reader) -> None:
             picture.load()
             assert min(picture.size) > 500
     ledger = httpx.get(f"http://127.0.0.1:{reader.emulator_port}/_emulator/ledger", trust_env=False).json()
-    assert ledger["totals"]["billed_tasks"] == 3
+    assert ledger["totals"]["billed_tasks"] == 4
     assert ledger["totals"]["billed_images"] == 6
+    assert ledger["totals"]["billed_videos"] == 1

@@ -112,4 +112,9 @@ def test_demo_with_a_key_gives_it_to_airflow_through_the_connection_alone(
     assert re.search(r"archive +success", printed)
     [image] = (tmp_path / ".demo" / "archive").glob("*/0.png")
     assert str(image) in printed
-    assert Image.open(tmp_path / ".demo" / "contact-sheet.png").width > 1000
+    assert re.search(r"clip\.archive +success", printed)
+    [clip] = (tmp_path / ".demo" / "archive").glob("*/0.mp4")
+    assert str(clip) in printed
+    sheet = Image.open(tmp_path / ".demo" / "contact-sheet.png")
+    assert sheet.width > 1000
+    assert sheet.height > 1000
