@@ -174,7 +174,7 @@ def test_process_that_has_ended_meanwhile_is_replaced(files: Files) -> None:
     async def work(pool: ImagePool) -> None:
         for pid in await warmed_up(pool, files):
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: not processes())
+        await until(lambda: not any(process.is_alive for process in pool._small._idle))
         assert await ask(pool, files())
 
     run(work)
