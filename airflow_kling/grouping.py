@@ -52,7 +52,7 @@ def _with_output(group: Any, archive: KlingArchiveImagesOperator) -> KlingImages
 
 def _parameters(*kinds: type) -> dict[str, inspect.Parameter]:
     """Return what operators take by name, beside what the group gives them."""
-    found = {name: one for kind in kinds for name, one in inspect.signature(kind.__init__).parameters.items()}
+    found = {name: one for kind in kinds for name, one in inspect.signature(vars(kind)["__init__"]).parameters.items()}
     return {name: one for name, one in found.items() if name not in OF_THE_GROUP}
 
 

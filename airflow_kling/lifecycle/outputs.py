@@ -11,10 +11,10 @@ from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle.fail_fast import failing_fast
 
 if AIRFLOW_V_3_0_PLUS:
-    from airflow.sdk.definitions._internal.templater import ResolveMixin
+    from airflow.sdk.definitions._internal.templater import ResolveMixin  # type: ignore[attr-defined]
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 else:
-    from airflow.models.xcom_arg import PlainXComArg  # type: ignore[no-redef]
+    from airflow.models.xcom_arg import PlainXComArg  # type: ignore[attr-defined, no-redef]
     from airflow.template.templater import ResolveMixin  # type: ignore[import-not-found, no-redef]
 
 #: What an archive task returns, by name; every other name is the key of an XCom.
@@ -29,7 +29,7 @@ class ArchiveOutput(PlainXComArg):
         return ArchivePart(self, (item,)) if item in PARTS else super().__getitem__(item)
 
 
-class ArchivePart(ResolveMixin):  # type: ignore[misc]
+class ArchivePart(ResolveMixin):
     """Something within the output of an archive task.
 
     :param output: of the archive task.

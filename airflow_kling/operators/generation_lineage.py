@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_kling.reporting import lineage, xcom
 
@@ -20,7 +20,7 @@ class GenerationLineageMixin:
     _kling_task_id: str | None = None
 
     if TYPE_CHECKING:
-        kling_route: Route
+        kling_route: ClassVar[Route]
         task_id: str
         _finished: KlingTask | None
         _fields: Any
