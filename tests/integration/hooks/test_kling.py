@@ -335,6 +335,8 @@ def test_form_of_airflow_2_has_the_fields_of_the_provider_info() -> None:
         "access_key": "PasswordField",
         "secret_key": "PasswordField",
         "models": "StringField",
+        "prices": "StringField",
+        "max_units": "StringField",
         "refuses_duplicates": "StringField",
         "namespace": "StringField",
         "record_store": "StringField",

@@ -17,7 +17,7 @@ from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket, reached through ``aws_default`` and ``team_aws``, whose storage Airflow keeps: one server for all."""
+    """A bucket, reached through ``aws_default`` and ``refs_aws``, whose storage Airflow keeps: one server for all."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -26,13 +26,13 @@ def bucket() -> Iterator[str]:
     client = boto3.client("s3", aws_access_key_id="an-id", aws_secret_access_key="a-secret", **extra)
     client.create_bucket(Bucket="refs")
     with pytest.MonkeyPatch.context() as patch:
-        for conn_id in ("AWS_DEFAULT", "TEAM_AWS"):
+        for conn_id in ("AWS_DEFAULT", "REFS_AWS"):
             patch.setenv(f"AIRFLOW_CONN_{conn_id}", json.dumps(connection))
         yield "refs"
     server.stop()
 
 
-@pytest.mark.parametrize("conn_id", ["", "team_aws@"])
+@pytest.mark.parametrize("conn_id", ["", "refs_aws@"])
 def test_an_object_is_sent_as_it_is(conn_id: str, bucket: str, kling: Emulator, png: bytes, jpeg: bytes) -> None:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
