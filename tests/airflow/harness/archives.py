@@ -17,7 +17,7 @@ from deploy.local.paths import local_path
 def check_archive(summary: dict[str, Any], finished: dict[str, Any], destination: Path) -> dict[str, Any]:
     """Compare an archive, byte by byte, with what the API serves; returns its manifest."""
     folder = destination / finished["kling_task_id"]
-    assert set(summary) == {"manifest", "kling_task_id", "images"}
+    assert set(summary) == {"manifest", "kling_task_id", "route", "images"}
     assert summary["kling_task_id"] == finished["kling_task_id"]
     assert [image["index"] for image in summary["images"]] == [image["index"] for image in finished["images"]]
     for image, source in zip(summary["images"], finished["images"], strict=True):

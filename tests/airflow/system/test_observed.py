@@ -240,6 +240,8 @@ def test_the_facet(task_id: str, kind: str, has_units: bool, observed: Observed)
         "route": ROUTE,
         "gateway": "cometapi",
         "model": "kling-v2",
+        "resultKind": "image",
+        "estimatedUnits": 32.0,
         "promptSha256": hashlib.sha256(PROMPT.encode()).hexdigest(),
         "aspectRatio": "3:2",
         "n": 2,
@@ -299,7 +301,7 @@ def test_polls_of_the_triggerer(statsd: StatsD, observed: Observed) -> None:
 
 def test_what_was_archived(statsd: StatsD, observed: Observed) -> None:
     summary = observed.api.xcom(DAG_ID, observed.run_id, "archive")
-    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "route": ROUTE, "model": "kling-v2"}
+    tags = {"dag_id": DAG_ID, "gateway": "cometapi", "route": ROUTE, "model": "kling-v2", "kind": "image"}
     archived = [value for value, found in statsd.of("kling.archive.bytes") if found == tags]
     sizes = [image["bytes"] for image in summary["images"]]
     assert (Counter(archived) - Counter(sizes)).total() <= len(sizes)  # archive_fails may have downloaded them too
