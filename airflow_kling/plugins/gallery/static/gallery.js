@@ -134,8 +134,8 @@ const view = (link) => {
   byId("viewer-previous").disabled = position <= 0;
   byId("viewer-next").disabled = position >= all.length - 1;
   if (!viewer.open) viewer.showModal();
-  // Not the video itself: arrows would then go to and fro in it, and not to the next picture.
-  if ("video" in link.dataset) viewer.focus();
+  // Not the player, which Chromium focuses even while it is hidden: arrows would go to and fro in it, not to the next one.
+  viewer.focus();
 };
 const step = (by) => {
   const all = views();
