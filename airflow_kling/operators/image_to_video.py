@@ -24,15 +24,16 @@ class KlingImageToVideoOperator(KlingGenerationOperator):
     decides the ratio.
 
     :param image: the first frame, ``shoes.output`` of an archive task too.
-    :param image_tail: the last frame; ``kling-v2-6`` in ``pro`` without sound, ``kling-v2-5-turbo`` in ``pro`` [C].
+    :param image_tail: the last frame; with ``kling-v2-6`` in ``pro`` without sound only, with ``kling-v2-5-turbo`` in
+        ``pro`` only [C].
     :param prompt: at most 2500 characters [C].
     :param model_name: the gateway's default when not given: ``kling-v3``; or ``kling-v2-6``, ``kling-v2-5-turbo``.
     :param negative_prompt: at most 2500 characters of what to leave out [C].
     :param mode: ``std`` (720p, default), ``pro`` (1080p), with ``kling-v3`` also ``4k`` [C].
     :param duration: seconds: ``"3"`` to ``"15"`` with ``kling-v3``, else ``"5"`` (default) or ``"10"`` [C].
     :param sound: ``on`` or ``off`` (default); ``kling-v2-6`` in ``pro`` only, ``kling-v2-5-turbo`` has none [C].
-    :param cfg_scale: how close to the prompt, 0 to 1, the API's default is 0.5; no model from ``kling-v2-5-turbo`` on
-        takes it [C].
+    :param cfg_scale: how close to the prompt, 0 to 1, the API's default is 0.5; not with ``kling-v2-6`` and
+        ``kling-v2-5-turbo`` [C].
     :param multi_shot: a clip of several shots: needs ``shot_type``, and with it ``prompt`` or ``multi_prompt`` is void
         [C]; ``kling-v3`` only.
     :param shot_type: ``customize`` (``multi_prompt`` says what is in each shot) or ``intelligence`` (``prompt`` is

@@ -26,8 +26,8 @@ class KlingTextToVideoOperator(KlingGenerationOperator):
     :param duration: seconds: ``"3"`` to ``"15"`` with ``kling-v3``, else ``"5"`` (default) or ``"10"`` [C].
     :param aspect_ratio: ``16:9`` (default), ``9:16`` or ``1:1`` [C].
     :param sound: ``on`` or ``off`` (default); ``kling-v2-6`` in ``pro`` only, ``kling-v2-5-turbo`` has none [C].
-    :param cfg_scale: how close to the prompt, 0 to 1, the API's default is 0.5; no model from ``kling-v2-5-turbo`` on
-        takes it [C].
+    :param cfg_scale: how close to the prompt, 0 to 1, the API's default is 0.5; not with ``kling-v2-6`` and
+        ``kling-v2-5-turbo`` [C].
     :param multi_shot: a clip of several shots: needs ``shot_type``, and with it ``prompt`` or ``multi_prompt`` is void
         [C]; ``kling-v3`` only.
     :param shot_type: ``customize`` (``multi_prompt`` says what is in each shot) or ``intelligence`` (``prompt`` is
