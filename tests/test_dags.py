@@ -299,7 +299,7 @@ def review() -> Any:
 def test_review_is_scheduled_by_what_the_other_dags_emit(review: Any, main_dag: Any, catalog: ModuleType) -> None:
     from airflow.sdk import Asset
 
-    from airflow_kling.operators.archive import DEFAULT_OUTLET
+    from airflow_kling.operators.archiving import DEFAULT_OUTLET
 
     assert review.schedule == Asset(DEFAULT_OUTLET)
     for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.picture.archive")):
