@@ -287,7 +287,7 @@ def test_a_destination_that_is_not_allowed_is_refused_before_paying(
     kling: Emulator, generate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__KLING__ALLOWED_DESTINATIONS", "s3://ours/")
-    with pytest.raises(KlingInputError, match="which .kling. allowed_destinations does not allow") as caught:
+    with pytest.raises(KlingInputError, match=r"which .kling. allowed_destinations does not allow") as caught:
         generate().begin()
     assert str(caught.value).endswith("Nothing was submitted.")
     assert kling.ledger()["requests"]["create"] == 0
