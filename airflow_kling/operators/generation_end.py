@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 #: What it means for the bill that a generation could not be archived.
-PAID = "The generation is billed; a retry archives it, a clear submits another unless on_clear='reuse'."
+PAID = "Kling task {} is billed: a retry archives it, as does a clear with on_clear='reuse'; any other clear pays for another."
 
 
 class GenerationEndMixin(KlingWaitMixin, ArchivingOperator):
@@ -53,5 +53,5 @@ class GenerationEndMixin(KlingWaitMixin, ArchivingOperator):
         try:
             return self.archive(context, task, self._request_record, refresh=refresh)
         except KlingError as error:
-            error.money = error.money or PAID
+            error.money = error.money or PAID.format(task.kling_task_id)
             raise

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from airflow.utils.session import create_session
 
 from airflow_kling.emulator import Emulator
 from airflow_kling.exceptions import KlingDownloadError, KlingInputError, KlingSubmissionError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.operators.publish import KlingPublishImagesOperator
 from airflow_kling.reporting import xcom
 from tests.integration.dag_runs import manifests, states
 from tests.integration.stores import s3, s3_endpoint
@@ -166,6 +168,33 @@ def test_secrets_of_the_upload_are_not_shown(generate: Any) -> None:
     assert task.rendered_value("s3_extra_args") == secret
 
 
+@pytest.mark.parametrize("kind", ["publish", "review"])
+def test_what_follows_an_archive_task_follows_it_too(
+    kind: str, kling: Emulator, generate: Any, tmp_path: Path, archive: Path
+) -> None:
+    one = generate(n=2)
+    one.begin()
+    kling.advance(120)
+    manifest = one.resume()["manifest"]
+    if kind == "publish":
+        review = {"manifest": manifest, "approved": [1], "by": None, "at": "2027-01-15T00:00:00+00:00"}
+        published = KlingPublishImagesOperator(
+            task_id="publish", review=review, destination=(tmp_path / "shop").as_uri()
+        ).execute({})
+        assert [image["index"] for image in published["published"]] == [1]
+        return
+    if not AIRFLOW_V_3_1_PLUS:
+        pytest.skip("Airflow asks nobody before 3.1")
+    from airflow_kling.operators.review import KlingReviewImagesOperator
+
+    with DAG("d", schedule=None):
+        submitting = one.task()
+        asking = KlingReviewImagesOperator(task_id="review", manifest=submitting.output["manifest"])
+    assert asking.upstream_task_ids == {"generate"}
+    asking.manifest = manifest
+    assert len(asking._open()[0].manifest.images) == 2
+
+
 # --- a retry ----------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +240,7 @@ def test_what_is_archived_already_is_not_fetched_again(kling: Emulator, generate
     one.begin()
     kling.advance(120)
     fault = kling.faults.add(on="image", match={"index": 1}, action="error", status=403)
-    with pytest.raises(KlingDownloadError, match="The generation is billed; a retry archives it"):
+    with pytest.raises(KlingDownloadError, match="is billed: a retry archives it"):
         one.resume()
     kling.faults.remove(fault)
     before = kling.ledger()["requests"]["image"]
