@@ -68,9 +68,15 @@ class Airflow(Components):
 
     def log(self, dag_id: str, run_id: str) -> str:
         """Return all that every try of a run and its triggers have logged."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-        files = sorted(folder.rglob("*.log*"))
-        return "\n".join(file.read_text(errors="replace") for file in files)
+        return "\n".join(file.read_text(errors="replace") for file in self.log_files(dag_id, run_id))
+
+    def log_files(self, dag_id: str, run_id: str) -> list[Path]:
+        """Return the log files of all tries of a run and of its triggers."""
+        return sorted(self.logs_of_run(dag_id, run_id).rglob("*.log*"))
+
+    def logs_of_run(self, dag_id: str, run_id: str) -> Path:
+        """Return the folder of a run's log files."""
+        return self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
 
 
 @dataclass(kw_only=True)
