@@ -1,22 +1,10 @@
-"""Gives tests with a real Airflow the time that they need, and lets them tell how far they are."""
+"""Lets tests with a real Airflow tell how far they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-from deploy.local.waiting import HUNG
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pytest interrupt a test only after its own waits have given up, of which one test may do many."""
-    for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(20 * HUNG))
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,7 @@ def airflow_3(
         "triggerer__queues_enabled": has_queues,
     }
     with ExitStack() as ends:
-        stored = ends.enter_context(database())
+        stored = ends.enter_context(database(home / "postgres.log"))
         made = Airflow3(
             env=_environment(settings(home, url, log_ports), connections, {**bundles, **options}, stored) | dict(env),
             logs=home,
@@ -186,7 +186,7 @@ def airflow_2(
     path = {"PATH": f"{PYTHON_2.parent}{os.pathsep}{os.environ['PATH']}"}
     nowhere = "http://127.0.0.1:9"  # there is no API server
     with ExitStack() as ends:
-        stored = ends.enter_context(database())
+        stored = ends.enter_context(database(home / "postgres.log"))
         variables_3 = settings(home, nowhere, log_ports)
         made = Airflow(
             env=_environment(variables_3, connections, {**more, **options}, stored) | path | dict(env),
