@@ -47,7 +47,7 @@ def test_pictures_of_a_run_are_decoded_beside_their_references(visit: Visit) -> 
     assert_decoded(page.locator(".card img"))
     assert all(image.get_attribute("alt") for image in page.locator(".card img").all())
     assert "10 images" in page.locator(".totals").inner_text()
-    assert "160 units" in page.locator(".totals").inner_text()
+    assert "160 image units billed" in page.locator(".totals").inner_text()
 
 
 def test_images_far_below_are_not_loaded_before_somebody_comes(visit: Visit) -> None:
