@@ -103,7 +103,7 @@ CONNECTION_TYPE = {
         },
         "max_units": {
             "label": "Max units",
-            "description": "What one generation may cost at most by its estimate; a dearer one is not submitted.",
+            "description": "Units that one generation may cost at most by its estimate, of images or of videos alike.",
             "schema": {"type": ["string", "null"]},
         },
         "refuses_duplicates": {

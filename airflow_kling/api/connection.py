@@ -62,7 +62,8 @@ class Settings(BaseModel):
     :param max_requests_per_second: of all waiting tasks of a triggerer together; the API documents no limit.
     :param models: model names by route, the default first, in place of the known ones; under ``*`` for all routes.
     :param prices: units by route and model, in place of Kling's list; see :mod:`airflow_kling.api.price_list`.
-    :param max_units: what a generation may cost at most by its estimate; no limit when blank.
+    :param max_units: what a generation may cost at most by its estimate, in units of the pack of its route; no limit
+        when blank.
     :param refuses_duplicates: whether the account refuses a second task with the same ``external_task_id``.
     :param namespace: tells this Airflow from others that use the account.
     :param record_store: object storage URL for submission records.

@@ -16,6 +16,8 @@ from airflow_kling.exceptions import KlingInputError
 class Limit(NamedTuple):
     """What a generation may cost.
 
+    :param units: of the pack that its route is billed from; the same number for images and for videos, though a unit
+        of one is not worth one of the other.
     :param owner: where the limit is set, such as ``max_units of the task``.
     """
 

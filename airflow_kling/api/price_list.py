@@ -7,7 +7,7 @@ price list [W]; multi-image to image is on Kling's own page too [C]. CometAPI's 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from airflow_kling.api.values import is_blank
 
@@ -15,6 +15,7 @@ from airflow_kling.api.values import is_blank
 LIST_DATE = "2026-11-26"
 
 Pack = Literal["image", "video", "try-on"]
+PACKS: tuple[Pack, ...] = get_args(Pack)
 Fields = Mapping[str, Any]
 #: Units for one image, second or try-on: a number, or one for each variant, such as ``pro sound``.
 Price = float | Mapping[str, float]

@@ -39,6 +39,11 @@ def priced_fields(route_name: str) -> tuple[str, ...]:
     return tuple(TARIFFS[route_name].defaults) if route_name in TARIFFS else ()
 
 
+def pack_of(route_name: str) -> Pack:
+    """Name the pack out of which a route is billed; the one for images where the route has no price."""
+    return TARIFFS[route_name].pack if route_name in TARIFFS else "image"
+
+
 def estimate(route_name: str, fields: Fields, *, prices: Prices | None = None) -> Estimate | None:
     """Estimate what a generation will be billed; None where its price is not known.
 
@@ -77,9 +82,12 @@ def _price(prices: Mapping[str, Price], tariff: Tariff, decisive: Fields) -> flo
     return None
 
 
-def units_text(units: float) -> str:
-    """Write a number of units."""
-    return f"{units:g} unit{'' if units == 1 else 's'}"
+def units_text(units: float, pack: str = "") -> str:
+    """Write a number of units.
+
+    :param pack: that they are of, where that does not go without saying.
+    """
+    return f"{units:g} {pack}{pack and ' '}unit{'' if units == 1 else 's'}"
 
 
 def compare_bill(route_name: str, billed: float | None, estimated: Any) -> tuple[str, bool] | None:

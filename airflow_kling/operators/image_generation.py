@@ -33,8 +33,7 @@ class KlingImageGenerationOperator(KlingGenerationOperator):
         or texts of digits, kept whole; ``kling-v3`` only, elements and images together at most 10 [C].
     :param resolution: ``1k`` (default) or ``2k`` [C].
     :param n: number of images, 1 to 9; each is billed, and takes one of the account's parallel slots until the end [C].
-    :param aspect_ratio: ``16:9`` (default), ``9:16``, ``1:1``, ``4:3``, ``3:4``, ``3:2``, ``2:3`` or ``21:9`` [C];
-        CometAPI has no ``21:9``.
+    :param aspect_ratio: ``16:9`` (default), ``9:16``, ``1:1``, ``4:3``, ``3:4``, ``3:2``, ``2:3`` or ``21:9`` [C].
     :param watermark_info: ``{"enabled": bool}``: results with a watermark as well [C].
     """
 

@@ -77,7 +77,11 @@ def finished(task: KlingTask, *, since: float | None, now: float, tags: Tags, in
     if task.updated_at and since is not None and (ended := task.updated_at.timestamp()) >= since:
         emit("timing", "kling.wait.overhead", timedelta(seconds=max(0.0, now - ended)))
     if units := task.billed_units:
-        emit("incr", "kling.units", int(units) if units.is_integer() else units)
+        from airflow_kling.api.prices import pack_of
+
+        # In the name, since StatsD may drop tags: a unit of one pack is not worth one of another.
+        pack = pack_of(task.route).replace("-", "_")
+        emit("incr", f"kling.units.{pack}", int(units) if units.is_integer() else units)
 
 
 def archived(kind: str, size: int, tags: Tags) -> None:

@@ -40,7 +40,7 @@ class KlingRunFacet(RunFacet):
     :param promptSha256: of the prompt in UTF-8, in hex.
     :param aspectRatio: as it was sent.
     :param n: images that were asked for.
-    :param units: billed for the generation.
+    :param units: billed for the generation, out of the pack of its route.
     :param resultKind: what the route makes, ``image`` or ``video``.
     :param mode: quality of a video, as it was sent.
     :param durationSeconds: of a video, as it was asked for.

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from airflow_kling.api.prices import bill_differs
+from airflow_kling.api.prices import bill_differs, pack_of, units_text
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.plugins.gallery.chains import NO_CHAINS, Chains, Generation, results_of
 from airflow_kling.plugins.gallery.locations import MAX_VIDEO_BYTES
@@ -168,9 +168,9 @@ def _units(route: str, billed: float | None, estimated: float | None) -> list[tu
     """Return what was billed, and the estimate where that is all there is, or was wrong by more than a tenth."""
     facts = []
     if billed is not None:
-        facts.append(("Units billed", f"{billed:g}"))
+        facts.append(("Units billed", units_text(billed, pack_of(route))))
     if estimated is not None and (billed is None or bill_differs(route, billed, estimated)):
-        facts.append(("Units estimated", f"{estimated:g}"))
+        facts.append(("Units estimated", units_text(estimated, pack_of(route))))
     return facts
 
 

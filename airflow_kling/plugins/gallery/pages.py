@@ -10,6 +10,7 @@ from airflow.utils.session import create_session
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from airflow_kling.api.price_list import PACKS
 from airflow_kling.api.routes import route_names
 from airflow_kling.plugins.gallery.access import MayReadDag, ReadableDags
 from airflow_kling.plugins.gallery.cards import Card, make_card
@@ -49,6 +50,7 @@ def gallery(request: Request, readable: ReadableDags) -> HTMLResponse:
         routes=route_names(),
         spend=spend,
         total=total,
+        packs=list(_sum(spend).billed),
         pages=max(1, math.ceil(total.generations / PAGE_SIZE)),
         first=(filters.page - 1) * PAGE_SIZE + 1,
     )
@@ -84,5 +86,5 @@ def _sum(spend: Sequence[Spend]) -> Spend:
         sum(one.archived for one in spend),
         sum(one.images for one in spend),
         sum(one.videos for one in spend),
-        sum(one.units for one in spend),
+        {pack: sum(one.units[pack] for one in spend) for pack in PACKS},
     )

@@ -17,6 +17,8 @@ from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from sqlalchemy import JSON, and_, case, false, func, literal, or_, select, tuple_, type_coerce, union
 from sqlalchemy.orm import Session, aliased
 
+from airflow_kling.api.price_list import PACKS
+from airflow_kling.api.prices import pack_of
 from airflow_kling.api.protocol import LIST_KINDS
 from airflow_kling.api.routes import DEFAULT_ROUTE, find_route, route_names
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
@@ -58,20 +60,22 @@ def find_spend(session: Session, filters: Filters, readable: Collection[str]) ->
     """Return the sums of each DAG that matches the filters, whatever DAG these name: the page offers all of them."""
     archived = _has_prefix(XComModel.key, ARCHIVE)
     dialect = session.get_bind().dialect.name
+    units = number_at(XComModel.value, "units", dialect)
     sums = select(
         XComModel.dag_id,
         func.count(),
         func.sum(case((archived, 1), else_=0)),
         func.sum(number_at(XComModel.value, "image_count", dialect)),
         func.sum(number_at(XComModel.value, "video_count", dialect)),
-        func.sum(number_at(XComModel.value, "units", dialect)),
+        *(func.sum(case((_pack() == pack, units))) for pack in PACKS),
     )
     # Where a run is named too, only its own DAG is meant: other DAGs can have a run of the same id.
     found = session.execute(
         _filtered(sums, filters, readable, dialect, of_one_dag=bool(filters.run_id)).group_by(XComModel.dag_id)
     )
     spend = [
-        Spend(dag_id, n, int(a or 0), int(_finite(i)), int(_finite(v)), _finite(u)) for dag_id, n, a, i, v, u in found
+        Spend(dag_id, n, int(a or 0), int(_finite(i)), int(_finite(v)), dict(zip(PACKS, map(_finite, u), strict=True)))
+        for dag_id, n, a, i, v, *u in found
     ]
     return sorted(spend, key=lambda one: one.dag_id)
 
@@ -273,6 +277,12 @@ def _route() -> Any:
     # An archive names the route in its request record and itself; before there were others, none did.
     paths: list[str | tuple[str, ...]] = [("asked", "route"), "route"]
     return func.coalesce(*(text_at(XComModel.value, path) for path in paths), DEFAULT_ROUTE)
+
+
+def _pack() -> Any:
+    """Return the expression for the pack out of which a row's route is billed."""
+    packs = {name: pack_of(name) for name in route_names()}
+    return case(packs, value=_route(), else_=pack_of(""))
 
 
 def _has_kind(kind: str, dialect: str) -> Any:

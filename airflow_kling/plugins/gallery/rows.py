@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from airflow_kling.api.price_list import Pack
+
 #: Characters of an XCom's value in JSON that the gallery reads; some 2 kB are usual.
 MAX_VALUE = 128 * 1024
 
@@ -56,7 +58,7 @@ class Spend:
     """Sums over the generations of a DAG.
 
     :param dag_id: empty for the sum of several DAGs
-    :param units: that Kling billed
+    :param units: that Kling billed, of each pack: one is not worth another, so they are never added up
     """
 
     dag_id: str
@@ -64,7 +66,12 @@ class Spend:
     archived: int
     images: int
     videos: int
-    units: float
+    units: dict[Pack, float]
+
+    @property
+    def billed(self) -> dict[Pack, float]:
+        """The units of the packs that were billed; of the one for images where none was."""
+        return {pack: number for pack, number in self.units.items() if number} or {"image": 0.0}
 
 
 class TaskStates(NamedTuple):

@@ -60,16 +60,22 @@ def _hold(kling: Emulator, request: str, prompt: str) -> str:
 
 def _kill_worker(progress: Progress, kling: Emulator, fault: str, doing: tuple[str, int]) -> Kill:
     """Kill the worker whose request is held, and start it again as a service manager would."""
-    progress.wait_for(f"a held request of {doing}", lambda: kling.is_held(fault))
-    running = [(_owner(progress, one), one) for one in progress.running()]
-    [(name, victim)] = [(owner, one) for owner, one in running if (one.task_id, one.map_index) == doing]
-    assert name is not None
+    name, victim = progress.wait_for(
+        f"a held request of {doing}", lambda: _who_does(progress, doing) if kling.is_held(fault) else None
+    )
+    lost = sum(_owner(progress, one) == name for one in progress.running())
     progress.airflow.kill(name)
     kling.remove(fault)
     progress.airflow.restart(name)
-    lost = sum(owner == name for owner, _ in running)
     say(f"  {progress.seconds:4.0f} s  SIGKILL {name}, {victim} awaits an answer; {lost} running tasks lost")
     return Kill(name, victim)
+
+
+def _who_does(progress: Progress, doing: tuple[str, int]) -> tuple[str, Instance] | None:
+    """Return the worker that runs a task instance, and its try."""
+    tries = [one for one in progress.running() if (one.task_id, one.map_index) == doing]
+    found = [(name, one) for one in tries if (name := _owner(progress, one)) is not None]
+    return found[0] if found else None
 
 
 def _owner(progress: Progress, instance: Instance) -> str | None:

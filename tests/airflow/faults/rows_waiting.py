@@ -19,7 +19,7 @@ from tests.airflow.faults.rows_submission import (
 
 APART = {"submit": "success", "wait": "success", "archive": "success"}
 RUNS_ON = r"No longer waiting for Kling task {id}. Kling has no cancel call: the generation runs on and is billed"
-WAIT = 60.0
+WAIT = 180.0
 
 
 def on_airflow_3() -> Iterator[Row]:
@@ -67,7 +67,7 @@ def _triggerers() -> Iterator[Row]:
             1,
             0,
             LOST,
-            says=(r"Kling task {id} is not finished after 60 s", r"running on and will be billed"),
+            says=(r"Kling task {id} is not finished after 180 s", r"running on and will be billed"),
             timeout=WAIT,
         ),
         options={"generate": {"timeout": WAIT}},

@@ -68,9 +68,15 @@ class Airflow(Components):
 
     def log(self, dag_id: str, run_id: str) -> str:
         """Return all that every try of a run and its triggers have logged."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-        files = sorted(folder.rglob("*.log*"))
-        return "\n".join(file.read_text(errors="replace") for file in files)
+        return "\n".join(file.read_text(errors="replace") for file in self.log_files(dag_id, run_id))
+
+    def log_files(self, dag_id: str, run_id: str) -> list[Path]:
+        """Return the log files of all tries of a run and of its triggers."""
+        return sorted(self.logs_of_run(dag_id, run_id).rglob("*.log*"))
+
+    def logs_of_run(self, dag_id: str, run_id: str) -> Path:
+        """Return the folder of a run's log files."""
+        return self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
 
 
 @dataclass(kw_only=True)
@@ -130,7 +136,7 @@ def airflow_3(
         "triggerer__queues_enabled": has_queues,
     }
     with ExitStack() as ends:
-        stored = ends.enter_context(database())
+        stored = ends.enter_context(database(home / "postgres.log"))
         made = Airflow3(
             env=_environment(settings(home, url, log_ports), connections, {**bundles, **options}, stored) | dict(env),
             logs=home,
@@ -180,7 +186,7 @@ def airflow_2(
     path = {"PATH": f"{PYTHON_2.parent}{os.pathsep}{os.environ['PATH']}"}
     nowhere = "http://127.0.0.1:9"  # there is no API server
     with ExitStack() as ends:
-        stored = ends.enter_context(database())
+        stored = ends.enter_context(database(home / "postgres.log"))
         variables_3 = settings(home, nowhere, log_ports)
         made = Airflow(
             env=_environment(variables_3, connections, {**more, **options}, stored) | path | dict(env),

@@ -280,7 +280,7 @@ def test_four_generations_were_submitted(statsd: StatsD, observed: Observed) -> 
 def test_each_wait_that_succeeds_has_its_figures(statsd: StatsD, observed: Observed) -> None:
     tags = {"dag_id": DAG_ID, "gateway": "cometapi", "route": ROUTE}
     seen = 5  # wait, wait_in_triggerer, generate and two of wait_each
-    assert len(statsd.of("kling.units")) == seen
+    assert len(statsd.of("kling.units.image")) == seen
     durations, overheads = statsd.of("kling.generation.duration"), statsd.of("kling.wait.overhead")
     assert [found for _, found in durations + overheads] == [tags] * 2 * seen
     assert all(SECONDS * 1000 <= milliseconds < (SECONDS + 5) * 1000 for milliseconds, _ in durations)

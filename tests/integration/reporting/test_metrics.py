@@ -176,8 +176,8 @@ def test_a_wait_that_found_it_finished(
     units = getattr(finished, "xcom_value", finished)["unit_deduction"]
     received = {name: (value, kind, tags) for name, value, kind, tags in statsd.received()}
     # The emulator's clock has run ahead, so to a deferred wait the end seems to be of its own time.
-    assert set(received) - {"kling.wait.overhead"} == {"kling.polls", "kling.generation.duration", "kling.units"}
-    assert received["kling.units"][:2] == (units, "c")
+    assert set(received) - {"kling.wait.overhead"} == {"kling.polls", "kling.generation.duration", "kling.units.image"}
+    assert received["kling.units.image"][:2] == (units, "c")
     value, kind, tags = received["kling.generation.duration"]
     assert (float(value), kind) == (pytest.approx(120_000, abs=2000), "ms")
     assert (tags["gateway"], tags["route"]) == ("cometapi", DEFAULT_ROUTE)

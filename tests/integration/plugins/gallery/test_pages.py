@@ -64,7 +64,7 @@ def test_card_says_what_there_is_to_say(gallery: Gallery, admin: httpx.Client, l
     generation = one.generation
     assert f"{generation.number}: " in card
     assert "kling-v2" in card
-    assert "2 units" in card
+    assert "2 image units" in card
     assert re.search(r"<dd>\d\d s</dd>", card)
     assert f"../dags/open/runs/{generation.run_id}/tasks/archive" in card
     assert f'data-copy="file://{gallery.folder}/archive/{generation.kling_task_id}/manifest.json"' in card
@@ -291,11 +291,27 @@ def test_sums_leave_out_what_is_no_number(gallery: Gallery, admin: httpx.Client)
         one = Left("sums")
         one.put("archive", f"kling_archive_{one.generation.kling_task_id}", value)
     totals = admin.get("/kling/gallery?dag_id=sums").text
-    assert re.findall(r"<b>([^<]*)</b> (generation|image|unit)", totals) == [
+    assert re.findall(r"<b>([^<]*)</b> (generation|image unit|image)", totals) == [
         ("4", "generation"),
         ("2", "image"),
-        ("5", "unit"),
+        ("5", "image unit"),
     ]
+
+
+def test_units_of_images_and_of_videos_stand_apart(gallery: Gallery, admin: httpx.Client) -> None:
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        seed(session, many_runs(1, "packs"), gallery.pictures)
+    Left("packs").clip(gallery.folder, b"a clip")
+    page = admin.get("/kling/gallery?dag_id=packs").text
+    assert re.findall(r"<b>([^<]*)</b> (image units|video units billed)", page) == [
+        ("2", "image units"),
+        ("3", "video units billed"),
+    ]
+    row = page.partition(">packs</a></th>")[2].partition("</tr>")[0]
+    assert re.findall(r"<td>([^<]*)</td>", row) == ["2", "2", "2", "1", "2", "3"]
+    assert '<th scope="col">Image units</th><th scope="col">Video units</th>' in page
 
 
 def test_task_whose_result_is_not_a_number(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:

@@ -43,7 +43,7 @@ def card_of(value: Any, *, archived: bool = True, identity: Identity = ONE) -> C
 def test_an_archive_shows_all_that_is_known() -> None:
     card = card_of(ARCHIVE)
     assert (card.prompt, card.negative_prompt, card.expected, card.note) == ("a mug", "text", 2, "")
-    assert card.facts == [("Model", "kling-v2"), ("Ratio", "3:4"), ("Units billed", "8"), ("Took", "21 s")]
+    assert card.facts == [("Model", "kling-v2"), ("Ratio", "3:4"), ("Units billed", "8 image units"), ("Took", "21 s")]
     [image] = card.images
     assert (image.width, image.height, image.bytes, image.uri, image.problem) == (3, 4, 9, "s3://b/8334/0.png", "")
     assert urlsplit(image.original).path == "dags/our%20dag/image"
@@ -116,19 +116,32 @@ def test_a_duration_that_is_none_is_not_shown(duration: Any) -> None:
 @pytest.mark.parametrize(
     ("billed", "estimated", "shown"),
     [
-        (10, 10, {"Units billed": "10"}),
-        (10, 9.5, {"Units billed": "10"}),
-        (10, 8, {"Units billed": "10", "Units estimated": "8"}),
-        (8, 10, {"Units billed": "8", "Units estimated": "10"}),
-        (None, 8, {"Units estimated": "8"}),
-        (8, None, {"Units billed": "8"}),
-        (8, "many", {"Units billed": "8"}),
+        (10, 10, {"Units billed": "10 image units"}),
+        (10, 9.5, {"Units billed": "10 image units"}),
+        (10, 8, {"Units billed": "10 image units", "Units estimated": "8 image units"}),
+        (8, 10, {"Units billed": "8 image units", "Units estimated": "10 image units"}),
+        (None, 8, {"Units estimated": "8 image units"}),
+        (8, None, {"Units billed": "8 image units"}),
+        (8, "many", {"Units billed": "8 image units"}),
         (None, float("nan"), {}),
     ],
 )
 def test_an_estimate_is_shown_where_the_bill_is_another(billed: Any, estimated: Any, shown: dict[str, str]) -> None:
     facts = dict(card_of({"asked": {"estimated_units": estimated}, "units": billed}).facts)
     assert {name: fact for name, fact in facts.items() if name.startswith("Units")} == shown
+
+
+@pytest.mark.parametrize(
+    ("route", "units", "shown"),
+    [
+        ("image-to-video", 3, "3 video units"),
+        ("virtual-try-on", 1, "1 try-on unit"),
+        ("image-generation", 8, "8 image units"),
+        ("no-such-route", 8, "8 image units"),
+    ],
+)
+def test_units_are_those_of_the_routes_pack(route: str, units: float, shown: str) -> None:
+    assert dict(card_of({"route": route, "units": units}).facts)["Units billed"] == shown
 
 
 def test_an_image_that_is_not_shown_has_a_reason_and_no_address() -> None:

@@ -25,6 +25,10 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 BOTH = {"a", "b"}
 
 
+def units(*, image: float = 0.0, video: float = 0.0, try_on: float = 0.0) -> dict[Any, float]:
+    return {"image": image, "video": video, "try-on": try_on}
+
+
 @pytest.fixture
 def session() -> Iterator[Session]:
     from airflow.models import import_all_models
@@ -172,15 +176,32 @@ def test_spend_counts_what_was_generated(session: Session, push: Any) -> None:
     push("archive", "2", {"units": "many", "image_count": None})
     push("request", "3", {"n": 2})
     push("archive", "4", {"units": 1.5, "image_count": 1}, dag_id="b")
-    a, b = Spend("a", 3, 2, 2, 0, 8.0), Spend("b", 1, 1, 1, 0, 1.5)
+    a, b = Spend("a", 3, 2, 2, 0, units(image=8.0)), Spend("b", 1, 1, 1, 0, units(image=1.5))
     assert find_spend(session, Filters(), BOTH) == find_spend(session, Filters(dag_id="b"), BOTH) == [a, b]
     assert find_spend(session, Filters(dag_id="b", run_id="run"), BOTH) == [b]
+
+
+def test_units_of_each_pack_are_summed_apart(session: Session, push: Any) -> None:
+    push("archive", "1", {"units": 16, "image_count": 1, "asked": {"route": "multi-image-to-image"}})
+    push("archive", "2", {"units": 3, "video_count": 1, "asked": {"route": "image-to-video"}})
+    push("archive", "3", {"units": 0.5, "video_count": 1, "route": "omni-video"})
+    push("archive", "4", {"units": 1, "image_count": 1, "route": "virtual-try-on"})
+    push("archive", "5", {"units": 8, "route": "no-such-route"})
+    [spend] = find_spend(session, Filters(), BOTH)
+    assert spend.units == units(image=24.0, video=3.5, try_on=1.0)
+    assert spend.billed == spend.units
+    [clips] = find_spend(session, Filters(route="omni-video"), BOTH)
+    assert clips.billed == {"video": 0.5}
+
+
+def test_where_nothing_was_billed_the_sum_is_of_images() -> None:
+    assert Spend("a", 1, 0, 0, 0, units()).billed == {"image": 0.0}
 
 
 def test_a_sum_that_is_infinite_is_none(session: Session, push: Any) -> None:
     for number in range(2):
         push("archive", str(number), {"units": 1.7e308, "image_count": 1})
-    assert find_spend(session, Filters(), BOTH) == [Spend("a", 2, 2, 2, 0, 0.0)]
+    assert find_spend(session, Filters(), BOTH) == [Spend("a", 2, 2, 2, 0, units())]
 
 
 def test_the_value_of_one_generation(session: Session, push: Any) -> None:
