@@ -85,7 +85,9 @@ def install(report: Path) -> None:
     from airflow.sdk.execution_time import supervisor
     from airflow.sdk.execution_time.comms import CommsDecoder
 
-    begin = supervisor.block_orm_access  # called in the forked process, once it has forgotten its parent's exit handlers
+    begin = (
+        supervisor.block_orm_access
+    )  # called in the forked process, once it has forgotten its parent's exit handlers
 
     def begin_task() -> None:
         for phases in (_cpu, _wall):
@@ -110,4 +112,3 @@ def install(report: Path) -> None:
         return module
 
     bootstrap._find_and_load = find_and_load
-
