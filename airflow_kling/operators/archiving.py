@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
@@ -149,13 +149,12 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         from airflow_kling.api.archived import with_connection
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.summary import describe_event, summarize
-        from airflow_kling.storage.open import AWS_CONN_ID, open_store
+        from airflow_kling.storage.open import AWS_CONN_ID
 
-        extra_args = self.rendered_value("s3_extra_args")
-        destination = Destination.parse(self.destination, extra_args)
+        destination = Destination.parse(self.destination, self.rendered_value("s3_extra_args"))
         archive = archive_task(
             task,
-            store=open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args),
+            store=self._store,
             download=self._download(asked),
             refresh=refresh,
             request=asked,
@@ -176,12 +175,17 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         )
         return with_connection(summary, named)
 
+    @cached_property
+    def _store(self) -> Store:
+        """The store of the destination, whose connection is looked up once."""
+        from airflow_kling.storage.open import open_store
+
+        extra_args = self.rendered_value("s3_extra_args")
+        return open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args)
+
     def push_console_link(self, context: Context, kling_task_id: str) -> None:
         """Push the link to the folder of the archive in the AWS console."""
-        from airflow_kling.storage.s3 import console_url
-
-        url = partial(console_url, str(self.destination), kling_task_id, aws_conn_id=self.aws_conn_id)
-        links.push_s3_console_link(context, url)
+        links.push_s3_console_link(context, lambda: self._store.console_url(kling_task_id))
 
     def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Say what was billed, and what had been estimated where that is another amount."""
