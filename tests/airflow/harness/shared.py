@@ -68,8 +68,13 @@ def shared_airflow(folder: Path) -> Iterator[Shared]:
             "kling_gallery": gallery.connection(),
             "aws_default": bucket.connection(),
         }
-        # The gallery reads files of this machine only where it is told to.
-        options: dict[str, object] = {"kling__gallery_file_roots": folder}
+        options: dict[str, object] = {
+            # The gallery reads files of this machine only where it is told to.
+            "kling__gallery_file_roots": folder,
+            # A scheduler that is slow may fail a task whose trigger fires soon (apache/airflow#67287).
+            "core__default_task_retries": 3,
+            "core__default_task_retry_delay": 5,
+        }
         dags = list(DAGS)
         if Version(airflow.__version__).release >= (3, 1):
             options |= _with_users(folder)

@@ -128,6 +128,9 @@ def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         held = kling.hold_generations(PROMPT)
         observed = Observed(running.api, start(running.api, DAG_ID, **params), destination, references)
         wait_for("the links of what waits", lambda: _read_links_on_the_way(observed), describe=observed.states_now)
+        for one in observed.api.task_instances(DAG_ID, observed.run_id):
+            if label(one) in DEFERRED:
+                running.wait_until_worker_is_done(observed.run_id, one["task_id"], one["try_number"], one["map_index"])
         kling.let_go(held)
         _follow(observed)
         observed.events = [json.loads(line) for line in events.read_text().splitlines()]

@@ -49,7 +49,7 @@ def asked_in_run(api: AirflowApi, run_id: str) -> list[dict[str, Any]]:
 def answer(running: Airflow3, question: dict[str, Any], *options: str) -> None:
     """Answer as a person, once the scheduler knows that the worker is done: else Airflow 3.3.2 fails the task."""
     ti = question["task_instance"]
-    running.wait_until_worker_is_done(ti)
+    running.wait_until_worker_is_done(ti["dag_run_id"], ti["task_id"], ti["try_number"], ti["map_index"])
     path = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
     running.api.send("PATCH", path, {"chosen_options": list(options)})
 
