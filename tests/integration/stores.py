@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import boto3
 import pytest
-from botocore.loaders import JSONFileLoader
 from moto.server import ThreadedMotoServer
 
 from airflow_kling.storage.base import Store
@@ -19,16 +16,8 @@ from airflow_kling.storage.fsspec import FsspecStore
 from airflow_kling.storage.open import open_store
 
 
-@pytest.fixture(scope="session")
-def _botocore_reads_its_data_once() -> Iterator[None]:
-    """Spare each new client of S3 the reading of its service's description, most of what it costs."""
-    read = functools.cache(JSONFileLoader().load_file)
-    with mock.patch.object(JSONFileLoader, "load_file", lambda _, path: read(path)):
-        yield
-
-
 @pytest.fixture(scope="module")
-def s3_endpoint(_botocore_reads_its_data_once: None) -> Iterator[str]:
+def s3_endpoint() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
