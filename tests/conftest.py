@@ -7,9 +7,14 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.airflow.harness.shared import Shared
 
 # Airflow reads its configuration when it is first imported, which is before any fixture runs.
 _HOME = tempfile.mkdtemp(prefix="airflow-kling-tests-")
@@ -38,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _files(tmp_path_factory: pytest.TempPathFactory) -> None:
     _kept.append(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Run the one Airflow that system and browser tests share."""
+    from tests.airflow.harness.shared import shared_airflow
+
+    with shared_airflow(tmp_path_factory.getbasetemp()) as shared:
+        yield shared
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:

@@ -32,11 +32,6 @@ class Kill:
     victim: Instance | None = None
 
 
-def hold_generations(kling: Emulator) -> list[str]:
-    """Let every generation go on at Kling until the faults are removed; returns their ids."""
-    return [kling.fault(on=on, action="unknown_status", task_status="processing") for on in ("query", "list")]
-
-
 def kill_all(
     progress: Progress, kling: Emulator, rows: Mapping[str, Sequence[str]], unfinished: Sequence[str]
 ) -> list[Kill]:
@@ -92,8 +87,7 @@ def _kill_triggerer(progress: Progress, kling: Emulator, unfinished: Sequence[st
     progress.airflow.kill(TRIGGERER)
     killed, at = time.monotonic(), datetime.now(UTC)
     say(f"  {progress.seconds:4.0f} s  SIGKILL {TRIGGERER}, for good")
-    for fault in unfinished:
-        kling.remove(fault)
+    kling.let_go(unfinished)
     alive = progress.wait_for("a heartbeat of the other triggerer", lambda: _heard_after(progress, at))
     [dead] = before.keys() - {alive}
     progress.wait_for("the takeover of its triggers", lambda: not before[dead] & progress.triggers()[dead])

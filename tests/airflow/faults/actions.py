@@ -22,6 +22,16 @@ REFUSALS = 2  # until the account has a free slot
 POLLING = ("232 ", "281 ")  # epoll_wait and epoll_pwait on x86-64
 
 
+def end_when_the_deferral_is_heard(case: Case) -> None:
+    """Let the generation end only when the scheduler knows that the deferring process has ended.
+
+    An event that comes sooner may make the scheduler fail the task, which then does not resume: it is tried again.
+    """
+    waiter = _wait_until_it_waits(case)
+    case.airflow.wait_until_worker_is_done(case.runs[0], waiter, case.task(waiter)["try_number"])
+    case.lift()
+
+
 def kill_while_held(case: Case) -> None:
     """SIGKILL the task while the emulator, which has processed its request, holds back the answer."""
     case.kling.wait_until_held(case.faults[0])

@@ -262,7 +262,8 @@ def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
         "dag": "apart",
         "end": End(1, 2, {"submit": "success", "wait": "success", "archive": "success"}),
         "options": {},
-        "faults": [NOT_YET],
+        "faults": [UNFINISHED],
+        "action": actions.end_when_the_deferral_is_heard,
         "kills": [{"task": "wait", "point": "resume"}],
     }
 

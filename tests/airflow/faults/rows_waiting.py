@@ -32,7 +32,7 @@ def on_airflow_3() -> Iterator[Row]:
 
 def _workers() -> Iterator[Row]:
     killed: Fields = {"task": "generate", "point": "resume"}
-    once: Fields = {"faults": (NOT_YET,)}
+    once: Fields = {"faults": (UNFINISHED,), "action": actions.end_when_the_deferral_is_heard}
     yield Row("event sent, killed when it resumes", TAKEN_OVER, kills=(killed,), short=True, **once)
     yield Row("resumed and polled, killed with no XCom", TAKEN_OVER, kills=({**killed, "when": "after"},), **once)
     yield Row("killed with its result in hand", TAKEN_OVER, kills=({**killed, "point": "returned"},), **once)

@@ -66,6 +66,20 @@ class Airflow(Components):
         """Return a command of Airflow's command line."""
         return [str(self.python), "-m", "airflow", *words]
 
+    def wait_until_worker_is_done(self, run_id: str, task_id: str, try_number: int, map_index: int = -1) -> None:
+        """Wait until the scheduler has heard from its executor that the process of a try has ended well.
+
+        A deferred task whose trigger fires before that may be failed by the scheduler (apache/airflow#67287).
+        """
+        words = [f"run_id={run_id!r}", f"task_id={task_id!r}", f"map_index={map_index}", f"try_number={try_number}"]
+
+        def has_heard() -> bool:
+            lines = self.log_of("scheduler").read_text(errors="replace").splitlines()
+            events = (line for line in lines if "Received executor event with state success" in line)
+            return any(all(word in line for word in words) for line in events)
+
+        wait_for(f"the executor's event about {' '.join(words)}", has_heard, check=self.check)
+
     def log(self, dag_id: str, run_id: str) -> str:
         """Return all that every try of a run and its triggers have logged."""
         return "\n".join(file.read_text(errors="replace") for file in self.log_files(dag_id, run_id))
@@ -91,21 +105,6 @@ class Airflow3(Airflow):
     url: str
     passwords: dict[str, str]
     api: AirflowApi
-
-    def wait_until_worker_is_done(self, instance: Mapping[str, Any]) -> None:
-        """Wait until the scheduler has heard from its executor that the process of a task instance's try has ended.
-
-        :param instance: as the REST API describes it.
-        """
-        words = [f"run_id={instance['dag_run_id']!r}", f"task_id={instance['task_id']!r}"]
-        words += [f"map_index={instance['map_index']}", f"try_number={instance['try_number']}"]
-
-        def has_heard() -> bool:
-            lines = self.log_of("scheduler").read_text(errors="replace").splitlines()
-            events = (line for line in lines if "Received executor event with state success" in line)
-            return any(all(word in line for word in words) for line in events)
-
-        wait_for(f"the executor's event about {' '.join(words)}", has_heard)
 
 
 @contextmanager
