@@ -105,6 +105,10 @@ class MediaField(NamedTuple):
     list_of: str | None = None
     of_model: Mapping[str, VideoClass] = MappingProxyType({})
 
+    def limits_of(self, model_name: str | None) -> Any:
+        """Return the limits of a model; of one that is not known those of the field, which are the widest."""
+        return self.of_model.get(str(model_name), self.media_class)
+
 
 class Endpoint(NamedTuple):
     """A route on one gateway.
