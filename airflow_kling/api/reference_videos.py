@@ -86,6 +86,8 @@ def _read(file: BinaryIO, name: str, limits: VideoClass) -> dict[str, Any]:
 
 def _dimensions(file: BinaryIO) -> dict[str, Any]:
     """Return what the model's limits are about; nothing where the header is of a form that is not read here."""
+    if not file.seekable():
+        return {}
     try:
         video = describe_video(file)
     except BrokenMedia:
