@@ -104,6 +104,7 @@ class _Tasks:
         # Else a destination of the default_args would be the submission's too.
         submission = {"wait_for_completion": False, "destination": None, **passed(self._submission)}
         submit: Any = self._operator(task_id="submit", **submission)
+        submit.archived_elsewhere(given["destination"])
         wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, route=route, **passed(self._wait))
         return KlingArchiveImagesOperator(task_id="archive", task=wait.output, route=route, **passed(self._archive))
 

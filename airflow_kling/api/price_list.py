@@ -26,8 +26,6 @@ Prices = Mapping[str, Mapping[str, Price]]
 USD_PER_UNIT: Mapping[Pack, float] = {"image": 0.0035, "video": 0.14, "try-on": 0.07}
 #: Most pictures of a series whose amount is left to the model.
 MOST_IN_A_SERIES = 9
-#: Longest video that can be edited, in seconds: the result is as long, whatever ``duration`` says.
-LONGEST_SOURCE = {"kling-video-o1": 10.0, "kling-v3-omni": 15.5}
 _MODES = ("std", "pro", "4k")
 _VIDEO = {"model_name": None, "mode": "std", "duration": "5", "sound": "off"}
 
@@ -76,8 +74,10 @@ def _seconds(fields: Fields) -> Amount:
 
 def _seconds_or_source(fields: Fields) -> Amount:
     if any(not isinstance(one, Mapping) or one.get("refer_type") != "feature" for one in fields["video_list"] or ()):
-        longest = LONGEST_SOURCE.get(fields["model_name"], max(LONGEST_SOURCE.values()))
-        return Amount(longest, at_most=True)
+        from airflow_kling.api.routes.omni_video import ROUTE  # built on pydantic, which no other price needs
+
+        # The result is as long as the video that is edited, whatever ``duration`` says.
+        return Amount(ROUTE.media["video_list"].limits_of(fields["model_name"]).seconds[1], at_most=True)
     return _seconds(fields)
 
 

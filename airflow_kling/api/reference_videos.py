@@ -1,7 +1,8 @@
 """Turns a reference video as a user gives it into a URL, which is all that Kling takes as a video [C].
 
-A video in object storage is read once, piece by piece, to see that it is what was meant and fits; then its URL is
-signed. A video on the web is sent as it is, unread.
+A video in object storage is read once, piece by piece, to see that it is what was meant and fits, and its header once
+more for its seconds and sides; then its URL is signed. A video on the web is sent as it is, unread, so how long it
+plays is not known here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from airflow_kling.api.reference_checks import (
 from airflow_kling.api.reference_images import OpenFile, Reference, SignUrl
 from airflow_kling.api.route import VideoClass
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.media.errors import BrokenMedia
+from airflow_kling.media.video import describe_video
 
 _PIECE = 1024 * 1024
 # An MP4 and a QuickTime file begin with a box of this type; its brand tells them apart.
@@ -78,7 +81,18 @@ def _read(file: BinaryIO, name: str, limits: VideoClass) -> dict[str, Any]:
     if content_type not in limits.formats:
         found = "is empty (0 bytes)" if not size else f"is a {content_type}" if content_type else "is no video"
         refuse(name, f"{found}; give one of {', '.join(limits.formats)}")
-    return {"sha256": digest.hexdigest(), "bytes": size, "content_type": content_type}
+    return {"sha256": digest.hexdigest(), "bytes": size, "content_type": content_type, **_dimensions(file)}
+
+
+def _dimensions(file: BinaryIO) -> dict[str, Any]:
+    """Return what the model's limits are about; nothing where the header is of a form that is not read here."""
+    if not file.seekable():
+        return {}
+    try:
+        video = describe_video(file)
+    except BrokenMedia:
+        return {}
+    return {"width": video.width, "height": video.height, "duration": round(video.seconds, 3)}
 
 
 def _content_type(head: bytes) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from annotated_types import MaxLen, MinLen
@@ -120,9 +120,12 @@ def _replaced(route: Route, media: Mapping[str, Any], replace: Callable[[Any, st
     return {name: replaced(name, value) for name, value in media.items()}
 
 
-def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingRequest:
+def for_gateway(
+    route: Route, request: KlingRequest, gateway: Gateway, references: Sequence[Mapping[str, Any]] = ()
+) -> KlingRequest:
     """Return the request as this gateway takes it, with its default model filled in.
 
+    :param references: what :func:`build_request` says of them.
     :raises KlingInputError: the gateway does not have the route, has another limit, or no such field.
     """
     endpoint = route.endpoint(gateway.name)
@@ -149,9 +152,23 @@ def for_gateway(route: Route, request: KlingRequest, gateway: Gateway) -> KlingR
     if models and not getattr(request, "model_name", None):
         request = request.model_copy(update={"model_name": models[0]})
     # Again, since some depend on the model; and the gateway's own.
-    if broken := [*request.broken_rules(), *broken_rules(endpoint.rules, request, route.fields)]:
+    broken = [*request.broken_rules(), *broken_rules(endpoint.rules, request, route.fields)]
+    if broken := [*broken, *_broken_by_videos(route, getattr(request, "model_name", None), references)]:
         raise KlingInputError(f"{'; '.join(broken)}; nothing was submitted.")
     return request
+
+
+def _broken_by_videos(route: Route, model_name: str | None, references: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which videos the model does not take, of those whose header could be read."""
+    for reference in references:
+        name = str(reference["name"])
+        limits = route.media[name.partition("[")[0]].of_model.get(str(model_name))
+        if (
+            limits
+            and "duration" in reference
+            and (clause := limits.broken(name, reference, who=f"model {model_name!r}"))
+        ):
+            yield clause
 
 
 def known_models(route: Route, gateway: Gateway) -> tuple[str, ...]:

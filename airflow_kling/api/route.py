@@ -32,6 +32,10 @@ class ImageClass(NamedTuple):
         return "image"
 
 
+#: Seconds over or under a limit that are let pass: a clip of 10 seconds plays one frame longer.
+SLACK = 0.5
+
+
 class VideoClass(NamedTuple):
     """What Kling takes as a video of a field: a URL only, no base64 [C].
 
@@ -39,17 +43,37 @@ class VideoClass(NamedTuple):
     :param max_bytes: size of the file.
     :param seconds: the shortest and the longest.
     :param sides: pixels of the shortest and the longest side.
+    :param max_pixels: width x height; None for no such rule.
     """
 
     formats: tuple[str, ...]
     max_bytes: int
     seconds: tuple[float, float]
     sides: tuple[int, int]
+    max_pixels: int | None = None
 
     @property
     def noun(self) -> str:
         """How errors call one."""
         return "video"
+
+    def broken(self, name: str, reference: Mapping[str, Any], *, who: str) -> str | None:
+        """Say in what a video breaks these limits, as a clause; None where it keeps them.
+
+        :param name: how errors call it.
+        :param reference: ``duration``, ``width`` and ``height`` of it.
+        :param who: has these limits.
+        """
+        seconds, sides = reference["duration"], (reference["width"], reference["height"])
+        (shortest, longest), (least, most) = self.seconds, self.sides
+        if not shortest - SLACK <= seconds <= longest + SLACK:
+            return f"{name} plays {seconds:.4g} s, but {who} takes {shortest:g} to {longest:g} s"
+        found = f"{name} has {sides[0]}x{sides[1]} pixels, but {who} takes"
+        if min(sides) < least or max(sides) > most:
+            return f"{found} {least} to {most} a side"
+        if self.max_pixels is not None and sides[0] * sides[1] > self.max_pixels:
+            return f"{found} {self.max_pixels} at most"
+        return None
 
 
 MediaClass = ImageClass | VideoClass
@@ -57,9 +81,13 @@ MediaClass = ImageClass | VideoClass
 #: Every image field but those of virtual try-on [C]. The documentation says "10MB" without saying which; the larger
 #: reading is taken, so that no image is refused here that the API would take.
 IMAGE = ImageClass(max_bytes=10 * 1024 * 1024, min_side=300, max_ratio=(5, 2))
-#: The widest of what the models of omni video take; they differ in seconds and sides, see its route [W].
+#: What kling-v3-omni takes, which is the widest [W].
 VIDEO = VideoClass(
-    formats=("video/mp4", "video/quicktime"), max_bytes=200 * 1024 * 1024, seconds=(3.0, 15.5), sides=(700, 4553)
+    formats=("video/mp4", "video/quicktime"),
+    max_bytes=200 * 1024 * 1024,
+    seconds=(3.0, 15.5),
+    sides=(700, 4553),
+    max_pixels=8_294_400,
 )
 #: The person and the garment of virtual try-on, for which no ratio is stated [C].
 IMAGE_TRY = IMAGE._replace(max_ratio=None)
@@ -70,10 +98,16 @@ class MediaField(NamedTuple):
 
     :param media_class: the limits of each reference.
     :param list_of: the body has a list of objects, each with the reference under this name; None for a single one.
+    :param of_model: limits of seconds and sides that a model has, where they differ from model to model.
     """
 
     media_class: MediaClass
     list_of: str | None = None
+    of_model: Mapping[str, VideoClass] = MappingProxyType({})
+
+    def limits_of(self, model_name: str | None) -> Any:
+        """Return the limits of a model; of one that is not known those of the field, which are the widest."""
+        return self.of_model.get(str(model_name), self.media_class)
 
 
 class Endpoint(NamedTuple):

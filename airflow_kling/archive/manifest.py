@@ -35,7 +35,7 @@ VERSION: Final = 2  # 1 had images alone, and no kinds
 MAX_BYTES: Final = 1024 * 1024
 
 _REFERENCE = (
-    *("name", "source", "uri", "sha256", "bytes", "width", "height", "content_type"),
+    *("name", "source", "uri", "sha256", "bytes", "width", "height", "content_type", "duration"),
     *("kling_task_id", "kind", "index"),  # of a reference that is an archived result
 )
 _TASK = ("route", "status", "status_message", "created_at", "updated_at", "unit_deduction", "external_task_id")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_kling.emulator.prices import IMAGE, TRY_ON, VIDEO
 from airflow_kling.emulator.tasks import FAILED, Task, TaskStore
 
-PACKS = ("image", "video", "try-on")
+PACKS = (IMAGE, VIDEO, TRY_ON)
 REQUEST_KINDS = ("create", "query", "list", "image")
 
 

@@ -13,6 +13,7 @@ def default_args_here(own: dict[str, Any] | None) -> dict[str, Any]:
     :param own: of the task.
     """
     group: Any
+    # There is no public name for the group that tasks are made in now, and a mapped one hands itself to nobody.
     if AIRFLOW_V_3_0_PLUS:
         from airflow.sdk.definitions._internal.contextmanager import TaskGroupContext
 

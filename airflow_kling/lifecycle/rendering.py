@@ -10,25 +10,31 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.sdk import literal
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 from airflow_kling.api.values import is_blank, is_missing, shortened
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle.fail_fast import failing_fast
 
+# What Airflow resolves when a task runs has to be a ResolveMixin, for which there is no public name: XComArg and
+# DagParam, its public subclasses, are serialized in ways of their own.
 if AIRFLOW_V_3_0_PLUS:
-    from airflow.sdk.definitions._internal import templater
+    from airflow.sdk.definitions._internal import mixins
 else:
-    from airflow.template import templater  # type: ignore[import-not-found, no-redef]
+    from airflow.utils import mixins  # type: ignore[attr-defined, no-redef]
+if AIRFLOW_V_3_1_PLUS:
+    from airflow.sdk.definitions.context import render_template_to_string
+else:
+    from airflow.utils.helpers import render_template_to_string  # type: ignore[attr-defined, no-redef]
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from jinja2 import Environment
 
 _RAW = re.compile(r"\{%[-+]?\s*raw\b")
-
-
-ResolveMixin: Any = templater.ResolveMixin  # type: ignore[attr-defined]
+_Literal = type(literal(""))
+ResolveMixin: Any = mixins.ResolveMixin
 
 
 class MappedCell(ResolveMixin):  # type: ignore[misc]
@@ -119,7 +125,7 @@ class TextFieldsMixin:
 
     def _note_verbatim(self, name: str) -> None:
         written = getattr(self, name)
-        if isinstance(written, templater.LiteralValue) or (isinstance(written, str) and _RAW.search(written)):
+        if isinstance(written, _Literal) or (isinstance(written, str) and _RAW.search(written)):
             self._verbatim |= {name}
 
 
@@ -144,7 +150,7 @@ def _rendered(name: str, text: str, context: Context, env: Environment, *, as_te
         return _text_of(value)
 
     template = env.overlay(finalize=shown).from_string(text)
-    rendered: str = templater.render_template_to_string(template, context)  # type: ignore[attr-defined]
+    rendered: str = render_template_to_string(template, context)
     if len(values) == 1 and rendered.strip() == _text_of(values[0]).strip():
         if is_missing(values[0]):
             return None

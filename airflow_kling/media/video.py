@@ -55,9 +55,8 @@ def verify_video(file: BinaryIO, *, max_pixels: int, max_seconds: float = math.i
         raise OverLimit(f"has {len(tracks)} tracks, over the limit of {MAX_TRACKS}")
     found = None
     for track in tracks:
-        media = reader.children(reader.child(track, "mdia"))
-        table = reader.child(only(media, "minf"), "stbl")
-        if found is None and _handler(reader, only(media, "hdlr")) == "vide":
+        table, is_video = _table(reader, track)
+        if found is None and is_video:
             found = _describe(reader, table, seconds)
             _check_pixels(found, max_pixels)
         check_samples(reader, table, extents)
@@ -65,6 +64,29 @@ def verify_video(file: BinaryIO, *, max_pixels: int, max_seconds: float = math.i
         raise BrokenVideo("it has no video track")
     frames.verify_frames(file, found.codec, pixels=found.width * found.height)
     return found
+
+
+def describe_video(file: BinaryIO) -> VideoInfo:
+    """Read from the header of an MP4 what it is; nothing else of the file is looked at, and nothing is proved.
+
+    :raises BrokenVideo: the header cannot be read.
+    :raises OverLimit: it is over a limit.
+    """
+    reader = BoxReader(file)
+    header, _ = _read_top(reader)
+    boxes = reader.children(header)
+    seconds = _seconds(reader, only(boxes, "mvhd"))
+    for track in boxes.get("trak", [])[:MAX_TRACKS]:
+        table, is_video = _table(reader, track)
+        if is_video:
+            return _describe(reader, table, seconds)
+    raise BrokenVideo("it has no video track")
+
+
+def _table(reader: BoxReader, track: Box) -> tuple[Box, bool]:
+    """Return the sample table of a track, and whether it is one of pictures."""
+    media = reader.children(reader.child(track, "mdia"))
+    return reader.child(only(media, "minf"), "stbl"), _handler(reader, only(media, "hdlr")) == "vide"
 
 
 def _read_top(reader: BoxReader) -> tuple[Box, Extents]:

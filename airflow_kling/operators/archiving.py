@@ -81,6 +81,7 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         super().__init__(**kwargs)
         #: Whether the author gave a destination, which a template may have rendered to nothing.
         self.archives = destination is not None
+        self._checks_destination = self.archives
         if self.archives:
             self.operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
         self._finished: KlingTask | None = None
@@ -104,12 +105,19 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         """Show no key of the customer's."""
         return {"s3_extra_args": redact_extra_args}
 
+    def archived_elsewhere(self, destination: Any) -> None:
+        """Name the destination of the task that archives what this one submits: it is rendered and checked here too.
+
+        :param destination: as the author wrote it.
+        """
+        self.destination, self._checks_destination = destination, True
+
     def check_destination(self) -> None:
         """Refuse a destination that can never work, before anything is paid for.
 
         :raises KlingInputError: it is none, is not allowed, or its storage is not installed here.
         """
-        if not self.archives:
+        if not self._checks_destination:
             return
         from airflow_kling.lifecycle import allowed
         from airflow_kling.storage.open import check_installed

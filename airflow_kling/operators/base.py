@@ -223,7 +223,7 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
             as_url=self.send_references_as == "url",
         )
         gateway = self.hook.settings.api
-        request = for_gateway(self.kling_route, request, gateway)
+        request = for_gateway(self.kling_route, request, gateway, references)
         priced = price.of_request(self.kling_route.name, request, self.hook, self.max_units)
         asked = xcom.describe_request(
             self.kling_route, request, references, gateway_name=gateway.name, estimated_units=priced.units

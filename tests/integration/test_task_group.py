@@ -41,7 +41,9 @@ def test_one_call_is_a_group_of_three_tasks() -> None:
     submit, wait, archive = (dag.get_task(f"shoes.{name}") for name in ("submit", "wait", "archive"))
     assert (submit.prompt, submit.subject_images, submit.deferrable) == ("on a beach", URLS, True)
     assert wait.deferrable
-    assert archive.destination == DESTINATION
+    assert archive.destination == submit.destination == DESTINATION
+    assert not submit.archives
+    assert submit.outlets == []
     assert archive.outlets == [Asset("kling_images")]
 
 
@@ -458,6 +460,23 @@ with DAG("kling_one", schedule=None) as dag:
 """
 )
 
+NOWHERE = (
+    HEAD
+    + """
+with DAG("kling_nowhere", schedule=None, params={"nothing": None, "blank": "", "odd": "archive"}) as dag:
+
+    @task
+    def empty():
+        return ""
+
+    options = {"subject_images": SUBJECTS, "prompt": "a cat", "poke_interval": 0.05}
+    for name in ("nothing", "blank", "odd"):
+        kling_image(name, destination="{{ params." + name + " }}", **options)
+    kling_image("output", destination=empty(), **options)
+    kling_image.partial("rows", **options).expand(destination=["{{ params.blank }}", DESTINATION])
+"""
+)
+
 ROWS = (
     HEAD
     + """
@@ -579,6 +598,20 @@ def test_one_generation_and_a_task_that_uses_it(fast: Emulator, run: Any, archiv
     assert set(states(run("kling_one", ONE)).values()) == {"success"}
     [manifest] = manifests(archive)
     assert manifest["request"]["prompt"] == "kling_one"
+
+
+@in_dag_runs
+def test_a_destination_that_becomes_nothing_is_refused_before_paying(fast: Emulator, run: Any, archive: Path) -> None:
+    found = states(run("kling_nowhere", NOWHERE))
+    for name in ("nothing", "blank", "odd", "output"):
+        assert [found[f"{name}.{task}[-1]"] for task in ("submit", "wait", "archive")] == [
+            "failed",
+            *["upstream_failed"] * 2,
+        ]
+    assert [found[f"rows.archive[{i}]"] for i in range(2)] == ["upstream_failed", "success"]
+    assert found["rows.submit[0]"] == "failed"
+    assert fast.ledger()["requests"]["create"] == 1
+    assert len(manifests(archive)) == 1
 
 
 @in_dag_runs

@@ -156,7 +156,6 @@ class OmniVideoRequest(ShotsRequest):
         list[Annotated[FrameOrImage, plain_or("image_url")]] | None, Field(min_length=1, max_length=_MAX_REFERENCES)
     ] = Field(default=None, repr=False)
     element_list: Annotated[list[ElementItem] | None, Field(min_length=1, max_length=_MAX_REFERENCES)] = None
-    # o1 takes 3 to 10 s and 720 to 2160 px a side [C], v3-omni 3 to 15.5 s, 700 to 4553 px and 8,294,400 px in all [W].
     video_list: Annotated[list[Annotated[Video, plain_or("video_url")]] | None, Field(min_length=1, max_length=1)] = (
         Field(default=None, repr=False)
     )
@@ -166,6 +165,10 @@ class OmniVideoRequest(ShotsRequest):
 
 
 _MODELS = ("kling-video-o1", "kling-v3-omni")
+_VIDEO_OF_MODEL = {
+    "kling-video-o1": VIDEO._replace(seconds=(3.0, 10.0), sides=(720, 2160), max_pixels=None),  # [C]
+    "kling-v3-omni": VIDEO,  # [W]
+}
 _COMETAPI = Endpoint(
     path="/kling/v1/videos/omni-video",
     models=_MODELS,  # [C]
@@ -182,7 +185,7 @@ ROUTE = Route(
     request=OmniVideoRequest,
     media={
         "image_list": MediaField(IMAGE, list_of="image_url"),
-        "video_list": MediaField(VIDEO, list_of="video_url"),
+        "video_list": MediaField(VIDEO, list_of="video_url", of_model=_VIDEO_OF_MODEL),
     },
     results=("videos",),
     pace=VIDEO_PACE,

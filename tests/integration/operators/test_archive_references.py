@@ -21,6 +21,7 @@ from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.operators.omni_video import KlingOmniVideoOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 from airflow_kling.submission.identity import fingerprint, reference_queries
+from tests.clips import clip
 from tests.integration.dag_runs import manifests, states
 
 PULLED = "ti.xcom_pull(task_ids='first.archive')"
@@ -235,9 +236,12 @@ def test_what_may_have_one_passes(reference: Any) -> None:
 MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(100)
 
 
-def omni(**video: Any) -> KlingOmniVideoOperator:
+def omni(model_name: str | None = None, **video: Any) -> KlingOmniVideoOperator:
     return KlingOmniVideoOperator(
-        task_id="submit", prompt="as <<<video_1>>>", video_list=[{"refer_type": "base", **video}]
+        task_id="submit",
+        prompt="as <<<video_1>>>",
+        model_name=model_name,
+        video_list=[{"refer_type": "base", **video}],
     )
 
 
@@ -253,6 +257,46 @@ def test_a_video_in_storage_is_sent_as_a_signed_url(large: Emulator, s3: Any, ti
     assert described["uri"] == video["uri"]
     assert (described["kind"], described["kling_task_id"], described["bytes"]) == ("video", "8334", len(MP4))
     assert "X-Amz" not in json.dumps(asked)
+
+
+@pytest.mark.parametrize(
+    ("model", "video", "words"),
+    [
+        (None, clip(720, 720, 4, rate=2), r"plays 2 s, but model 'kling-video-o1' takes 3 to 10 s"),
+        (None, clip(720, 720, 12, rate=1), r"plays 12 s, but model 'kling-video-o1' takes 3 to 10 s"),
+        (None, clip(704, 720, 4, rate=1), r"has 704x720 pixels, but model 'kling-video-o1' takes 720 to 2160 a side"),
+        (
+            "kling-v3-omni",
+            clip(720, 640, 4, rate=1),
+            r"has 720x640 pixels, but model 'kling-v3-omni' takes 700 to 4553",
+        ),
+    ],
+)
+def test_a_video_that_the_model_does_not_take_is_refused(
+    large: Emulator, s3: Any, model: str | None, video: bytes, words: str
+) -> None:
+    s3.put_object(Bucket="archive", Key="8334/0.mp4", Body=video)
+    entry = {"uri": "s3://archive/8334/0.mp4", "sha256": hashlib.sha256(video).hexdigest(), "conn_id": "team_aws"}
+    for reference in (entry, "s3://team_aws@archive/8334/0.mp4"):
+        with pytest.raises(KlingInputError, match=rf"^video_list\[0\] {words}.*; nothing was submitted\.$"):
+            omni(video_url=reference, model_name=model).execute({})
+    assert requests(large) == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "video"),
+    [
+        (None, clip(720, 720, 10, rate=1)),
+        ("kling-v3-omni", clip(704, 720, 12, rate=1)),
+        ("kling-v9", clip(64, 48, 1, rate=1)),
+    ],
+)
+def test_a_video_that_the_model_takes_is_sent(large: Emulator, s3: Any, model: str | None, video: bytes) -> None:
+    s3.put_object(Bucket="archive", Key="8334/0.mp4", Body=video)
+    _, asked, _ = omni(video_url="s3://team_aws@archive/8334/0.mp4", model_name=model)._request()
+    [described] = asked["references"]
+    seconds, sides = described["duration"], (described["width"], described["height"])
+    assert (seconds, *sides) in [(10, 720, 720), (12, 704, 720), (1, 64, 48)]
 
 
 def test_a_video_that_is_not_what_was_archived_is_refused(large: Emulator, s3: Any) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_kling.media import frames, mp4, samples, video
 from airflow_kling.media.errors import BrokenMedia, BrokenVideo, OverLimit, TooManyPixels
-from airflow_kling.media.video import VideoInfo, verify_video
+from airflow_kling.media.video import VideoInfo, describe_video, verify_video
 from tests.clips import clip, patched, position, resized
 
 PLAIN, FIRST = clip(), clip(header_first=True)
@@ -31,6 +31,21 @@ def box(name: bytes, body: bytes = b"") -> bytes:
 @pytest.mark.parametrize("data", [PLAIN, FIRST], ids=["header last", "header first"])
 def test_a_whole_video(data: bytes) -> None:
     assert check(data) == VideoInfo(64, 48, 1.0, "avc1")
+
+
+@pytest.mark.parametrize("data", [PLAIN, FIRST, clip(sound=True)], ids=["header last", "header first", "sound"])
+def test_its_header_alone_says_what_it_is(data: bytes) -> None:
+    found = check(data)
+    broken = patched(data, b"stco", 4, "II", 1, 0xFFFFFFF0)  # the samples lie elsewhere
+    with pytest.raises(BrokenVideo):
+        check(broken)
+    assert describe_video(BytesIO(data)) == describe_video(BytesIO(broken)) == found
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\x18ftypmp42" + bytes(100), PLAIN[:200], FIRST[:300]])
+def test_what_has_no_header_is_not_described(data: bytes) -> None:
+    with pytest.raises(BrokenMedia):
+        describe_video(BytesIO(data))
 
 
 def test_a_video_with_sound() -> None:
