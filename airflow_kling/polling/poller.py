@@ -111,19 +111,18 @@ class StatusPoller:
         :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
-        loop, now = asyncio.get_running_loop(), self._clock()
-        ended: asyncio.Future[str] = loop.create_future()
+        now = self._clock()
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         waiter = Waiter(kling_task_id, route, now + left, poke_interval, now - age, ended)
         try:
             self._join(waiter)
-            timers = [self._when_overdue(waiter)]
-            if self._session.gateway is None:
-                timers.append(loop.call_later(OPEN_PATIENCE, self._end_unopened, waiter))
+            overdue, unopened = self._when_overdue(waiter), self._when_unopened(waiter)
             try:
                 verdict = await ended
             finally:
-                for timer in timers:
-                    timer.cancel()
+                overdue.cancel()
+                if unopened:
+                    unopened.cancel()
             if not with_task or verdict != SUCCEED:
                 return verdict, None
             with suppress(TimeoutError):
@@ -136,7 +135,12 @@ class StatusPoller:
     def _when_overdue(self, waiter: Waiter) -> asyncio.TimerHandle:
         """A bare timer: ``asyncio.timeout`` makes objects for each wait that every garbage collection walks."""
         delay = max(waiter.deadline, waiter.due) + OVERDUE - self._clock()
-        return asyncio.get_running_loop().call_later(delay, waiter.end, schedule.TIMED_OUT, math.inf)
+        return asyncio.get_running_loop().call_later(delay, _time_out, waiter, context=waiter.context)
+
+    def _when_unopened(self, waiter: Waiter) -> asyncio.TimerHandle | None:
+        if self._session.gateway is not None:
+            return None
+        return asyncio.get_running_loop().call_later(OPEN_PATIENCE, self._end_unopened, waiter)
 
     async def _whole(self, waiter: Waiter) -> KlingTask | None:
         for attempt in itertools.count(1):
@@ -294,3 +298,7 @@ class StatusPoller:
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
             waiter.end(own, self._clock())
+
+
+def _time_out(waiter: Waiter) -> None:
+    waiter.end(schedule.TIMED_OUT, math.inf)

@@ -36,6 +36,7 @@ class Waiter:
     :param joined: when the wait began here.
     :param due: the next poll, infinite when none is to come.
     :param queued_for: for when the poll queue holds it, infinite where it does not.
+    :param context: of the trigger, where its log lines go.
     """
 
     kling_task_id: str
@@ -47,8 +48,8 @@ class Waiter:
     joined: float = 0.0
     due: float = 0.0
     queued_for: float = math.inf
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _odd_status: str | None = None
-    _context: contextvars.Context = field(default_factory=contextvars.copy_context)  # where the trigger's log lines go
 
     @property
     def over(self) -> bool:
@@ -86,7 +87,7 @@ class Waiter:
 
     def warn(self, message: str, *values: object) -> None:
         """Write a warning into the log of the waiting task."""
-        self._context.run(log.warning, message, *values)
+        self.context.run(log.warning, message, *values)
 
     def end(self, outcome: str | Exception, now: float) -> None:
         """Resolve, but not before the scheduler has seen the deferral: the poll may have been for an older waiter."""
