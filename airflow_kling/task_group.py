@@ -54,7 +54,7 @@ def kling_image(
     max_units: float | str | None = None,
     send_references_as: Literal["base64", "url"] = "base64",
     deferrable: bool = True,
-    start_from_trigger: bool = False,
+    start_from_trigger: bool | None = None,
     poke_interval: timedelta | float | None = None,
     timeout: timedelta | float | None = None,
     pool: str | None = None,
@@ -87,7 +87,7 @@ def kling_image(
     :param send_references_as: ``base64`` or ``url``, see :class:`KlingMultiImageToImageOperator`.
     :param deferrable: wait in the triggerer, holding no worker.
     :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
-        hears of its success, see :class:`KlingTaskSensor`.
+        hears of its success. None: unless something of yours needs a worker there, see :class:`KlingTaskSensor`.
     :param poke_interval: seconds between two polls at most; by default as the route needs it.
     :param timeout: seconds to wait for the generation, by default 3600 for images and 7200 for videos; it runs on and
         is billed after that.

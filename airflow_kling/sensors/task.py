@@ -16,13 +16,14 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
-from airflow_kling.exceptions import KlingError, KlingInputError
+from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
-from airflow_kling.lifecycle.wait import DEFERRAL_GRACE, KlingWaitMixin
+from airflow_kling.lifecycle.start_from_trigger import StartFromTriggerMixin, make_offer, why_on_worker
+from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import links
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 
-class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
+class KlingTaskSensor(StartFromTriggerMixin, KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
     """Wait for a Kling task; return the finished task.
 
     Returns ``{"kling_task_id", "route", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
@@ -56,6 +57,8 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
         work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
         ``kling_task_id`` must be ``submit.output`` or a text, and each param of the DAG needs a valid default. In a
         mapped task group it works; a sensor that is itself mapped with ``expand`` defers from a worker all the same.
+        None, the default: where Airflow can, unless something of the author's needs a worker, which the task's log then
+        names. True: always, refused while parsing where Airflow cannot. False: a worker polls first.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "route", "kling_conn_id")
@@ -70,7 +73,7 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
         route: str = DEFAULT_ROUTE,
         kling_conn_id: str = KlingHook.default_conn_name,
         deferrable: bool = True,
-        start_from_trigger: bool = False,
+        start_from_trigger: bool | None = None,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
         **kwargs: Any,
@@ -86,9 +89,17 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
         self._settle()
         self.kling_conn_id = kling_conn_id
         self.deferrable = deferrable
-        if start_from_trigger:
-            self._start_from_trigger()
         make_storable(self)
+        self.offer = make_offer(
+            self,
+            start_from_trigger,
+            KlingTaskSensor,
+            kling_task_id=kling_task_id,
+            route=route,
+            kling_conn_id=kling_conn_id,
+            poke_interval=self.given_interval,
+            timeout=self.given_timeout,
+        )
 
     @property
     def route_name(self) -> str:
@@ -111,36 +122,11 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
             self.poke_interval = schedule.worker_interval(self.given_interval, schedule.pace_of(self._route))
             self.timeout = self.wait_seconds
 
-    def _start_from_trigger(self) -> None:
-        from airflow.triggers.base import StartTriggerArgs
-
-        from airflow_kling.lifecycle.start_from_trigger import check_can_start, check_params, rendered_in_triggerer
-
-        try:
-            check_can_start(deferrable=self.deferrable)
-            kling_task_id = rendered_in_triggerer("kling_task_id", self.kling_task_id, self)
-            route = rendered_in_triggerer("route", self.route, self)
-            check_params(self.params)
-        except KlingInputError as error:
-            raise KlingInputError(f"start_from_trigger of task {self.task_id!r} {error}") from None
-        self.start_from_trigger = True
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls="airflow_kling.triggers.task.KlingTaskTrigger",
-            trigger_kwargs={
-                "kling_task_id": kling_task_id,
-                "route": route,
-                "kling_conn_id": self.kling_conn_id,
-                "poke_interval": self.given_interval,
-                "timeout": self.given_timeout,
-                "end_from_trigger": True,
-            },
-            next_method="execute_complete",
-            timeout=timedelta(seconds=self.timeout) + DEFERRAL_GRACE,
-        )
-
     def execute(self, context: Context) -> Any:
         """Poll once on the worker, then defer; or poke, as the mode says."""
         links.push_gallery_link(context, str(self.kling_task_id))
+        if obstacle := why_on_worker(self):
+            self.log.info("The wait begins on a worker: start_from_trigger %s", obstacle)
         self._settle()
         with self._failing_softly(), failing_fast():
             if self.deferrable:
@@ -160,8 +146,9 @@ class KlingTaskSensor(KlingWaitMixin, TextFieldsMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any], **state: Any) -> dict[str, Any]:
         """Resume after the trigger has fired."""
-        if self.start_from_trigger:  # no worker has run before
-            links.push_gallery_link(context, event["kling_task_id"])
+        if not state.get("kling_task_id"):  # no worker has run before
+            state["kling_task_id"] = (event or {}).get("kling_task_id") or _text(self.kling_task_id)
+            links.push_gallery_link(context, str(state["kling_task_id"]))
         with self._failing_softly():
             return super().execute_complete(context, event, **state)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 XCOM_RETURN_KEY = "return_value"
+NOT_RENDERED = "the id of the Kling task was not rendered"
 
 
 @cache
@@ -133,6 +134,11 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the verdict of the connection's poller; yields exactly one event."""
+        payload: dict[str, Any]
+        if self.end_from_trigger and not self._rendered():
+            payload = {"kling_task_id": None, "status": schedule.ERROR, "reason": NOT_RENDERED}
+            yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+            return
         if self.end_from_trigger and GALLERY_LINKS:  # no worker has been there to push it
             await self._push(KlingGalleryLink.xcom_key, self._gallery_link)
         route = self.route or DEFAULT_ROUTE  # a template may render to nothing: an id that was stored without a route
@@ -160,12 +166,19 @@ class KlingTaskTrigger(BaseTrigger):
             metrics.finished(task, since=time.time() - waited - age, now=time.time(), tags=tags, in_triggerer=True)
             yield TaskSuccessEvent()
         else:
-            payload: dict[str, Any] = {"kling_task_id": self.kling_task_id, "route": route, "status": status}
+            payload = {"kling_task_id": self.kling_task_id, "route": route, "status": status}
             if status == schedule.ERROR and poller.trouble:
                 payload |= {"reason": poller.trouble}
             if self.end_from_trigger:
                 payload |= {"remaining": max(0.0, left - waited)}  # no worker has deferred, so nothing else holds it
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    def _rendered(self) -> bool:
+        """Tell whether Airflow has rendered the id: it does so no more once the DAG is edited to begin on a worker.
+
+        An id that is not there at all renders to ``None``, and a worker says so.
+        """
+        return self.kling_task_id not in ("", "None") and "{{" not in f"{self.kling_task_id}{self.route}"
 
     def _left_and_age(self, now: float, route: str) -> tuple[float, float]:
         age = max(0.0, now - self.since)

@@ -83,7 +83,6 @@ def test_a_failed_wait_has_it(kling: Emulator, ti: Any, base_url: str) -> None:
 @with_gallery
 def test_a_wait_that_started_in_the_triggerer_has_it_when_it_fails(kling: Emulator, ti: Any, base_url: str) -> None:
     wait = KlingTaskSensor(task_id="wait", kling_task_id="unknown")
-    wait.start_from_trigger = True
     with pytest.raises(KlingError):
         wait.execute_complete({"ti": ti}, {"kling_task_id": "unknown", "status": "error"})
     assert leads_to(ti.xcoms[GALLERY], "unknown", base_url)

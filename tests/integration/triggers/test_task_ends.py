@@ -151,6 +151,19 @@ def test_a_result_that_cannot_be_pushed_resumes_on_a_worker_and_is_counted_there
     assert counted == [False]
 
 
+@pytest.mark.parametrize("kling_task_id", ["{{ ti.xcom_pull(task_ids='submit', map_indexes=-1) }}", "None", ""])
+def test_an_id_that_airflow_has_not_rendered_is_left_to_a_worker(
+    kling_task_id: str, kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
+) -> None:
+    task_id = submitted()
+    kling.advance(120)
+    [event] = run(trigger(kling_task_id, timeout=60))
+    assert kling.ledger()["requests"].get("query", 0) == 0
+    assert pushed == []
+    finished = KlingTaskSensor(task_id="wait", kling_task_id=task_id).execute_complete({}, event.payload)
+    assert finished["kling_task_id"] == task_id
+
+
 def test_deadline_is_the_same_after_a_restart(kling: Emulator) -> None:
     first = trigger("8334", timeout=60)
     path, arguments = first.serialize()
