@@ -19,6 +19,7 @@ from airflow_kling.lifecycle.rendering import MappedCell
 from airflow_kling.lifecycle.rows import check_known, fields_of, listed
 from airflow_kling.operators import find_operator
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.archiving import ArchivingOperator
 from airflow_kling.operators.base import KlingGenerationOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 
@@ -34,9 +35,9 @@ OF_ALL = {"default_args"}
 
 
 class KlingImages(TaskGroup):
-    """A task group that ends with an archive task.
+    """A task group that ends with a task that archives.
 
-    :ivar output: what the archive task returns: ``{"manifest", "kling_task_id", "images": [...]}``, with ``"videos"``
+    :ivar output: what that task returns: ``{"manifest", "kling_task_id", "images": [...]}``, with ``"videos"``
         where the route makes any; of mapped ones a list. Where only one of the mapped ones has come to its end,
         Airflow 3 hands over that one without a list.
     """
@@ -44,7 +45,7 @@ class KlingImages(TaskGroup):
     output: XComArg
 
 
-def _with_output(group: Any, archive: KlingArchiveImagesOperator) -> KlingImages:
+def _with_output(group: Any, archive: ArchivingOperator) -> KlingImages:
     """Give a group its output. Airflow makes the group of mapped tasks itself, so it is no instance of our class."""
     group.output = archive.output
     return cast(KlingImages, group)
@@ -68,7 +69,8 @@ class _Tasks:
         own = _parameters(KlingGenerationOperator, self._operator)
         self._submission = own.keys() | OF_ALL
         self._wait = _parameters(KlingTaskSensor).keys() | OF_ALL
-        self._archive = _parameters(KlingArchiveImagesOperator).keys() | OF_ALL | {"outlets"}
+        archiving = _parameters(ArchivingOperator, KlingArchiveImagesOperator)
+        self._archive = archiving.keys() | OF_ALL | {"outlets"}
         self._defaults = {name: one.default for name, one in own.items()}
         self.mappable = {name: self._defaults[name] for name in (*route.fields, "extra_fields")}
         self.mappable["destination"] = inspect.Parameter.empty
@@ -78,15 +80,15 @@ class _Tasks:
 
         :raises KlingInputError: says what the fields of the route are.
         """
-        known = self._submission | self._wait | self._archive | {"pool"}
+        known = self._submission | self._wait | self._archive | {"pool", "compact"}
         if odd := sorted(name for name in names if name not in known):
             raise KlingInputError(
                 f"{', '.join(odd)}: neither a field of route {self._route.name!r} nor an option of its tasks; the "
                 f"fields are {', '.join(self._route.fields)}."
             )
 
-    def make(self, given: Mapping[str, Any]) -> KlingArchiveImagesOperator:
-        """Make the tasks, each with those of its parameters that were passed."""
+    def make(self, given: Mapping[str, Any]) -> ArchivingOperator:
+        """Make the tasks, each with those of its parameters that were passed; return the last one."""
         defaults = default_args_here(given.get("default_args"))
         given = {name: value for name, value in given.items() if value is not None or name not in ("pool", "outlets")}
         if "deferrable" not in defaults:
@@ -95,23 +97,24 @@ class _Tasks:
         def passed(names: Collection[str]) -> dict[str, Any]:
             return {name: value for name, value in given.items() if name in names}
 
-        route, fields = self._route.name, passed(self._submission)
-        if "pool" not in given:
-            submit: Any = self._operator(task_id="submit", wait_for_completion=False, **fields)
-            wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, route=route, **passed(self._wait))
-            finished = wait.output
-        else:
-            slots = self._slots(given, defaults)
-            finished = self._operator(
-                task_id="generate", wait_for_completion=True, pool=given["pool"], pool_slots=slots, **fields
-            ).output
-        return KlingArchiveImagesOperator(task_id="archive", task=finished, route=route, **passed(self._archive))
+        if "pool" in given or given.get("compact"):
+            pool = {"pool": given["pool"], "pool_slots": self._slots(given, defaults)} if "pool" in given else {}
+            return self._one_task(passed(self._submission | self._archive) | pool, given)
+        route = self._route.name
+        # Else a destination of the default_args would be the submission's too.
+        submission = {"wait_for_completion": False, "destination": None, **passed(self._submission)}
+        submit: Any = self._operator(task_id="submit", **submission)
+        wait: Any = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, route=route, **passed(self._wait))
+        return KlingArchiveImagesOperator(task_id="archive", task=wait.output, route=route, **passed(self._archive))
 
-    def _slots(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
+    def _one_task(self, passed: Mapping[str, Any], given: Mapping[str, Any]) -> ArchivingOperator:
         if given.get("start_from_trigger"):
             raise KlingInputError(
-                "start_from_trigger does not go with pool: the task that waits has to submit as well."
+                "start_from_trigger does not go with pool or compact: the task that waits has to submit as well."
             )
+        return self._operator(task_id="generate", **passed)
+
+    def _slots(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
         fields = {**self._defaults, **defaults, **given}
         if not templates.is_literal(fields.get("result_type")):
             raise KlingInputError("result_type must be known with pool: it says how many slots the task takes.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_kling.grouping import GroupFactory, KlingImages
 from airflow_kling.hooks.kling import KlingHook
-from airflow_kling.operators.archive import MIB
+from airflow_kling.operators.archiving import MIB
 from airflow_kling.polling import schedule
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def kling_image(
     start_from_trigger: bool | None = None,
     poke_interval: timedelta | float | None = None,
     timeout: timedelta | float | None = None,
+    compact: bool = False,
     pool: str | None = None,
     default_args: dict[str, Any] | None = None,
 ) -> KlingImages:
@@ -71,28 +72,31 @@ def kling_image(
     Fields of the request, and ``destination``, are templated and can be mapped over. What is returned has ``output``,
     the archive task's, and goes into ``start >> images >> end`` as a whole.
 
-    A ``pool`` that mirrors Kling's concurrency has to be held from the submission to the end, so with one the tasks
-    are ``generate``, which submits, waits and takes ``n`` slots, and ``archive``, which takes none of it.
+    With ``compact`` the one task ``generate`` does all three: two short visits to a worker, and no URL of a result in
+    XCom. A ``pool`` that mirrors Kling's concurrency has to be held from the submission to the end, so with one it is
+    always compact, and the task takes ``n`` slots.
 
     :param group_id: name of the group, ``shoes``; its tasks are ``shoes.submit`` and so on.
     :param subject_images: 1 to 4 reference images, and, like the ten parameters after ``destination``, as
         :class:`KlingMultiImageToImageOperator` has it.
     :param destination: ``s3://bucket/prefix`` or any object storage URL.
     :param aws_conn_id: for ``s3://`` destinations, as are ``s3_extra_args``; see
-        :class:`KlingArchiveImagesOperator`, which also explains the ``max_...`` and ``accept_unverified``.
-    :param outlets: of the archive task; without any, the asset ``kling_images``.
+        :class:`~airflow_kling.operators.archiving.ArchivingOperator`, which also explains the ``max_...`` and
+        ``accept_unverified``.
+    :param outlets: of the task that archives; without any, the asset ``kling_images``.
     :param submit_timeout: seconds to wait while Kling refuses for too many requests or parallel tasks.
     :param on_unknown: and ``on_clear``, ``on_input_change``: what may be paid for again, and ``max_units``: what the
         generation may cost; see :class:`KlingMultiImageToImageOperator`.
     :param send_references_as: ``base64`` or ``url``, see :class:`KlingMultiImageToImageOperator`.
     :param deferrable: wait in the triggerer, holding no worker.
-    :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``pool``); no task listener
-        hears of its success. None: unless something of yours needs a worker there, see :class:`KlingTaskSensor`.
+    :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``compact`` or ``pool``); no
+        task listener hears of its success. None: unless something of yours needs a worker there, see
+        :class:`KlingTaskSensor`.
     :param poke_interval: seconds between two polls at most; by default as the route needs it.
     :param timeout: seconds to wait for the generation, by default 3600 for images and 7200 for videos; it runs on and
         is billed after that.
-    :param pool: of the submission and the generation, counting deferred tasks (``--include-deferred``); needs ``n`` as
-        a number.
+    :param compact: one task in place of three.
+    :param pool: of the one task, counting deferred tasks (``--include-deferred``); needs ``n`` as a number.
     :param default_args: of the tasks, such as ``{"retries": 3}``.
     """
     raise NotImplementedError  # declares the parameters: GroupFactory has to know which of them were passed
@@ -104,6 +108,7 @@ def kling_generate(
     *,
     route: str,
     destination: str,
+    compact: bool = False,
     pool: str | None = None,
     default_args: dict[str, Any] | None = None,
     **fields: Any,
@@ -120,13 +125,14 @@ def kling_generate(
     archive task, which is read from the archive: ``image=shoes.output`` is its first image,
     ``image=shoes.output["images"][1]`` its second.
 
-    With a ``pool`` the tasks are ``generate`` and ``archive``; ``generate`` takes a slot for each image, and one for a
-    clip, from the submission to the end.
+    With ``compact`` or a ``pool`` the one task ``generate`` does all three; of the pool it takes a slot for each image,
+    and one for a clip, from the submission to the end.
 
     :param group_id: name of the group, ``clip``; its tasks are ``clip.submit`` and so on.
     :param route: such as ``image-to-video``; known while the DAG is parsed.
     :param destination: ``s3://bucket/prefix`` or any object storage URL.
-    :param pool: of the submission and the generation, counting deferred tasks (``--include-deferred``).
+    :param compact: one task in place of three.
+    :param pool: of the one task, counting deferred tasks (``--include-deferred``).
     :param default_args: of the tasks, such as ``{"retries": 3}``.
     :param fields: fields of the request, as the operator of the route has them, such as
         :class:`KlingImageToVideoOperator`; and the options that :func:`kling_image` has: ``kling_conn_id``,

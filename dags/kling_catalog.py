@@ -26,7 +26,7 @@ the run is marked failed once the others are archived. Clear the failed row's ta
 had to be mended, let the next run read a file with that row alone.
 
 **The pool `kling` mirrors Kling's concurrency.** An image task holds `n` of the account's parallel slots from
-submission to its end, so with a pool `kling_image` submits *and* waits in one task, `generate`, which holds
+submission to its end, so with a pool `kling_image` submits, waits *and* archives in one task, `generate`, which holds
 `pool_slots = n` for the whole time; two tasks would let go of the slots in between. Make the pool as large as the
 account's limit and count deferred tasks:
 

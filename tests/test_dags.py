@@ -130,23 +130,22 @@ def test_main_dag_refuses_what_the_api_would_refuse(main_dag: Any, wrong: dict[s
 
 def test_catalog_rows_are_mapped_and_independent(catalog: ModuleType) -> None:
     dag = catalog.dag
-    generate, archive = dag.get_task("product.picture.generate"), dag.get_task("product.picture.archive")
+    generate = dag.get_task("product.picture.generate")
     clip = [f"product.clip.{name}" for name in ("submit", "wait", "archive")]
-    picture = ["product.picture.generate", "product.picture.archive"]
-    assert set(dag.task_ids) == {"read_catalog", *picture, "product.wants_clip", *clip}
-    assert archive.upstream_task_ids == {"product.picture.generate", "read_catalog"}
-    assert dag.get_task("product.wants_clip").upstream_task_ids == {"product.picture.archive"}
+    assert set(dag.task_ids) == {"read_catalog", "product.picture.generate", "product.wants_clip", *clip}
+    assert generate.upstream_task_ids == {"read_catalog"}
+    assert dag.get_task("product.wants_clip").upstream_task_ids == {"product.picture.generate"}
     submit_clip = dag.get_task("product.clip.submit")
-    assert submit_clip.upstream_task_ids == {"product.picture.archive", "product.wants_clip", "read_catalog"}
+    assert submit_clip.upstream_task_ids == {"product.picture.generate", "product.wants_clip", "read_catalog"}
     assert generate.get_closest_mapped_task_group().group_id == "product"
-    assert [asset.uri for asset in archive.outlets] == ["kling_images"]
+    assert [asset.uri for asset in generate.outlets] == ["kling_images"]
 
 
 def test_catalog_holds_as_many_slots_as_it_asks_for_images(catalog: ModuleType) -> None:
     generate = catalog.dag.get_task("product.picture.generate")
     assert generate.pool == "kling"
     assert generate.pool_slots == generate.n == catalog.IMAGES_PER_ROW
-    assert generate.wait_for_completion
+    assert generate.archives, "the slots are held until the generation is archived"
 
 
 def arguments(catalog: ModuleType, file: Path, text: str | bytes) -> list[dict[str, Any]]:
@@ -299,10 +298,10 @@ def review() -> Any:
 def test_review_is_scheduled_by_what_the_other_dags_emit(review: Any, main_dag: Any, catalog: ModuleType) -> None:
     from airflow.sdk import Asset
 
-    from airflow_kling.operators.archive import DEFAULT_OUTLET
+    from airflow_kling.operators.archiving import DEFAULT_OUTLET
 
     assert review.schedule == Asset(DEFAULT_OUTLET)
-    for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.picture.archive")):
+    for archive in (main_dag.get_task("archive"), catalog.dag.get_task("product.picture.generate")):
         assert archive.outlets == [review.schedule]
 
 

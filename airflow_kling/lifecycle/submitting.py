@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -32,6 +32,7 @@ def make_submission(
     route: Route,
     settings: Settings,
     retries: int,
+    archive: tuple[str, Callable[[str], Store]] | None = None,
     **options: Any,
 ) -> Submission:
     """Make the submission of the task instance that a context is of.
@@ -39,6 +40,7 @@ def make_submission(
     :param asked: the request record.
     :param settings: of the connection.
     :param retries: of the task.
+    :param archive: see :func:`~airflow_kling.submission.object_records.open_records`.
     :param options: further parameters of :class:`~airflow_kling.submission.submitter.Submission`.
     """
     deployment = settings.namespace or _base_url()
@@ -47,7 +49,7 @@ def make_submission(
         client=client,
         request=request,
         identity=identity,
-        records=open_records(settings.record_store, context.get("task_state_store"), identity),
+        records=open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive),
         notes=_notes(settings, request),
         route=route.name,
         fingerprint=fingerprint(asked, reference_queries(route, request, asked["references"])),

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-from airflow.providers.common.compat.sdk import Asset, BaseOperator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.lifecycle.outputs import ArchiveOutput
-from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args, redact_task
-from airflow_kling.lifecycle.rendering import TextFieldsMixin
+from airflow_kling.lifecycle.redacted_fields import redact_task
+from airflow_kling.operators.archiving import ArchivingOperator
 from airflow_kling.operators.base import KlingGenerationOperator
-from airflow_kling.reporting import lineage, links, metrics, xcom
-from airflow_kling.reporting.assets import emit_asset_events
+from airflow_kling.reporting import lineage, links, xcom
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_kling.api.tasks import KlingTask
-    from airflow_kling.archive.download import Download
-    from airflow_kling.archive.limits import DownloadLimits
-    from airflow_kling.archive.result_archiver import DownloadResult
-
-# The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
-# asset at the same time, and Airflow's core fails all but one of them, with their images archived.
-DEFAULT_OUTLET = "kling_images"
-MIB = 1024 * 1024
 
 
-class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
+class KlingArchiveImagesOperator(ArchivingOperator):
     """Download every image and video of a finished Kling task, verify it, store it, and write a manifest last.
 
     Objects are ``<destination>/<kling_task_id>/<index>.<ext>``, the extension by content, and
@@ -59,26 +45,17 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
     retry goes on from there. Raises ``KlingImageError`` when a result arrived whole and cannot be verified: it is kept
     in ``unverified/``, and the manifest names it.
 
+    Further parameters, ``aws_conn_id``, ``max_image_bytes`` and so on, are at
+    :class:`~airflow_kling.operators.archiving.ArchivingOperator`.
+
     :param task: a finished task (output of ``KlingTaskSensor``) or a Kling task id.
     :param route: the route that made the task, where ``task`` is a Kling task id; a finished task knows its own.
     :param destination: ``s3://bucket/prefix``, or any object storage URL (``file:///...``, ``gs://...``).
     :param kling_conn_id: the connection, with the account that created the task; asked only for fresh URLs, and for
         ``allow_private_hosts``.
-    :param aws_conn_id: for ``s3://`` destinations.
-    :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"ServerSideEncryption": "aws:kms",
-        "SSEKMSKeyId": "..."}``; those that reading needs too, such as ``RequestPayer``, go with every request.
-    :param max_image_bytes: an image larger than this is refused while it is downloaded. Up to four results at once have
-        a temporary file of this size at most.
-    :param max_image_pixels: width x height. More are refused, and kept as unverified.
-    :param max_video_bytes: as ``max_image_bytes``, of a video; more than 5 GB are uploaded to S3 in parts.
-    :param max_video_pixels: width x height of a frame. Up to 4096x2304 the first and the last frame are decoded where
-        PyAV is installed, which takes some 100 MB of memory at that size; of larger ones the structure is the proof.
-    :param max_video_seconds: how long a video may play; the API's longest plays 3 minutes.
-    :param accept_unverified: take results that arrived whole and cannot be verified. They are kept in
-        ``<destination>/<kling_task_id>/unverified/`` either way; without this, the task fails and says where.
     """
 
-    template_fields: Sequence[str] = ("task", "route", "destination", "kling_conn_id", "aws_conn_id", "s3_extra_args")
+    template_fields: Sequence[str] = ("task", "route", "kling_conn_id", *ArchivingOperator.template_fields)
     text_fields = ("route", "destination", "kling_conn_id", "aws_conn_id")
     template_fields_renderers = {"task": "json", "s3_extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (*links.GALLERY_LINKS, links.S3ConsoleLink())
@@ -91,41 +68,15 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         destination: str,
         route: str = DEFAULT_ROUTE,
         kling_conn_id: str = KlingHook.default_conn_name,
-        aws_conn_id: str | None = "aws_default",
-        s3_extra_args: dict[str, Any] | None = None,
-        max_image_bytes: int = 64 * MIB,
-        max_image_pixels: int = 80_000_000,
-        max_video_bytes: int = 1024 * MIB,
-        max_video_pixels: int = 40_000_000,
-        max_video_seconds: float = 600,
-        accept_unverified: bool = False,
         **kwargs: Any,
     ) -> None:
-        if "outlets" not in (kwargs.get("default_args") or {}):
-            kwargs.setdefault("outlets", [Asset(DEFAULT_OUTLET)])
-        super().__init__(**kwargs)
-        self.task = task
-        self._finished: KlingTask | None = None
+        templates.check_destination_literal(destination)  # not even None is one
+        super().__init__(destination=destination, **kwargs)
         self._request: dict[str, Any] = {}
-        self._summary: dict[str, Any] = {}
-        templates.check_destination_literal(destination, s3_extra_args)
-        self.destination = destination
+        self.task = task
         self.route = route
         self.kling_conn_id = kling_conn_id
-        self.aws_conn_id = aws_conn_id
-        self.s3_extra_args = s3_extra_args
-        self.max_image_bytes = max_image_bytes
-        self.max_image_pixels = max_image_pixels
-        self.max_video_bytes = max_video_bytes
-        self.max_video_pixels = max_video_pixels
-        self.max_video_seconds = max_video_seconds
-        self.accept_unverified = accept_unverified
         make_storable(self)
-
-    @property
-    def output(self) -> ArchiveOutput:
-        """What the task returns, as an input of other tasks; ``output["images"][1]`` is a part of it."""
-        return ArchiveOutput(self)
 
     @cached_property
     def hook(self) -> KlingHook:
@@ -134,56 +85,21 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Archive, then tell Airflow what there is now."""
-        from airflow_kling.api.archived import with_connection
-        from airflow_kling.archive.archiver import archive_task
-        from airflow_kling.archive.summary import describe_event, summarize
         from airflow_kling.lifecycle import allowed
-        from airflow_kling.storage.destination import Destination
-        from airflow_kling.storage.open import AWS_CONN_ID, open_store
 
         with failing_fast():
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
             allowed.check_destination(self.destination)
-            self._push_links(context)
+            if kling_task_id := self._kling_task_id:
+                links.push_gallery_link(context, kling_task_id)
+                self.push_console_link(context, kling_task_id)
             task = self._finished = self._finished_task()
             asked = self._request = self._asked(context, task.kling_task_id)
-            destination = Destination.parse(self.destination, self.rendered_value("s3_extra_args"))
-            archive = archive_task(
-                task,
-                store=open_store(
-                    destination, aws_conn_id=self.aws_conn_id, extra_args=self.rendered_value("s3_extra_args")
-                ),
-                download=self._download(asked),
-                refresh=lambda: self._ask(task.kling_task_id, task.route),
-                request=asked,
-                run=xcom.describe_run(context),
-                accept_unverified=self.accept_unverified,
-            )
-        summary = self._summary = summarize(archive)
-        conn_id = destination.connection(self.aws_conn_id)
-        named = None if conn_id == AWS_CONN_ID else conn_id
-        self._log_bill(task, asked)
-        if ti := context.get("ti"):  # for the gallery, under a key by which a database finds it
-            described = xcom.describe_archive(summary, task=task, asked=asked, conn_id=conn_id)
-            ti.xcom_push(key=xcom.archive_key(task.kling_task_id), value=described)
-        event = with_connection(describe_event(archive), named)
-        emit_asset_events(context, self.outlets, event, destination=self.destination)
-        lineage.report_hook_lineage(
-            self.hook, inputs=lineage.addresses(asked.get("references") or ()), outputs=lineage.archived(summary)
-        )
-        return with_connection(summary, named)
-
-    def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
-        """Say what was billed, and what had been estimated where that is another amount."""
-        from airflow_kling.api.prices import compare_bill
-
-        if bill := compare_bill(task.route, task.billed_units, asked.get("estimated_units")):
-            said, dearer = bill
-            self.log.log(logging.WARNING if dearer else logging.INFO, said)
+            return self.archive(context, task, asked, refresh=lambda: self._ask(task.kling_task_id, task.route))
 
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
         """Show the task without signatures, and no key of the customer's."""
-        return {"task": redact_task, "s3_extra_args": redact_extra_args}
+        return {"task": redact_task, **super().redactions()}
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return references and archived images; OpenLineage asks after a failure too, when there are none."""
@@ -207,42 +123,6 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         given = self._task_as_given()
         found = given.get("kling_task_id") if isinstance(given, Mapping) else given
         return str(found) if found else None
-
-    def _push_links(self, context: Context) -> None:
-        from airflow_kling.storage.s3 import console_url
-
-        if kling_task_id := self._kling_task_id:
-            links.push_gallery_link(context, kling_task_id)
-            url = partial(console_url, self.destination, kling_task_id, aws_conn_id=self.aws_conn_id)
-            links.push_s3_console_link(context, url)
-
-    def _download(self, asked: Mapping[str, Any]) -> DownloadResult:
-        from airflow_kling.archive.download import download_result
-
-        limits, options = self._limits(), self.hook.settings.download_options()
-
-        def download(url: str, file: BinaryIO, kind: str) -> Download:
-            return download_result(url, file, kind, limits=limits.get(kind, limits["video"]), **options)
-
-        tags = {
-            "dag_id": self.dag_id,
-            "gateway": self.hook.settings.gateway,
-            "model": asked.get("model_name"),
-            "route": asked.get("route"),
-        }
-        return _counting(download, tags)
-
-    def _limits(self) -> dict[str, DownloadLimits]:
-        from airflow_kling.archive.limits import LIMITS
-
-        image = replace(LIMITS["image"], max_bytes=self.max_image_bytes, max_pixels=self.max_image_pixels)
-        video = replace(
-            LIMITS["video"],
-            max_bytes=self.max_video_bytes,
-            max_pixels=self.max_video_pixels,
-            max_seconds=self.max_video_seconds,
-        )
-        return {"image": image, "video": video}
 
     def _finished_task(self) -> KlingTask:
         from airflow_kling.api.tasks import SUCCEED, KlingTask
@@ -270,17 +150,6 @@ class KlingArchiveImagesOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOpera
         ]
         found = ti.xcom_pull(task_ids=submitters, key=xcom.request_key(kling_task_id)) if submitters else ()
         return next((dict(asked) for asked in found or () if isinstance(asked, Mapping)), {})
-
-
-def _counting(download: DownloadResult, tags: metrics.Tags) -> DownloadResult:
-    """The same download, which counts each result that was fetched and verified, and its bytes."""
-
-    def counted(url: str, file: BinaryIO, kind: str) -> Download:
-        got = download(url, file, kind)
-        metrics.archived(kind, got.bytes, tags)
-        return got
-
-    return counted
 
 
 def _not_failed(task: KlingTask) -> KlingTask:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_kling.exceptions import KlingError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import price, templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
-from airflow_kling.lifecycle.redacted_fields import (
-    RedactedFieldsMixin,
-    redact_callback,
-    redact_extra_fields,
-    redact_media,
-)
-from airflow_kling.lifecycle.rendering import TextFieldsMixin
-from airflow_kling.lifecycle.wait import KlingWaitMixin
+from airflow_kling.lifecycle.redacted_fields import redact_callback, redact_extra_fields, redact_media
+from airflow_kling.operators.archiving import ArchivingOperator
+from airflow_kling.operators.generation_end import GenerationEndMixin
 from airflow_kling.operators.generation_lineage import GenerationLineageMixin
+from airflow_kling.operators.refusals import RefusalMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import lineage, links, xcom
 
@@ -42,13 +37,13 @@ if TYPE_CHECKING:
     ReferenceImage = str | bytes | PathLike[str] | Mapping[str, Any]
 
 
-class KlingGenerationOperator(
-    GenerationLineageMixin, KlingWaitMixin, RedactedFieldsMixin, TextFieldsMixin, BaseOperator
-):
+class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEndMixin):
     """Submit a generation to Kling; return the Kling task id. Base of one operator for each route.
 
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
-    The task id is also in XCom under the key ``kling_task_id``.
+    With a ``destination`` it waits and archives, and returns what :class:`KlingArchiveImagesOperator` does; its
+    parameters for that are those of :class:`~airflow_kling.operators.archiving.ArchivingOperator`. A retry after the
+    archive has failed archives. The task id is also in XCom under the key ``kling_task_id``.
 
     A reference image is an http(s) URL that Kling's servers can reach, a local path, an object storage URL or
     ``ObjectStoragePath``, bytes, raw base64, a ``data:`` URL, or the output of an archive task: all of it means its
@@ -94,12 +89,16 @@ class KlingGenerationOperator(
     """
 
     kling_route: ClassVar[Route]
-    template_fields: Sequence[str] = ("extra_fields", "kling_conn_id", "max_units")
+    template_fields: Sequence[str] = (
+        *("extra_fields", "kling_conn_id", "max_units"),
+        *ArchivingOperator.template_fields,
+    )
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration
         "prompt": "md",
         "negative_prompt": "md",
         "watermark_info": "json",
         "extra_fields": "json",
+        "s3_extra_args": "json",
     }
     operator_extra_links = links.GALLERY_LINKS
     ui_color = "#e2dcfa"
@@ -143,7 +142,8 @@ class KlingGenerationOperator(
     def text_fields(self) -> tuple[str, ...]:  # type: ignore[override]
         """Name the template fields that hold a text, whatever it reads like."""
         texts = self.kling_route.request.text_fields()
-        return (*(name for name in texts if name not in self.kling_route.media), "kling_conn_id")
+        own = (name for name in texts if name not in self.kling_route.media)
+        return (*own, "kling_conn_id", "destination", "aws_conn_id")
 
     def check_fields(self) -> None:
         """Check what is literal of the route's fields, which a subclass has set.
@@ -165,7 +165,7 @@ class KlingGenerationOperator(
     def redactions(self) -> Mapping[str, Callable[[Any], Any]]:
         """Show references without signatures and payloads, of a callback URL the host, of extra fields the names."""
         others = {"callback_url": redact_callback, "extra_fields": redact_extra_fields}
-        return {**dict.fromkeys(self.kling_route.media, redact_media), **others}
+        return {**dict.fromkeys(self.kling_route.media, redact_media), **others, **super().redactions()}
 
     def execute(self, context: Context) -> str | dict[str, Any]:
         """Check, submit once, and return the id, or wait."""
@@ -196,14 +196,14 @@ class KlingGenerationOperator(
                         break
                     except KlingError as error:
                         refusals += 1
-                        delay = self._delay(error, refusals, submit_deadline)
+                        delay = self.delay_after(error, refusals, submit_deadline)
                         refused_attempt = submission.refused_attempt
-                self._pause(delay, submit_deadline=submit_deadline, refusals=refusals, refused_attempt=refused_attempt)
+                self.pause(delay, submit_deadline=submit_deadline, refusals=refusals, refused_attempt=refused_attempt)
             self._push_request(context, task, {**asked, "external_task_id": submission.external_task_id})
-            if not self.wait_for_completion:
+            if not (self.wait_for_completion or self.archives):
                 return task.kling_task_id
             wait = self.wait_deferred if self.deferrable else self.wait_here
-            return wait(task.kling_task_id, time.time() + self.wait_seconds)
+            return self.end(context, wait(task.kling_task_id, time.time() + self.wait_seconds))
 
     def _request(self) -> tuple[KlingRequest, dict[str, Any], Priced]:
         from airflow_kling.api.request import build_request, for_gateway
@@ -212,6 +212,7 @@ class KlingGenerationOperator(
 
         fields = self._fields()
         templates.check_named("kling_conn_id", self.kling_conn_id)
+        self.check_destination()
         templates.check_rendered({**fields, "kling_conn_id": self.kling_conn_id}, verbatim=self._verbatim)
         allowed.check_references(self.kling_route, fields)
         request, references = build_request(
@@ -255,6 +256,7 @@ class KlingGenerationOperator(
             route=self.kling_route,
             settings=self.hook.settings,
             retries=self.retries or 0,
+            archive=self.record_place,
             estimate=priced.estimate,
             too_dear=priced.too_dear,
             refused_attempt=refused_attempt,
@@ -263,31 +265,9 @@ class KlingGenerationOperator(
             on_input_change=self.on_input_change,
         )
 
-    def _delay(self, error: KlingError, refusals: int, deadline: float) -> float:
-        """Return the seconds until Kling may take the submission; raise the error where waiting is no answer to it."""
-        from airflow_kling.api.retry import delay_after_refusal
-
-        delay = delay_after_refusal(
-            error, refusals, now=time.time(), deadline=deadline, random_fraction=random.random()
-        )
-        if delay is None:
-            raise error
-        self.log.info("%s Trying again in %.0f s.", error, delay)
-        return delay
-
-    def _pause(self, delay: float, **state: Any) -> None:
-        """Wait in the triggerer, from where :meth:`resume_submission` goes on, or here."""
-        if not self.deferrable:
-            time.sleep(delay)
-            return
-        from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
-
-        pause = timedelta(seconds=max(delay, schedule.FIRST_POLL_AFTER_DEFERRAL))
-        self.defer(trigger=TimeDeltaTrigger(pause), method_name="resume_submission", kwargs=state)
-
     def _push_request(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Leave in XCom what the tasks after this one need: the id, and the request record for the manifest."""
-        self._kling_task_id = task.kling_task_id
+        self._kling_task_id, self._request_record = task.kling_task_id, dict(asked)
         if ti := context.get("ti"):
             ti.xcom_push(key="kling_task_id", value=task.kling_task_id)
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))

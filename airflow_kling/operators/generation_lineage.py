@@ -23,6 +23,7 @@ class GenerationLineageMixin:
         kling_route: ClassVar[Route]
         task_id: str
         _finished: KlingTask | None
+        _summary: dict[str, Any]
         _fields: Any
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
@@ -49,11 +50,15 @@ class GenerationLineageMixin:
             asked=asked,
             units=self._finished.billed_units if self._finished else None,
             inputs=lineage.addresses(asked.get("references") or ()),
+            outputs=lineage.archived(self._summary) if self._summary else (),
         )
 
     def _pull_request(self, ti: Any) -> tuple[str | None, dict[str, Any]]:
         """Return what :meth:`_push_request` has left in XCom."""
-        own = {"task_ids": self.task_id, "map_indexes": ti.map_index}
-        kling_task_id = ti.xcom_pull(key="kling_task_id", **own)
-        asked = ti.xcom_pull(key=xcom.request_key(kling_task_id), **own) if kling_task_id else None
-        return kling_task_id, asked or {}
+        kling_task_id = ti.xcom_pull(key="kling_task_id", task_ids=self.task_id, map_indexes=ti.map_index)
+        return kling_task_id, self._pull_record(ti, kling_task_id) if kling_task_id else {}
+
+    def _pull_record(self, ti: Any, kling_task_id: str) -> dict[str, Any]:
+        """Return the request record, empty where there is none."""
+        key = xcom.request_key(kling_task_id)
+        return (ti and ti.xcom_pull(key=key, task_ids=self.task_id, map_indexes=ti.map_index)) or {}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+from airflow_kling.exceptions import KlingInputError
 from airflow_kling.storage.destination import Destination, named_connection
 
 if TYPE_CHECKING:
@@ -45,6 +49,29 @@ def open_store(
     from airflow_kling.storage.fsspec import FsspecStore
 
     return FsspecStore(place.url)
+
+
+def check_installed(place: Destination) -> None:
+    """Refuse a destination whose storage this machine knows nothing of; no connection is looked up.
+
+    :raises KlingInputError: names the scheme.
+    """
+    if place.is_directory:
+        return
+    if place.scheme == "s3":
+        found = find_spec("airflow.providers.amazon") is not None
+    else:
+        if AIRFLOW_V_3_0_PLUS:
+            from airflow.sdk.io import has_fs
+        else:
+            from airflow.io import has_fs  # type: ignore[import-not-found, no-redef]
+
+        found = has_fs(place.scheme)
+    if not found:
+        raise KlingInputError(
+            f"destination is {place.url}, and no provider for {place.scheme}:// is installed on this worker; install "
+            "it, or give another one."
+        )
 
 
 def open_object(url: str) -> BinaryIO:

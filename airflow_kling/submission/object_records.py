@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_kling.exceptions import KlingInputError
@@ -31,12 +32,13 @@ class ObjectRecord:
     """One task instance's record as an object.
 
     :param record_store: URL of the storage, as that of an archive's destination.
+    :param open_folder: opens it.
     """
 
-    def __init__(self, record_store: str, identity: Identity) -> None:
+    def __init__(self, record_store: str, identity: Identity, open_folder: Callable[[str], Store] = open_store) -> None:
         namespace = re.sub(r"[^A-Za-z0-9._-]+", "_", identity.deployment).strip("._")[:80] or "default"
         try:
-            self._store: Store = open_store(f"{record_store.rstrip('/')}/submissions/{namespace}")
+            self._store: Store = open_folder(f"{record_store.rstrip('/')}/submissions/{namespace}")
         except KlingInputError as error:
             raise KlingInputError(f"record_store in the connection's extra cannot be one: {error}") from None
         self._folder = identity.key
@@ -100,16 +102,28 @@ class ObjectRecord:
         return target.getvalue() if self._store.download(key, target) else None
 
 
-def open_records(record_store: str, task_state_store: Any, identity: Identity | None) -> RecordStore:
+def open_records(
+    record_store: str,
+    task_state_store: Any,
+    identity: Identity | None,
+    *,
+    archive: tuple[str, Callable[[str], Store]] | None = None,
+) -> RecordStore:
     """Choose where a task instance's record is kept.
 
     :param record_store: of the connection; it comes first where it is given.
     :param task_state_store: ``context["task_state_store"]``, None before Airflow 3.3.
     :param identity: None outside of Airflow, where nothing is kept.
+    :param archive: the destination of a task that archives as well, and what opens a folder of it. The record lies
+        there where there is no other place, so that a retry finds what it has to archive.
     :raises KlingInputError: ``record_store`` cannot be one.
     """
     if identity is None:
         return RecordStore(None)
     if record_store:
         return RecordStore(ObjectRecord(record_store, identity))
-    return RecordStore(None if task_state_store is None else TaskState(task_state_store))
+    if task_state_store is not None:
+        return RecordStore(TaskState(task_state_store))
+    if archive is not None:
+        return RecordStore(ObjectRecord(archive[0], identity, archive[1]), lasts=False)
+    return RecordStore(None)

@@ -100,15 +100,17 @@ class RecordStore:
     """One task instance's record, which survives retries, clears and crashes.
 
     :param place: where it lies; None where there is none: nothing is recorded then.
+    :param lasts: a later try looks in the same place. Where it may not, a record is a help, and none is no proof.
     """
 
-    def __init__(self, place: Place | None) -> None:
+    def __init__(self, place: Place | None, *, lasts: bool = True) -> None:
         self._place = place
+        self._lasts = lasts
 
     @property
     def keeps(self) -> bool:
-        """Whether what is written can be read by a later try."""
-        return self._place is not None
+        """Whether what is written is read by a later try."""
+        return self._place is not None and self._lasts
 
     def read(self, identity: Identity) -> SubmissionRecord | None:
         """The record, None when nothing was ever intended; fields of a later release are ignored.

@@ -19,6 +19,7 @@ from airflow_kling import kling_generate, kling_image
 from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.archiving import ArchivingOperator
 from airflow_kling.operators.generate import KlingImageToVideoOperator, KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 from tests.integration.dag_runs import manifests, states
@@ -59,27 +60,71 @@ def test_it_has_neighbours_as_a_whole_and_an_output() -> None:
     assert images.upstream_task_ids == {"before", "also_before", "third"}
 
 
+def test_compact_is_one_task() -> None:
+    with DAG("d", schedule=None) as dag:
+        shoes = kling_image("shoes", subject_images=URLS, destination=DESTINATION, compact=True, timeout=9)
+        kling_generate("clip", route="image-to-video", image=shoes.output, destination=DESTINATION, compact=True)
+    assert set(dag.task_ids) == {"shoes.generate", "clip.generate"}
+    generate, clip = dag.get_task("shoes.generate"), dag.get_task("clip.generate")
+    assert (generate.destination, generate.deferrable, generate.timeout) == (DESTINATION, True, 9)
+    assert (generate.pool, generate.pool_slots) == ("default_pool", 1)
+    assert generate.outlets == clip.outlets == [Asset("kling_images")]
+    assert clip.upstream_task_ids == {"shoes.generate"}
+
+
 def test_with_a_pool_one_task_holds_the_slots_from_submission_to_end() -> None:
     with DAG("d", schedule=None) as dag:
         kling_image("shoes", subject_images=URLS, destination=DESTINATION, n=3, pool="kling", poke_interval=7)
-    assert set(dag.task_ids) == {"shoes.generate", "shoes.archive"}
-    generate, archive = dag.get_task("shoes.generate"), dag.get_task("shoes.archive")
+    assert set(dag.task_ids) == {"shoes.generate"}
+    generate = dag.get_task("shoes.generate")
     assert (generate.pool, generate.pool_slots, generate.n) == ("kling", 3, 3)
-    assert (generate.wait_for_completion, generate.deferrable, generate.poke_interval) == (True, True, 7)
-    assert archive.pool == "default_pool"
-    assert archive.upstream_task_ids == {"shoes.generate"}
+    assert (generate.destination, generate.deferrable, generate.poke_interval) == (DESTINATION, True, 7)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"n": "{{ params.n }}"}, "with pool it must be a number"),
-        ({"start_from_trigger": True}, "start_from_trigger does not go with pool"),
+        ({"pool": "kling", "n": "{{ params.n }}"}, "with pool it must be a number"),
+        ({"pool": "kling", "start_from_trigger": True}, "start_from_trigger does not go with pool or compact"),
+        ({"compact": True, "start_from_trigger": True}, "start_from_trigger does not go with pool or compact"),
     ],
 )
-def test_what_does_not_go_with_a_pool(fields: dict[str, Any], words: str) -> None:
+def test_what_does_not_go_with_one_task(fields: dict[str, Any], words: str) -> None:
     with DAG("d", schedule=None), pytest.raises(KlingInputError, match=words):
-        kling_image("shoes", subject_images=URLS, destination=DESTINATION, pool="kling", **fields)
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION, **fields)
+
+
+def test_a_destination_of_the_default_args_is_that_of_the_archive() -> None:
+    with DAG("d", schedule=None, default_args={"destination": "s3://of/the/dag"}) as dag:
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION)
+    assert not dag.get_task("shoes.submit").archives
+    assert dag.get_task("shoes.archive").destination == DESTINATION
+
+
+OPTIONS: dict[str, Any] = {
+    "kling_conn_id": "team",
+    "aws_conn_id": "store",
+    "s3_extra_args": {"StorageClass": "STANDARD_IA"},
+    "max_image_bytes": 5,
+    "max_video_seconds": 6,
+    "accept_unverified": True,
+    "outlets": [Asset("mine")],
+    "submit_timeout": 11,
+    "on_unknown": "resubmit",
+    "on_clear": "reuse",
+    "deferrable": False,
+    "poke_interval": 12,
+    "timeout": 13,
+}
+
+
+@pytest.mark.parametrize("from_default_args", [False, True], ids=["passed", "default_args"])
+def test_every_option_reaches_the_one_task(from_default_args: bool) -> None:
+    given = {"default_args": OPTIONS} if from_default_args else OPTIONS
+    with DAG("d", schedule=None) as dag:
+        kling_image("shoes", subject_images=URLS, destination=DESTINATION, compact=True, **given)
+    generate = dag.get_task("shoes.generate")
+    assert {name: getattr(generate, name) for name in OPTIONS} == OPTIONS
 
 
 def test_every_option_reaches_its_tasks() -> None:
@@ -118,10 +163,11 @@ def test_every_option_reaches_its_tasks() -> None:
 def test_it_offers_what_the_operators_do_with_the_same_defaults() -> None:
     ours = inspect.signature(kling_image).parameters
     of_one_task = {"self", "kwargs", "kling_task_id", "route", "task", "wait_for_completion"}
-    for kind in (KlingMultiImageToImageOperator, KlingTaskSensor, KlingArchiveImagesOperator):
+    kinds = (KlingMultiImageToImageOperator, KlingTaskSensor, ArchivingOperator, KlingArchiveImagesOperator)
+    for kind in kinds:
         theirs = inspect.signature(inspect.unwrap(kind.__init__)).parameters
         assert theirs.keys() - of_one_task <= ours.keys()
-        shared = theirs.keys() - of_one_task - {"deferrable"}
+        shared = theirs.keys() - of_one_task - {"deferrable", "destination"}
         assert {name: ours[name].default for name in shared} == {name: theirs[name].default for name in shared}
     assert ours["deferrable"].default is True
 
@@ -337,7 +383,6 @@ def test_a_pool_gives_as_many_slots_as_the_route_takes(fields: dict[str, Any], s
     with DAG("d", schedule=None) as dag:
         kling_generate("one", destination=DESTINATION, pool="kling", **given)
     assert dag.get_task("one.generate").pool_slots == slots
-    assert dag.get_task("one.archive").pool == "default_pool"
 
 
 @pytest.mark.parametrize(
@@ -501,6 +546,30 @@ with DAG("kling_chain", schedule=None, render_template_as_native_obj=NATIVE) as 
 """
 )
 
+BESIDE = (
+    HEAD
+    + """
+with DAG("kling_beside", schedule=None) as dag:
+    options = {"subject_images": SUBJECTS, "prompt": "a cat", "destination": DESTINATION, "poke_interval": 0.05}
+    three = kling_image("three", **options)
+    one = kling_image("one", compact=True, **options)
+    rows = kling_image.partial("rows", compact=True, destination=DESTINATION, poke_interval=0.05)
+    rows = rows.expand_kwargs([{"subject_images": SUBJECTS, "prompt": "a dog"}, {"subject_images": SUBJECTS, "n": 10}])
+
+    @task(trigger_rule="all_done")
+    def same_shape(three, one, rows):
+        rows = rows if isinstance(rows, dict) else list(rows)[0]
+        assert shape(three) == shape(one) == shape(rows), (three, one, rows)
+
+    def shape(value):
+        if isinstance(value, dict):
+            return {key: shape(part) for key, part in value.items()}
+        return [shape(part) for part in value] if isinstance(value, list) else type(value)
+
+    same_shape(three.output, one.output, rows.output)
+"""
+)
+
 in_dag_runs = pytest.mark.usefixtures("quick", "airflow_home")
 
 
@@ -547,11 +616,33 @@ def test_rows_and_subjects_may_come_from_mapped_tasks(fast: Emulator, run: Any, 
 def test_mapped_over_a_list_with_a_pool(fast: Emulator, run: Any, archive: Path) -> None:
     found = states(run("kling_prompts", PROMPTS))
     assert found == {
-        **{f"product.{name}[{i}]": "success" for name in ("generate", "archive") for i in range(2)},
+        **{f"product.generate[{i}]": "success" for i in range(2)},
         "count[-1]": "success",
     }
     assert sorted(manifest["request"]["prompt"] for manifest in manifests(archive)) == ["a cat", "a dog"]
     assert {len(manifest["images"]) for manifest in manifests(archive)} == {2}
+
+
+@in_dag_runs
+def test_compact_leaves_the_same_as_three_tasks(fast: Emulator, run: Any, archive: Path) -> None:
+    found = states(run("kling_beside", BESIDE))
+    assert found == {
+        **{f"three.{name}[-1]": "success" for name in ("submit", "wait", "archive")},
+        "one.generate[-1]": "success",
+        "rows.generate[0]": "success",
+        "rows.generate[1]": "failed",
+        "same_shape[-1]": "success",
+    }
+    made = {manifest["run"]["task_id"]: manifest for manifest in manifests(archive)}
+    assert shape(made["three.archive"]) == shape(made["one.generate"]) == shape(made["rows.generate"])
+    assert fast.ledger()["requests"]["create"] == 3
+
+
+def shape(value: Any) -> Any:
+    """Return keys and types of a document, without its values."""
+    if isinstance(value, dict):
+        return {key: shape(part) for key, part in value.items()}
+    return [shape(part) for part in value] if isinstance(value, list) else type(value)
 
 
 @in_dag_runs

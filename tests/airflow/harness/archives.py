@@ -15,14 +15,23 @@ from deploy.local.paths import local_path
 
 
 def check_archive(summary: dict[str, Any], finished: dict[str, Any], destination: Path) -> dict[str, Any]:
-    """Compare an archive, byte by byte, with what the API serves; returns its manifest."""
-    folder = destination / finished["kling_task_id"]
-    assert set(summary) == {"manifest", "kling_task_id", "route", "images"}
+    """Compare an archive, byte by byte, with what the API serves; returns its manifest.
+
+    :param finished: what the task that waited returns.
+    """
     assert summary["kling_task_id"] == finished["kling_task_id"]
-    assert [image["index"] for image in summary["images"]] == [image["index"] for image in finished["images"]]
-    for image, source in zip(summary["images"], finished["images"], strict=True):
-        served = httpx.get(source["url"], trust_env=False).raise_for_status().content
-        _check_image(image, served, folder)
+    urls = [image["url"] for image in finished["images"]]
+    served = [httpx.get(url, trust_env=False).raise_for_status().content for url in urls]
+    return check_files(summary, served, destination)
+
+
+def check_files(summary: dict[str, Any], served: list[bytes], destination: Path) -> dict[str, Any]:
+    """Compare an archive with the bytes that the API serves, by index; returns its manifest."""
+    folder = destination / summary["kling_task_id"]
+    assert set(summary) == {"manifest", "kling_task_id", "route", "images"}
+    assert [image["index"] for image in summary["images"]] == list(range(len(served)))
+    for image, content in zip(summary["images"], served, strict=True):
+        _check_image(image, content, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert local_path(summary["manifest"]) == folder / "manifest.json"
     assert [image["sha256"] for image in manifest["images"]] == [image["sha256"] for image in summary["images"]]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deploy.local.samples import draw_samples
-from tests.airflow.harness.archives import check_archive
+from tests.airflow.harness.archives import check_files
 from tests.airflow.harness.emulator import Emulator
 from tests.airflow.harness.runs import Run
 
@@ -67,10 +67,8 @@ def test_a_bad_row_fails_alone(run: Run) -> None:
     states = run.states()
     for index in GOOD:
         assert states[f"product.picture.generate[{index}]"] == "success", states
-        assert states[f"product.picture.archive[{index}]"] == "success", states
     for index in (TOO_SMALL, MODERATED, NAMELESS):
         assert states[f"product.picture.generate[{index}]"] == "failed", states
-        assert states[f"product.picture.archive[{index}]"] == "upstream_failed", states
 
 
 def test_the_run_does_not_hide_the_failure(run: Run) -> None:
@@ -96,17 +94,18 @@ def test_the_pool_keeps_within_the_accounts_concurrency(run: Run, creations: Cal
 
 
 @pytest.mark.parametrize("index", GOOD)
-def test_each_row_is_archived_in_its_own_folder(run: Run, destination: Path, index: int) -> None:
+def test_each_row_is_archived_in_its_own_folder(run: Run, kling: Emulator, destination: Path, index: int) -> None:
     sku = list(ROWS)[index]
-    finished = run.xcom("product.picture.generate", index)
-    manifest = check_archive(run.xcom("product.picture.archive", index), finished, destination / sku)
+    summary = run.xcom("product.picture.generate", index)
+    [made] = [task for task in kling.tasks(ROWS[sku][1]) if task["task_id"] == summary["kling_task_id"]]
+    manifest = check_files(summary, kling.results(made), destination / sku)
     assert manifest["request"]["prompt"] == ROWS[sku][1]
     assert len(manifest["images"]) == 2
 
 
 def test_each_archived_row_emits_an_asset_event(run: Run) -> None:
     manifests = {event["extra"]["manifest"] for event in run.asset_events()}
-    assert manifests == {run.xcom("product.picture.archive", index)["manifest"] for index in GOOD}
+    assert manifests == {run.xcom("product.picture.generate", index)["manifest"] for index in GOOD}
 
 
 def test_key_is_in_no_log_no_xcom_and_no_other_file(run: Run, assert_key_is_nowhere: Callable[[], None]) -> None:

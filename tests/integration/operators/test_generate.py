@@ -52,7 +52,8 @@ def test_parameters_are_the_fields_of_the_row(name: str) -> None:
 @pytest.mark.parametrize("name", route_names())
 def test_every_field_is_templated_and_documented(name: str) -> None:
     route, operator = find_route(name), find_operator(name)
-    assert set(operator.template_fields) == {*route.fields, "extra_fields", "kling_conn_id", "max_units"}
+    archiving = {"destination", "aws_conn_id", "s3_extra_args"}
+    assert set(operator.template_fields) == {*route.fields, "extra_fields", "kling_conn_id", "max_units", *archiving}
     assert set(operator.template_fields_renderers.values()) == {"md", "json"}
     for field in set(route.fields) - {*COMMON}:
         assert f":param {field}: " in (operator.__doc__ or "")

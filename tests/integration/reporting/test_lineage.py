@@ -96,6 +96,26 @@ def test_submit_and_archive_report_to_it(
     assert collected()[1] == {summary["manifest"], summary["images"][0]["uri"]}
 
 
+def test_one_task_that_submits_and_archives_reports_both(
+    kling: Emulator, reference: Path, collected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    fields = {"subject_images": [str(reference)] * 2, "prompt": PROMPT, "destination": tmp_path.as_uri()}
+    one = KlingMultiImageToImageOperator(task_id="generate", deferrable=False, **fields)
+    monkeypatch.setattr("airflow_kling.lifecycle.wait.time.sleep", lambda seconds: kling.advance(120))
+    summary = one.execute({})
+    inputs, outputs = collected()
+    assert {uri.rstrip("/") for uri in inputs} == {reference.as_uri()}
+    assert outputs == {summary["manifest"], summary["images"][0]["uri"]}
+    told = one.get_openlineage_facets_on_complete(None)
+    assert names(told.inputs) == [("file", str(reference))]
+    assert [f"{dataset.namespace}://{dataset.name}" for dataset in told.outputs] == [
+        summary["images"][0]["uri"],
+        summary["manifest"],
+    ]
+    facet = told.run_facets["kling"]
+    assert (facet.klingTaskId, facet.units) == (summary["kling_task_id"], 16.0)
+
+
 # --- OpenLineage: names and the facet ---------------------------------------------------------------------------------
 
 

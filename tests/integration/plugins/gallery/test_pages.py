@@ -74,6 +74,30 @@ def test_card_says_what_there_is_to_say(gallery: Gallery, admin: httpx.Client, l
     assert card.count('loading="lazy"') == 3
 
 
+@pytest.mark.parametrize(
+    ("state", "run_state", "shown_as"),
+    [
+        ("deferred", "running", "running"),
+        ("up_for_retry", "running", "retrying"),
+        ("failed", "failed", "failed"),
+        ("success", "success", "archived"),
+    ],
+)
+def test_a_generation_of_one_task(
+    state: str, run_state: str, shown_as: str, gallery: Gallery, admin: httpx.Client, left: Leave
+) -> None:
+    operators = {"generate": "KlingMultiImageToImageOperator"}
+    one = left(states={"generate": state}, run_state=run_state, operators=operators)
+    one.request(gallery.pictures, task_id="generate")
+    if shown_as == "archived":
+        one.archive(gallery.pictures, task_id="generate")
+    assert state_of(admin, one) == shown_as
+    card = card_of(admin.get("/kling/gallery"), one)
+    assert f"../dags/open/runs/{one.generation.run_id}/tasks/generate" in card
+    assert card.count('<img src="dags/open/image?') == (2 if shown_as == "archived" else 0)
+    assert len(re.findall(rf'data-kling="{one.generation.kling_task_id}"', admin.get("/kling/gallery").text)) == 1
+
+
 def test_pages_follow_each_other_without_gap_or_repetition(admin: httpx.Client) -> None:
     pages = [
         shown(admin.get("/kling/gallery", params={"dag_id": "open", "until": "2027-01-01", "page": n}))

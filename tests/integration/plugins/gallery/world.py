@@ -66,14 +66,14 @@ class Left:
         self.generation = Generation(number, self.dag_id, f"run-{number}", self.map_index)
         self._write_run()
 
-    def archive(self, pictures: Pictures, **changes: Any) -> dict[str, Any]:
+    def archive(self, pictures: Pictures, task_id: str = "archive", **changes: Any) -> dict[str, Any]:
         """Leave what an archive task leaves, with some of it changed; returns it."""
         summary = pictures.archive(self.generation)
         request = asked(self.generation, pictures)
         task = KlingTask.from_xcom(finished(self.generation))
         value = xcom.describe_archive(summary, task=task, asked=request, conn_id=None)
         value |= changes
-        self.put("archive", xcom.archive_key(self.generation.kling_task_id), value)
+        self.put(task_id, xcom.archive_key(self.generation.kling_task_id), value)
         return value
 
     def clip(
@@ -119,10 +119,10 @@ class Left:
         self.put("archive", xcom.archive_key(key), value)
         return value
 
-    def request(self, pictures: Pictures, **changes: Any) -> None:
+    def request(self, pictures: Pictures, task_id: str = "submit", **changes: Any) -> None:
         """Leave what a submitting task leaves."""
         request = {**asked(self.generation, pictures), **changes}
-        self.put("submit", xcom.request_key(self.generation.kling_task_id), request)
+        self.put(task_id, xcom.request_key(self.generation.kling_task_id), request)
 
     def put(self, task_id: str, key: str, value: Any) -> None:
         """Leave any XCom."""
