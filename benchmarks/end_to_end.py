@@ -9,7 +9,6 @@ manifest), split by what took them.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import tempfile
 import threading
@@ -21,7 +20,6 @@ from typing import Any
 
 import httpx
 
-from airflow_kling import kling_image
 from benchmarks import timeline
 from benchmarks.archiving import client
 from benchmarks.archiving_contestant import BUCKET
@@ -181,8 +179,6 @@ def main() -> None:
     options = parser.parse_args()
     count = options.generations or (6 if options.quick else 24)
     which = [one for one in RUNS if not options.only or one.removeprefix("bench_") in options.only]
-    if "compact" not in inspect.signature(kling_image).parameters:
-        which = [one for one in which if "compact" not in one]
     with stack(count) as (running, kling, s3):
         results: list[dict[str, Any]] = []
         for dag_id in which:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from typing import Any
 
@@ -28,6 +27,5 @@ def generations(dag_id: str, place: str, **options: Any) -> DAG:
 default = generations("bench_kling", S3)
 default_file = generations("bench_kling_file", FILES)
 from_worker = generations("bench_kling_worker", S3, start_from_trigger=False)
-if "compact" in inspect.signature(kling_image).parameters:
-    compact = generations("bench_kling_compact", S3, compact=True)
-    compact_file = generations("bench_kling_compact_file", FILES, compact=True)
+compact = generations("bench_kling_compact", S3, compact=True)
+compact_file = generations("bench_kling_compact_file", FILES, compact=True)
