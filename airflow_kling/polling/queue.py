@@ -11,13 +11,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingError
 from airflow_kling.polling import schedule
 
 if TYPE_CHECKING:
     from airflow_kling.api.tasks import TaskStatus
 
-    Answer = TaskStatus | KlingError
+    Answer = TaskStatus | KlingTask | KlingError
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Waiter:
     :param poke_interval: seconds, the longest time between two polls; None for the pace of the route.
     :param since: when the wait began, perhaps in another triggerer.
     :param ended: resolves to the verdict.
+    :param with_task: whoever waits needs the whole task once it has succeeded.
+    :param task: the whole task, where the poll that found its end was one for it.
     :param joined: when the wait began here.
     :param due: the next poll, infinite when none is to come.
     :param queued_for: for when the poll queue holds it, infinite where it does not.
@@ -45,6 +48,8 @@ class Waiter:
     poke_interval: float | None
     since: float
     ended: asyncio.Future[str]
+    with_task: bool = False
+    task: KlingTask | None = None
     joined: float = 0.0
     due: float = 0.0
     queued_for: float = math.inf
@@ -67,6 +72,7 @@ class Waiter:
         if verdict == schedule.ERROR:
             self.warn("Waiting for task %s cannot help: %s", self.kling_task_id, answer)
         if verdict:
+            self.task = answer if isinstance(answer, KlingTask) else None
             self.end(verdict, now)
             return
         if not isinstance(answer, KlingError) and not answer.status_known and answer.status != self._odd_status:

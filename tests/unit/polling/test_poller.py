@@ -260,6 +260,18 @@ def test_the_whole_task_comes_with_the_verdict_when_asked_for() -> None:
     assert (verdict, task.status) == ("succeed", "succeed")
 
 
+def test_the_poll_that_finds_the_end_brings_the_whole_task_so_nobody_asks_again() -> None:
+    client = Client()
+    client.statuses, client.tells_whole = {"1": "succeed"}, True
+
+    async def main() -> Any:
+        return await waiting(Connections(kling=client), "1", with_task=True)
+
+    verdict, task = asyncio.run(main())
+    assert (verdict, task.complete) == ("succeed", True)
+    assert (client.asked, client.got) == (["1"], [])
+
+
 @pytest.mark.parametrize("status", ["failed", "error", "timeout"])
 def test_only_a_success_is_asked_for_as_a_whole(status: str) -> None:
     client = Client()
