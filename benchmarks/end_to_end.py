@@ -1,17 +1,18 @@
-"""Measures runs of mapped generations: this package beside HttpOperator, HttpSensor and HttpToS3Operator.
+"""Measures runs of mapped generations in a real Airflow: this package beside Airflow's own floor, three tasks that do
+nothing, and beside HttpOperator, HttpSensor and HttpToS3Operator.
 
-The same Airflow, emulator and S3 server for all, one run after the other. Tells the seconds from a generation's end at
-Kling to its last object in S3 (ours: the manifest), and the seconds that its task instances were running on a worker.
+The same Airflow, emulator and S3 server for all, one run after the other. Tells the seconds that the task instances of
+a generation were running on a worker, and the seconds from its end at Kling to its last object in storage (ours: the
+manifest), split by what took them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sqlite3
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,61 +20,72 @@ from typing import Any
 
 import httpx
 
+from benchmarks import timeline
 from benchmarks.archiving import client
 from benchmarks.archiving_contestant import BUCKET
-from benchmarks.processes import connections, is_quick, listening
+from benchmarks.processes import connections, listening
 from benchmarks.report import percentile, progress, publish, table
 from deploy.local.stack import Airflow, airflow
 
 DAGS = Path(__file__).parent / "dags"
-RUNS = {  # DAG -> what it is called, and the end of the key of its last object
-    "bench_kling": ("this package", "manifest.json"),
-    "bench_peers": ("HttpOperator, HttpSensor, HttpToS3Operator", ".png"),
-    "bench_kling_from_trigger": ("this package, start_from_trigger", "manifest.json"),
+FLOOR, DEFAULT, GENERIC = "bench_floor", "bench_kling", "bench_peers"
+RUNS = {
+    FLOOR: "three tasks that do nothing",
+    DEFAULT: "kling_image to S3",
+    "bench_kling_file": "kling_image to a file",
+    "bench_kling_compact": "kling_image, compact, to S3",
+    "bench_kling_compact_file": "kling_image, compact, to a file",
+    "bench_kling_worker": "kling_image to S3, start_from_trigger=False",
+    GENERIC: "HttpOperator, HttpSensor, HttpToS3Operator",
 }
-WATCH = 0.1  # seconds between two looks at the task instances, and at the bucket
+MOST_WORKER_SECONDS = {  # of a generation, over the floor's
+    DEFAULT: 2.5,
+    "bench_kling_file": 2.5,
+    "bench_kling_compact": 2.0,
+    "bench_kling_compact_file": 2.0,
+}
+MOST_LATENCY = {DEFAULT: 0.5, "bench_kling_file": 0.5}  # mean seconds from the end at Kling, over the generic DAG's
+WATCH = 0.1  # seconds between two looks at the bucket
 TIMEOUT = 1200.0
 
 
-class Watcher:
-    """Adds up how long task instances run, and notes when objects appear."""
+class Bucket:
+    """Notes when the objects below a prefix appear; S3 tells no more than the second."""
 
-    def __init__(self, home: Path, s3: str, dag_id: str) -> None:
-        self.running: Counter[str] = Counter()
+    def __init__(self, s3: str, prefix: str) -> None:
         self.seen: dict[str, float] = {}
-        self._database = f"file:{home / 'airflow.db'}?mode=ro"
-        self._s3 = client(s3)
-        self._dag_id = dag_id
-        self._prefix = f"{dag_id.removeprefix('bench_')}/"
+        self._s3, self._prefix = client(s3), prefix
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._tasks, self._objects)]
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Watcher:
-        for thread in self._threads:
-            thread.start()
+    def __enter__(self) -> Bucket:
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        time.sleep(2 * WATCH)
         self._ended.set()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
-    def _tasks(self) -> None:
-        query = "select task_id, count(*) from task_instance where dag_id = ? and state = 'running' group by task_id"
-        database, last = sqlite3.connect(self._database, uri=True, timeout=30), time.monotonic()
-        while not self._ended.wait(WATCH):
-            found = database.execute(query, (self._dag_id,)).fetchall()
-            now = time.monotonic()
-            for task_id, count in found:
-                self.running[task_id.rpartition(".")[2]] += count * (now - last)
-            last = now
-        database.close()
-
-    def _objects(self) -> None:
+    def _watch(self) -> None:
         while not self._ended.wait(WATCH):
             listed = self._s3.list_objects_v2(Bucket=BUCKET, Prefix=self._prefix)
             for item in listed.get("Contents", ()):
                 self.seen.setdefault(item["Key"].removeprefix(self._prefix), time.time())
+
+
+def files(folder: Path) -> dict[str, float]:
+    """Return when the files below a folder were written."""
+    return {str(one.relative_to(folder)): one.stat().st_mtime for one in folder.rglob("*") if one.is_file()}
+
+
+def last_objects(seen: dict[str, float]) -> dict[str, float]:
+    """Return when the last object of each Kling task was there."""
+    last: dict[str, float] = {}
+    for key, at in seen.items():
+        task_id = key.partition("/")[0]
+        last[task_id] = max(at, last.get(task_id, 0.0))
+    return last
 
 
 @contextmanager
@@ -94,33 +106,57 @@ def stack(count: int) -> Iterator[tuple[Airflow, str, str]]:
             ),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle | {"kwargs": {"path": str(DAGS)}}]),
             "BENCH_GENERATIONS": str(count),
+            "BENCH_FILES": f"file://{home / 'archive'}",
         }
         kling_connection = json.loads(env["AIRFLOW_CONN_KLING_DEFAULT"])
-        yield running.enter_context(airflow(home, kling_connection, env)), kling, s3
+        started = running.enter_context(airflow(home, kling_connection, env))
+        timeline.record(home)
+        yield started, kling, s3
 
 
 def run_dag(running: Airflow, kling: str, s3: str, dag_id: str, count: int) -> dict[str, Any]:
-    progress(f"{dag_id}: {count} generations")
+    progress(f"{RUNS[dag_id]}: {count} generations")
     running.api.wait_for_dag(dag_id)
     running.api.unpause(dag_id)
-    began = time.monotonic()
-    with Watcher(running.home, s3, dag_id) as watcher:
+    place, began = dag_id.removeprefix("bench_"), time.monotonic()
+    with Bucket(s3, f"{place}/") as bucket:
         state = _wait(running, dag_id, running.api.trigger(dag_id, {}))
-        time.sleep(2 * WATCH)
-    ends = httpx.get(f"{kling}/_bench/ends", trust_env=False).raise_for_status().json()
-    last = RUNS[dag_id][1]
-    waits = sorted(at - ends[key.partition("/")[0]] for key, at in watcher.seen.items() if key.endswith(last))
+    recorded = timeline.changes(running.home, dag_id)
+    seconds = timeline.running_seconds(recorded)
     return {
         "dag": dag_id,
         "state": state,
         "generations": count,
-        "archived": len(waits),
         "wall_s": time.monotonic() - began,
-        "to_archive_mean_s": sum(waits) / max(1, len(waits)),
-        "to_archive_p50_s": percentile(waits, 0.5),
-        "to_archive_p99_s": percentile(waits, 0.99),
-        "worker_s": {task: seconds / count for task, seconds in watcher.running.items()},
-        "worker_s_per_generation": watcher.running.total() / count,
+        "worker_s": {task: total / count for task, total in seconds.items()},
+        "worker_s_per_generation": seconds.total() / count,
+        **latency(running.home, kling, dag_id, recorded, bucket.seen | files(running.home / "archive" / place)),
+    }
+
+
+def latency(
+    home: Path, kling: str, dag_id: str, recorded: list[timeline.Change], seen: dict[str, float]
+) -> dict[str, Any]:
+    """Say how long it took from the end at Kling to the last object, in all and in which phase."""
+    asked = (httpx.get(f"{kling}/_bench/{what}", trust_env=False).raise_for_status() for what in ("ends", "answers"))
+    ends, answers = (one.json() for one in asked)
+    archived = {task_id: at for task_id, at in last_objects(seen).items() if task_id in ends}
+    waits = sorted(at - ends[task_id] for task_id, at in archived.items())
+    splits = [
+        timeline.split(
+            [change for change in recorded if change.map_index == map_index],
+            ended=ends[task_id],
+            answered=answers[task_id],
+            archived=archived[task_id],
+        )
+        for task_id, map_index in timeline.map_indexes(home, dag_id, archived).items()
+    ]
+    return {
+        "archived": len(waits),
+        "to_archive_mean_s": sum(waits) / len(waits) if waits else None,
+        "to_archive_p50_s": percentile(waits, 0.5) if waits else None,
+        "to_archive_p99_s": percentile(waits, 0.99) if waits else None,
+        "phases_s": timeline.means(splits) if splits else {},
     }
 
 
@@ -136,35 +172,76 @@ def _wait(running: Airflow, dag_id: str, run_id: str) -> str:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
-    count = 6 if quick else 50
-    which = [dag_id for dag_id in RUNS if not quick or "from_trigger" not in dag_id]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="6 generations, not 24")
+    parser.add_argument("--generations", type=int, help="how many of each DAG")
+    parser.add_argument("--only", nargs="+", choices=[one.removeprefix("bench_") for one in RUNS], help="these DAGs")
+    options = parser.parse_args()
+    count = options.generations or (6 if options.quick else 24)
+    which = [one for one in RUNS if not options.only or one.removeprefix("bench_") in options.only]
     with stack(count) as (running, kling, s3):
         results: list[dict[str, Any]] = []
         for dag_id in which:
             results.append(run_dag(running, kling, s3, dag_id, count))
             publish("end_to_end", results)  # a later run that hangs takes nothing away
-    publish("end_to_end", results, summarize(results))
+    publish("end_to_end", results, of_workers(results), of_latency(results), of_bounds(results))
 
 
-def summarize(results: list[dict[str, Any]]) -> str:
-    head = ["DAG of", "run", "archived", "end at Kling to archive, mean s", "p50", "p99", "worker s per generation"]
-    head += ["of it waiting", "whole run s"]
+def of_workers(results: list[dict[str, Any]]) -> str:
+    """Worker-seconds of a generation, in all, over the floor's, and of each task."""
     rows = [
         [
-            RUNS[one["dag"]][0],
+            RUNS[one["dag"]],
             one["state"],
-            one["archived"],
-            one["to_archive_mean_s"],
-            one["to_archive_p50_s"],
-            one["to_archive_p99_s"],
             one["worker_s_per_generation"],
-            one["worker_s"].get("wait", 0.0),
+            ratio(results, one, "worker_s_per_generation", FLOOR),
+            ", ".join(f"{task} {seconds:.2f}" for task, seconds in one["worker_s"].items()),
             one["wall_s"],
         ]
         for one in results
     ]
+    head = ["DAG", "run", "worker s per generation", "of the floor", "of it", "whole run s"]
     return table(head, rows)
+
+
+def of_latency(results: list[dict[str, Any]]) -> str:
+    """Seconds from the end at Kling to the last object, in all, over the generic DAG's, and by phase."""
+    rows = [
+        [
+            RUNS[one["dag"]],
+            one["archived"],
+            one["to_archive_mean_s"],
+            ratio(results, one, "to_archive_mean_s", GENERIC),
+            one["to_archive_p50_s"],
+            one["to_archive_p99_s"],
+            *(one["phases_s"].get(phase) for phase in timeline.PHASES),
+        ]
+        for one in results
+        if one["archived"]
+    ]
+    head = ["DAG", "archived", "end at Kling to archive, mean s", "of the generic", "p50", "p99", *timeline.PHASES]
+    return table(head, rows)
+
+
+def of_bounds(results: list[dict[str, Any]]) -> str:
+    """What must hold, and whether it does."""
+    bounds = [
+        ("worker s, of the floor", "worker_s_per_generation", FLOOR, MOST_WORKER_SECONDS),
+        ("end at Kling to archive, of the generic DAG", "to_archive_mean_s", GENERIC, MOST_LATENCY),
+    ]
+    rows = [
+        [RUNS[one["dag"]], what, found, most[one["dag"]], "yes" if found <= most[one["dag"]] else "NO"]
+        for what, name, base, most in bounds
+        for one in results
+        if one["dag"] in most and (found := ratio(results, one, name, base)) is not None
+    ]
+    return table(["DAG", "bound on", "found", "at most", "holds"], rows)
+
+
+def ratio(results: list[dict[str, Any]], one: dict[str, Any], name: str, base: str) -> float | None:
+    """Return a figure of a run over that of another run; None where one of them is missing."""
+    found = next((other[name] for other in results if other["dag"] == base), None)
+    return one[name] / found if found and one[name] is not None else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The emulator, with two more things: many jobs in one request, and a route that HttpSensorTrigger can wait on.
+"""The emulator, with three more things: many jobs in one request, a route that HttpSensorTrigger can wait on, and a
+record of when each task was first said to be finished.
 
 ``HttpSensorTrigger`` fires at the first answer that is not 404, and Kling answers 200 from the start. So the same
 routes below ``/until-done`` answer 404 while a task is not finished: the peer gets what it needs to work at all.
@@ -10,6 +11,7 @@ import argparse
 import math
 import random
 import signal
+import time
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,15 +30,20 @@ _FINISHED = (b'"task_status":"succeed"', b'"task_status":"failed"')
 
 
 class UntilDone:
-    """ASGI middleware: 404 in place of a task that is not finished."""
+    """ASGI middleware: 404 in place of a task that is not finished.
+
+    :ivar answered: epoch seconds when a query was first answered with the end of a task, by its id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.answered: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(UNTIL_DONE):
+        if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
+        waits = scope["path"].startswith(UNTIL_DONE)
         path = scope["path"].removeprefix(UNTIL_DONE)
         start: list[Message] = []
 
@@ -46,12 +53,17 @@ class UntilDone:
                 return
             if start:
                 begin = start.pop()
-                if not any(mark in message["body"] for mark in _FINISHED):
+                if any(mark in message.get("body", b"") for mark in _FINISHED):
+                    self.answered.setdefault(path.rpartition("/")[2], time.time())
+                elif waits:
                     begin["status"] = 404
                 await send(begin)
             await send(message)
 
         await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, judge)
+
+    async def answers(self, request: Request) -> Response:
+        return JSONResponse(self.answered)
 
 
 class Jobs:
@@ -89,11 +101,13 @@ def build(config: EmulatorConfig) -> tuple[World, ASGIApp]:
     """The emulator as an ASGI application with the routes above, for servers of any kind."""
     world = World(config)
     app, jobs = build_app(world), Jobs(world)
+    outer = UntilDone(app)
     app.router.routes += [
         Route("/_bench/jobs", jobs.create, methods=["POST"]),
         Route("/_bench/ends", jobs.ends, methods=["GET"]),
+        Route("/_bench/answers", outer.answers, methods=["GET"]),
     ]
-    return world, UntilDone(app)
+    return world, outer
 
 
 def main() -> None:

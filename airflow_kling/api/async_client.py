@@ -79,19 +79,23 @@ class AsyncKlingClient(BaseClient):
         """Ask for one task; see :meth:`airflow_kling.api.client.KlingClient.get`."""
         return await self._call(self._get(kling_task_id, route), deadline)
 
-    async def status(self, kling_task_id: str, *, route: str = DEFAULT_ROUTE) -> TaskStatus:
+    async def status(
+        self, kling_task_id: str, *, route: str = DEFAULT_ROUTE, whole: bool = False
+    ) -> TaskStatus | KlingTask:
         """Ask for one task's status, once, and read no more of the answer: the way of whoever asks often.
 
+        :param whole: read the whole task where it is finished, so that nobody has to ask again for its results.
         :raises KlingError: as :meth:`get` does.
         """
         kling_task_id = self._checked(kling_task_id)
         url = protocol.query_url(self.gateway, self.base_url, find_route(route), kling_task_id)
         answer = await self._answer(url, TASK_SIZE, kling_task_id)
-        if answer.status == 200 and (status := protocol.read_status(answer.content)):
+        status = protocol.read_status(answer.content) if answer.status == 200 else None
+        if status is not None and not (whole and status.finished):
             return status
         response, now = answer.as_response(), self._clock()
         task = protocol.read_task(response, now=now, route=route, kling_task_id=kling_task_id, host=self._host)
-        return task.brief()
+        return task if whole and task.finished else task.brief()
 
     async def list_statuses(
         self, *, route: str = DEFAULT_ROUTE, page: int = 1, page_size: int = 500, deadline: float = math.inf

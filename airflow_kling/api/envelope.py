@@ -32,7 +32,9 @@ Pick = Callable[[list[Any]], list[Any]]
 def printable(value: Any, most: int = SHORT) -> str:
     """Return a text that is safe in a log: one line, no control characters, at most so many characters."""
     text = str(value)[: 4 * most]
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most]
+    if not text.isprintable():  # asked of the whole first: each poll comes here with an id and a status
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())[:most]
 
 
 def decode(content: bytes) -> Any:

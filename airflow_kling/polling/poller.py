@@ -107,28 +107,30 @@ class StatusPoller:
         :param left: seconds that the wait may take.
         :param poke_interval: seconds, the longest time between two polls; None for the pace of the route.
         :param age: seconds since the wait began, before a restart of the triggerer.
-        :param with_task: get the whole task too, once it has succeeded.
+        :param with_task: get the whole task too, once it has succeeded: from the poll itself, or by another request
+            where a list has told of it.
         :return: the verdict, and the task if it was asked for and the API answered.
         :raises RuntimeError: the poller broke down; each waiter gets its own.
         """
-        loop, now = asyncio.get_running_loop(), self._clock()
-        ended: asyncio.Future[str] = loop.create_future()
-        waiter = Waiter(kling_task_id, route, now + left, poke_interval, now - age, ended)
+        now = self._clock()
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(kling_task_id, route, now + left, poke_interval, now - age, ended, with_task)
         try:
             self._join(waiter)
-            timers = [self._when_overdue(waiter)]
-            if self._session.gateway is None:
-                timers.append(loop.call_later(OPEN_PATIENCE, self._end_unopened, waiter))
+            overdue, unopened = self._when_overdue(waiter), self._when_unopened(waiter)
             try:
                 verdict = await ended
             finally:
-                for timer in timers:
-                    timer.cancel()
+                overdue.cancel()
+                if unopened:
+                    unopened.cancel()
             if not with_task or verdict != SUCCEED:
                 return verdict, None
+            if waiter.task is not None:
+                return verdict, waiter.task
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    return verdict, await self._whole(waiter)
+                    return verdict, await self._session.whole_task(kling_task_id, route, self._slots)
             return verdict, None
         finally:
             self._leave(waiter)
@@ -136,21 +138,12 @@ class StatusPoller:
     def _when_overdue(self, waiter: Waiter) -> asyncio.TimerHandle:
         """A bare timer: ``asyncio.timeout`` makes objects for each wait that every garbage collection walks."""
         delay = max(waiter.deadline, waiter.due) + OVERDUE - self._clock()
-        return asyncio.get_running_loop().call_later(delay, waiter.end, schedule.TIMED_OUT, math.inf)
+        return asyncio.get_running_loop().call_later(delay, _time_out, waiter, context=waiter.context)
 
-    async def _whole(self, waiter: Waiter) -> KlingTask | None:
-        for attempt in itertools.count(1):
-            async with self._slots:
-                await self._session.acquire(waiter.route)
-                answer = await self._session.send(
-                    lambda client: client.get(waiter.kling_task_id, route=waiter.route, deadline=0), waiter.route
-                )
-            if not isinstance(answer, KlingError):
-                return answer
-            if not answer.retryable:
-                return None
-            await asyncio.sleep(backoff(answer, attempt, random_fraction=self._random_fraction()))
-        raise AssertionError("unreachable")
+    def _when_unopened(self, waiter: Waiter) -> asyncio.TimerHandle | None:
+        if self._session.gateway is not None:
+            return None
+        return asyncio.get_running_loop().call_later(OPEN_PATIENCE, self._end_unopened, waiter)
 
     def _join(self, waiter: Waiter) -> None:
         self._waiters.setdefault(waiter.route, {}).setdefault(waiter.kling_task_id, []).append(waiter)
@@ -237,7 +230,10 @@ class StatusPoller:
             wake.cancel()
 
     async def _poll(self, kling_task_id: str, route: str) -> None:
-        answer: Answer = await self._session.send(lambda client: client.status(kling_task_id, route=route), route)
+        whole = any(waiter.with_task for waiter in self._waiters.get(route, {}).get(kling_task_id, ()))
+        answer: Answer = await self._session.send(
+            lambda client: client.status(kling_task_id, route=route, whole=whole), route
+        )
         if isinstance(answer, REFUSED):
             self._forget()  # what the connection says by the time that somebody waits again may be another key
         self._deliver(kling_task_id, route, answer)
@@ -294,3 +290,7 @@ class StatusPoller:
             own = RuntimeError(f"The poller of connection {self.conn_id!r} broke down: {type(error).__name__}: {error}")
             own.__cause__ = error
             waiter.end(own, self._clock())
+
+
+def _time_out(waiter: Waiter) -> None:
+    waiter.end(schedule.TIMED_OUT, math.inf)

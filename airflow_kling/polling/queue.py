@@ -11,13 +11,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_kling.api.tasks import KlingTask
 from airflow_kling.exceptions import KlingError
 from airflow_kling.polling import schedule
 
 if TYPE_CHECKING:
     from airflow_kling.api.tasks import TaskStatus
 
-    Answer = TaskStatus | KlingError
+    Answer = TaskStatus | KlingTask | KlingError
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,12 @@ class Waiter:
     :param poke_interval: seconds, the longest time between two polls; None for the pace of the route.
     :param since: when the wait began, perhaps in another triggerer.
     :param ended: resolves to the verdict.
+    :param with_task: whoever waits needs the whole task once it has succeeded.
+    :param task: the whole task, where the poll that found its end was one for it.
     :param joined: when the wait began here.
     :param due: the next poll, infinite when none is to come.
     :param queued_for: for when the poll queue holds it, infinite where it does not.
+    :param context: of the trigger, where its log lines go.
     """
 
     kling_task_id: str
@@ -44,11 +48,13 @@ class Waiter:
     poke_interval: float | None
     since: float
     ended: asyncio.Future[str]
+    with_task: bool = False
+    task: KlingTask | None = None
     joined: float = 0.0
     due: float = 0.0
     queued_for: float = math.inf
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _odd_status: str | None = None
-    _context: contextvars.Context = field(default_factory=contextvars.copy_context)  # where the trigger's log lines go
 
     @property
     def over(self) -> bool:
@@ -66,6 +72,7 @@ class Waiter:
         if verdict == schedule.ERROR:
             self.warn("Waiting for task %s cannot help: %s", self.kling_task_id, answer)
         if verdict:
+            self.task = answer if isinstance(answer, KlingTask) else None
             self.end(verdict, now)
             return
         if not isinstance(answer, KlingError) and not answer.status_known and answer.status != self._odd_status:
@@ -86,7 +93,7 @@ class Waiter:
 
     def warn(self, message: str, *values: object) -> None:
         """Write a warning into the log of the waiting task."""
-        self._context.run(log.warning, message, *values)
+        self.context.run(log.warning, message, *values)
 
     def end(self, outcome: str | Exception, now: float) -> None:
         """Resolve, but not before the scheduler has seen the deferral: the poll may have been for an older waiter."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_kling.api.retry import backoff
 from airflow_kling.exceptions import KlingAuthenticationError, KlingError, KlingPermissionError, KlingServerError
 from airflow_kling.polling.rate_limit import RateLimiter
 from airflow_kling.reporting import metrics
@@ -16,6 +18,7 @@ from airflow_kling.reporting import metrics
 if TYPE_CHECKING:
     from airflow_kling.api.async_client import AsyncKlingClient
     from airflow_kling.api.gateways import Gateway
+    from airflow_kling.api.tasks import KlingTask
 
     Connect = Callable[[str], Awaitable[tuple[AsyncKlingClient, float]]]
 
@@ -101,6 +104,22 @@ class Session:
             answer = self._unreadable(error)
         self._limiter.record(answer)
         return answer
+
+    async def whole_task(self, kling_task_id: str, route: str, slots: asyncio.Semaphore) -> KlingTask | None:
+        """Ask for the whole of a task until there is an answer; None where it is an error that stays.
+
+        :param slots: one is held while a request is under way.
+        """
+        for attempt in itertools.count(1):
+            async with slots:
+                await self.acquire(route)
+                answer = await self.send(lambda client: client.get(kling_task_id, route=route, deadline=0), route)
+            if not isinstance(answer, KlingError):
+                return answer
+            if not answer.retryable:
+                return None
+            await asyncio.sleep(backoff(answer, attempt, random_fraction=self._random_fraction()))
+        raise AssertionError("unreachable")
 
     def _unreadable(self, error: Exception) -> KlingServerError:
         name = type(error).__name__

@@ -140,7 +140,7 @@ class KlingTaskTrigger(BaseTrigger):
             yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
             return
         if self.end_from_trigger and GALLERY_LINKS:  # no worker has been there to push it
-            await self._push(KlingGalleryLink.xcom_key, lambda: gallery_link(self.task_instance, self.kling_task_id))
+            await self._push(KlingGalleryLink.xcom_key, self._gallery_link)
         route = self.route or DEFAULT_ROUTE  # a template may render to nothing: an id that was stored without a route
         _freeze_loaded_modules()
         poller = StatusPoller.of(self.kling_conn_id, _connect)
@@ -186,6 +186,9 @@ class KlingTaskTrigger(BaseTrigger):
             return max(0.0, schedule.pace_of(route).deadline - age), age
         left = schedule.seconds_left(now=now, deadline=self.deadline, remaining=self.remaining)
         return left, 0.0 if self.deadline is None else age
+
+    def _gallery_link(self) -> Any:
+        return gallery_link(self.task_instance, self.kling_task_id)
 
     async def _push(self, key: str, make_value: Callable[[], Any]) -> bool:
         """Push what the sensor would. A task never fails for a button, and a result can be had on a worker too.

@@ -1,34 +1,31 @@
-"""Generations with this package: submit, wait, archive."""
+"""Generations with this package, to S3 and to files."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from airflow.sdk import DAG, task_group
+from airflow.sdk import DAG
 
-from airflow_kling.operators.archive import KlingArchiveImagesOperator
-from airflow_kling.operators.generate import KlingMultiImageToImageOperator
-from airflow_kling.sensors.task import KlingTaskSensor
+from airflow_kling import kling_image
 
-COUNT = int(os.environ.get("BENCH_GENERATIONS", "50"))
+COUNT = int(os.environ.get("BENCH_GENERATIONS", "24"))
+S3, FILES = "s3://bench", os.environ.get("BENCH_FILES", "file:///tmp/bench")
 
 
-def dag(dag_id: str, prefix: str, **waiting: bool) -> DAG:
-    with DAG(dag_id, schedule=None, default_args={"retries": 2}, max_active_tasks=1000) as made:
-
-        @task_group(group_id="one")
-        def one(prompt: str) -> None:
-            submit = KlingMultiImageToImageOperator(
-                task_id="submit",
-                subject_images=["https://example.com/mug.png", "https://example.com/plant.png"],
-                prompt=prompt,
-            )
-            wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, **waiting)
-            KlingArchiveImagesOperator(task_id="archive", task=wait.output, destination=f"s3://bench/{prefix}")
-
-        one.expand(prompt=[f"mug and plant {number}" for number in range(COUNT)])
+def generations(dag_id: str, place: str, **options: Any) -> DAG:
+    with DAG(dag_id, schedule=None, default_args={"retries": 2, "retry_delay": 5}, max_active_tasks=1000) as made:
+        kling_image.partial(
+            "one",
+            subject_images=["https://example.com/mug.png", "https://example.com/plant.png"],
+            destination=f"{place}/{dag_id.removeprefix('bench_')}",
+            **options,
+        ).expand(prompt=[f"mug and plant {number}" for number in range(COUNT)])
     return made
 
 
-worker = dag("bench_kling", "kling")
-triggerer = dag("bench_kling_from_trigger", "kling_from_trigger", start_from_trigger=True)
+default = generations("bench_kling", S3)
+default_file = generations("bench_kling_file", FILES)
+from_worker = generations("bench_kling_worker", S3, start_from_trigger=False)
+compact = generations("bench_kling_compact", S3, compact=True)
+compact_file = generations("bench_kling_compact_file", FILES, compact=True)

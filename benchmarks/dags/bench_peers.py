@@ -16,7 +16,7 @@ from airflow.providers.http.operators.http import HttpOperator
 from airflow.providers.http.sensors.http import HttpSensor
 from airflow.sdk import DAG, task_group
 
-COUNT = int(os.environ.get("BENCH_GENERATIONS", "50"))
+COUNT = int(os.environ.get("BENCH_GENERATIONS", "24"))
 TASKS = "kling/v1/images/generations"
 TASK_ID = "{{ ti.xcom_pull(task_ids='one.submit', map_indexes=ti.map_index) }}"
 SUBJECTS = [{"subject_image": f"https://example.com/{name}.png"} for name in ("mug", "plant")]
@@ -31,7 +31,7 @@ def image_path(response: Any) -> str:
     return f"{url.path.lstrip('/')}?{url.query}"
 
 
-with DAG("bench_peers", schedule=None, default_args={"retries": 2}, max_active_tasks=1000) as dag:
+with DAG("bench_peers", schedule=None, default_args={"retries": 2, "retry_delay": 5}, max_active_tasks=1000) as dag:
 
     @task_group(group_id="one")
     def one(body: str) -> None:

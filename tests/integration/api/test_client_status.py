@@ -32,7 +32,9 @@ def ask(method: str, task_id: str, url: str, auth: KlingAuth, **options: Any) ->
 
     async def main() -> Any:
         async with AsyncKlingClient(auth, base_url=url, **options) as client:
-            return await (client.status(task_id) if method == "status" else client.get(task_id, deadline=0))
+            if method == "get":
+                return await client.get(task_id, deadline=0)
+            return await client.status(task_id, whole=method == "status, whole")
 
     return asyncio.run(main())
 
@@ -62,6 +64,8 @@ def test_every_status_of_a_generation_on_every_gateway(gateway: str, emulator: E
         brief = status(task_id, emulator.url, emulator.api_key, gateway=GATEWAYS[gateway])
         whole = ask("get", task_id, emulator.url, BearerAuth(emulator.api_key), gateway=GATEWAYS[gateway])
         assert brief == whole.brief()
+        asked = ask("status, whole", task_id, emulator.url, BearerAuth(emulator.api_key), gateway=GATEWAYS[gateway])
+        assert asked == brief if not whole.finished else asked.to_xcom() == whole.to_xcom()
         seen.append(brief.status)
     assert seen == ["submitted", "processing", "succeed"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import Counter
 from datetime import timedelta
@@ -259,6 +260,18 @@ def test_the_whole_task_comes_with_the_verdict_when_asked_for() -> None:
     assert (verdict, task.status) == ("succeed", "succeed")
 
 
+def test_the_poll_that_finds_the_end_brings_the_whole_task_so_nobody_asks_again() -> None:
+    client = Client()
+    client.statuses, client.tells_whole = {"1": "succeed"}, True
+
+    async def main() -> Any:
+        return await waiting(Connections(kling=client), "1", with_task=True)
+
+    verdict, task = asyncio.run(main())
+    assert (verdict, task.complete) == ("succeed", True)
+    assert (client.asked, client.got) == (["1"], [])
+
+
 @pytest.mark.parametrize("status", ["failed", "error", "timeout"])
 def test_only_a_success_is_asked_for_as_a_whole(status: str) -> None:
     client = Client()
@@ -357,3 +370,28 @@ def test_the_deadline_ends_a_wait_that_the_budget_has_starved() -> None:
         return await waiting(Connections(kling=client), "1", left=0.1, poke_interval=60)
 
     assert asyncio.run(main())[0] == "timeout"
+
+
+def test_a_wait_is_few_objects_to_walk_for_every_garbage_collection() -> None:
+    """A full collection is the longest time that the event loop stands still: asyncio itself makes ten of a wait."""
+    client, count = Client(), 200
+    connect = Connections(kling=client)
+
+    async def main() -> float:
+        first = waiting(connect, "first")
+        await until(lambda: "first" in client.asked)
+        gc.collect()
+        before = len(gc.get_objects())
+        waits = [waiting(connect, str(number), left=3600, poke_interval=3600) for number in range(count)]
+        await asyncio.sleep(0)
+        objects = (len(gc.get_objects()) - before) / count
+        for one in (first, *waits):
+            one.cancel()
+        await asyncio.gather(first, *waits, return_exceptions=True)
+        return objects
+
+    gc.disable()
+    try:
+        assert asyncio.run(main()) < 14
+    finally:
+        gc.enable()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("at_once")
 class Refusing(Client):
     """Its key is no longer taken."""
 
-    async def status(self, task_id: str, *, route: str = DEFAULT_ROUTE) -> TaskStatus:
+    async def status(self, task_id: str, *, route: str = DEFAULT_ROUTE, whole: bool = False) -> TaskStatus:
         await super().status(task_id, route=route)
         raise KlingAuthenticationError("401")
 
