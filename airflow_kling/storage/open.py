@@ -64,7 +64,7 @@ def check_installed(place: Destination) -> None:
         if AIRFLOW_V_3_1_PLUS:
             from airflow.sdk.io import has_fs
         else:
-            from airflow.io import has_fs  # type: ignore[import-not-found, no-redef]
+            from airflow.io import has_fs  # type: ignore[attr-defined, no-redef]
 
         found = has_fs(place.scheme)
     if not found:
