@@ -16,7 +16,7 @@ STAMP_2 := $(VENV_2)/.installed
 LINE_TESTS := tests/airflow/system/test_main_dag.py tests/airflow/system/test_catalog_dag.py tests/airflow/system/test_review_lines.py
 IN_PROCESS := tests/unit tests/integration tests/airflow/distributed tests/test_dags.py tests/test_layout.py tests/test_packaging.py
 
-.PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-airflow-3 test-airflow-2 test-distributed matrix test-matrix test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ up: $(STAMP) ## Airflow with its UI on the same DAGs, until Ctrl-C
 # The tests of one process go on both lines of Airflow at once; those that start an Airflow have the machine alone.
 test: $(STAMP) $(if $(SKIP_AIRFLOW_2),,$(STAMP_2)) ## everything that CI runs; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
 	@$(MAKE) --no-print-directory --output-sync=target -j2 test-airflow-3 $(if $(SKIP_AIRFLOW_2),,test-airflow-2)
-	@$(MAKE) --no-print-directory test-system test-lines test-browser test-faults test-docs test-distributed
+	@$(MAKE) --no-print-directory test-matrix test-system test-lines test-browser test-faults test-docs test-distributed
 	@echo "Airflow $(AIRFLOW_3): passed. Airflow $(AIRFLOW_2): $(if $(SKIP_AIRFLOW_2),NOT RUN,passed)."
 
 test-airflow-3: $(STAMP) ## unit and integration tests on Airflow 3.3, branch coverage >= 95 %
@@ -49,6 +49,12 @@ test-lines: $(LINES:%=test-line-%) ## the three DAGs on a real Airflow 3.0, 3.1 
 
 $(LINES:%=test-line-%): test-line-%: .venv-%/.installed services
 	.venv-$*/bin/python -m pytest $(LINE_TESTS)
+
+matrix: $(STAMP) services ## the provider on every Airflow and Python that docs/compatibility.md lists; MATRIX="--lines 3.1"
+	$(BIN)/python -m tests.matrix $(MATRIX)
+
+test-matrix: $(STAMP) ## each Airflow with one Python: the wheel installs, provider, plugins and DAGs load
+	$(BIN)/python -m tests.matrix --load
 
 test-browser: $(STAMP) chromium services ## the gallery in a real Chromium, which is installed first where there is none
 	$(BIN)/python -m pytest tests/browser
@@ -89,7 +95,7 @@ constraints: $(STAMP) ## resolve the pinned environments anew
 	PATH=$(BIN):$$PATH constraints/compile.sh
 
 clean: ## remove the environments and everything that runs have written
-	rm -rf $(VENV) $(VENV_2) $(LINES:%=.venv-%) site .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_2) $(LINES:%=.venv-%) site .airflow .demo .matrix .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): pyproject.toml constraints/airflow-$(AIRFLOW_3).txt constraints/install.sh
 	@constraints/install.sh $(AIRFLOW_3) $(VENV) "$(PYTHON)"
