@@ -19,7 +19,7 @@ IN_PROCESS := tests/unit tests/integration tests/airflow/harness tests/airflow/d
 AIRFLOW_ROOMS := lifecycle operators plugins reporting storage submission
 IN_PROCESS_2 := $(AIRFLOW_ROOMS:%=tests/unit/%) $(wildcard tests/unit/test_*.py) tests/integration tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-in-process test-in-airflow test-apart flaky test-airflow-3 test-airflow-2 test-distributed test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-in-process test-in-airflow test-apart flaky test-airflow-3 test-airflow-2 test-distributed matrix test-matrix test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,7 @@ test: $(STAMP) $(if $(SKIP_AIRFLOW_2),,$(STAMP_2)) chromium services ## everythi
 test-in-process:
 	$(call phase,test-airflow-3)
 	$(if $(SKIP_AIRFLOW_2),,$(call phase,test-airflow-2))
+	$(call phase,test-matrix)
 
 test-in-airflow:
 	$(call phase,test-system)
@@ -110,7 +111,7 @@ constraints: $(STAMP) ## resolve the pinned environments anew
 	PATH=$(BIN):$$PATH constraints/compile.sh
 
 clean: ## remove the environments and everything that runs have written
-	rm -rf $(VENV) $(VENV_2) $(LINES:%=.venv-%) site .airflow .demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_2) $(LINES:%=.venv-%) site .airflow .demo .matrix .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): pyproject.toml constraints/airflow-$(AIRFLOW_3).txt constraints/install.sh
 	@constraints/install.sh $(AIRFLOW_3) $(VENV) "$(PYTHON)"

@@ -65,4 +65,4 @@ def test_one_room_starts_the_servers_of_the_tests() -> None:
 
 def test_test_modules_lie_in_a_known_folder() -> None:
     folders = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir() and list(path.rglob("*.py"))}
-    assert folders == {"unit", "integration", "airflow", "browser", "docs"}
+    assert folders == {"unit", "integration", "airflow", "browser", "docs", "matrix"}

@@ -172,8 +172,12 @@ def airflow_2(
     dags: Path,
     options: Mapping[str, object] = NOTHING,
     env: Mapping[str, str] = NOTHING,
+    python: Path = PYTHON_2,
 ) -> Iterator[tuple[Airflow, User]]:
-    """Run the scheduler of Airflow 2.11, which reads the DAG files, and a triggerer; yields a user of it, too."""
+    """Run the scheduler of Airflow 2.11, which reads the DAG files, and a triggerer; yields a user of it, too.
+
+    :param python: has Airflow 2.11.
+    """
     home.mkdir(parents=True, exist_ok=True)
     _, *log_ports = free_ports(3)
     more = {
@@ -182,7 +186,7 @@ def airflow_2(
         "scheduler__scheduler_zombie_task_threshold": 20,
         "scheduler__zombie_detection_interval": 3,
     }
-    path = {"PATH": f"{PYTHON_2.parent}{os.pathsep}{os.environ['PATH']}"}
+    path = {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     nowhere = "http://127.0.0.1:9"  # there is no API server
     with ExitStack() as ends:
         stored = ends.enter_context(database(home / "postgres.log"))
@@ -190,17 +194,17 @@ def airflow_2(
         made = Airflow(
             env=_environment(variables_3, connections, {**more, **options}, stored) | path | dict(env),
             logs=home,
-            version=_version(PYTHON_2),
+            version=_version(python),
             home=home,
             database=stored,
-            python=PYTHON_2,
+            python=python,
             has_queues=False,
         )
         ends.enter_context(made.stack)
         made.run(*made.command("db", "migrate"))
         made.component("scheduler", "--skip-serve-logs")
         made.triggerer("triggerer")
-        yield made, ends.enter_context(airflow_2_user(PYTHON_2, made.env, home))
+        yield made, ends.enter_context(airflow_2_user(python, made.env, home))
         made.stop()
 
 

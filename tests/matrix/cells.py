@@ -1,0 +1,85 @@
+"""Lists the Airflow releases and Pythons that ``make matrix`` runs on, and draws the table of docs/compatibility.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A release line of Airflow.
+
+    :param newest: its newest release, which runs on the newest dependencies.
+    :param first: its first release, which runs on our lower bounds; None for a pre-release.
+    :param until: the day up to which that release's other dependencies are taken. Newer ones break it: Airflow 3.1.0
+        does not import with structlog 26.
+    :param pythons: that its releases run on.
+    """
+
+    name: str
+    newest: str
+    first: str | None
+    until: str
+    pythons: tuple[str, ...] = PYTHONS
+
+    @property
+    def is_pre_release(self) -> bool:
+        """Tell whether only a pre-release of the line is out."""
+        return self.first is None
+
+
+LINES = (
+    Line("2.11", "2.11.2", "2.11.0", "2025-06-15", PYTHONS[:2]),
+    Line("3.0", "3.0.6", "3.0.0", "2025-05-20", PYTHONS[:2]),
+    Line("3.1", "3.1.8", "3.1.0", "2025-10-10"),
+    Line("3.2", "3.2.2", "3.2.0", "2026-05-01"),
+    Line("3.3", "3.3.2", "3.3.0", "2026-08-01"),
+    Line("3.4", "3.4.0b2", None, ""),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One environment of the matrix.
+
+    :param is_lowest: of all that pyproject.toml asks for, it has the lowest version that is allowed.
+    :param runs_airflow: a real scheduler, triggerer and workers run the main DAG in it.
+    """
+
+    line: Line
+    python: str
+    is_lowest: bool = False
+    runs_airflow: bool = False
+
+    @property
+    def release(self) -> str:
+        """The Airflow that it runs."""
+        return self.line.first if self.is_lowest and self.line.first else self.line.newest
+
+    @property
+    def name(self) -> str:
+        """What its folder and its line of progress are called."""
+        return f"airflow-{self.release}-python-{self.python}{'-lowest' if self.is_lowest else ''}"
+
+
+def cells(line: Line) -> Iterator[Cell]:
+    """Yield the environments of a line: each Python with the newest dependencies, and the oldest with the lowest."""
+    for python in line.pythons:
+        yield Cell(line, python, runs_airflow=python == line.pythons[0])
+    if not line.is_pre_release:
+        yield Cell(line, line.pythons[0], is_lowest=True)
+
+
+def table() -> str:
+    """Return the table of docs/compatibility.md."""
+    rows = ["| Airflow | Python | dependencies | real Airflow runs the main DAG |", "|---|---|---|---|"]
+    for line in reversed(LINES):
+        release = f"{line.newest} (pre-release)" if line.is_pre_release else line.newest
+        run = f"on {line.pythons[0]}"
+        rows.append(f"| {release} | {', '.join(line.pythons)} | the newest | {run} |")
+        if line.first:
+            rows.append(f"| {line.first} | {line.pythons[0]} | the lowest that `pyproject.toml` allows | |")
+    return "\n".join(rows)
