@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from array import array
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import percentile
 
@@ -14,20 +16,46 @@ TICK = 0.01  # seconds
 
 
 class LoopMeter:
-    """A timer that goes off every 10 ms; what it is late, somebody held the loop."""
+    """A timer that goes off every 10 ms; what it is late, somebody held the loop.
+
+    On a machine that others use too the timer is late for their sake, so it also measures the CPU that the loop takes
+    between two waits for events, and that a garbage collection takes, which is one reason of a long one.
+    """
 
     def __init__(self) -> None:
         self.lags = array("d")
+        self.longest_turn = 0.0  # CPU seconds
+        self.longest_collection = 0.0  # CPU seconds
+        self._turn_began = self._collection_began = 0.0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> LoopMeter:
         self._again()
+        self._selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        self._select = self._selector.select
+        self._turn_began = time.thread_time()
+        self._selector.select = self._wait
+        gc.callbacks.append(self._collect)
         return self
 
     def __exit__(self, *_: object) -> None:
+        del self._selector.select
+        gc.callbacks.remove(self._collect)
         if self._timer:
             self._timer.cancel()
+
+    def _wait(self, timeout: float | None = None) -> Any:
+        self.longest_turn = max(self.longest_turn, time.thread_time() - self._turn_began)
+        events = self._select(timeout)
+        self._turn_began = time.thread_time()
+        return events
+
+    def _collect(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._collection_began = time.thread_time()
+        else:
+            self.longest_collection = max(self.longest_collection, time.thread_time() - self._collection_began)
 
     def _again(self) -> None:
         self._due = time.perf_counter() + TICK
@@ -44,6 +72,8 @@ class LoopMeter:
             "lag_p50_ms": 1e3 * percentile(lags, 0.5),
             "lag_p99_ms": 1e3 * percentile(lags, 0.99),
             "lag_max_ms": 1e3 * (lags[-1] if lags else 0.0),
+            "turn_max_cpu_ms": 1e3 * self.longest_turn,
+            "collection_max_cpu_ms": 1e3 * self.longest_collection,
         }
 
 

@@ -45,7 +45,8 @@ def run_one(url: str, who: str, jobs: int, **options: Any) -> dict[str, Any]:
 
 def summarize(runs: Iterable[dict[str, Any]]) -> str:
     head = ["jobs", "contestant", "CPU ms/job", "ratio", "requests/job", "delay mean s", "p50", "p99"]
-    head += ["loop lag p50 ms", "p99", "max", "idle p99", "idle max", "RSS kB/job", "not detected"]
+    head += ["loop lag p50 ms", "p99", "max", "idle p99", "idle max", "longest turn, CPU ms"]
+    head += ["longest collection, CPU ms", "RSS kB/job", "not detected"]
     runs = list(runs)
     sensor = {run["jobs"]: run["cpu_ms_per_job"] for run in runs if run["contestant"] == SENSOR and not run["lost"]}
     rows = [
@@ -63,6 +64,8 @@ def summarize(runs: Iterable[dict[str, Any]]) -> str:
             run["lag_max_ms"],
             run["idle"]["lag_p99_ms"],
             run["idle"]["lag_max_ms"],
+            run["turn_max_cpu_ms"],
+            run["collection_max_cpu_ms"],
             run["rss_kb_per_job"],
             run["lost"],
         ]
@@ -74,7 +77,7 @@ def summarize(runs: Iterable[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100 jobs of some 8 s, without the client per poll")
-    parser.add_argument("--jobs", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--jobs", type=int, nargs="+", default=[100, 1000, 5000, 10_000])
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES))
     options = parser.parse_args()
     sizes = [100] if options.quick else options.jobs

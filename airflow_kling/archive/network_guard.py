@@ -25,6 +25,7 @@ from airflow_kling.archive.deadline import Deadline
 #: ``(host, port)`` -> the addresses of the host as text; raises ``OSError``.
 Resolver = Callable[[str, int], list[str]]
 
+PIECE = 512 * 1024  # bytes that are read from a connection at once, where so many have come
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address for networks that have IPv6 only
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291: all that is routed in public
@@ -216,7 +217,8 @@ class _DeadlineStream(httpcore.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _time_left(timeout, self._deadline))
+        # httpcore asks for 64 KiB, and each piece goes through h11, the hash and the file by itself.
+        return self._stream.read(max(max_bytes, PIECE), _time_left(timeout, self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, _time_left(timeout, self._deadline))

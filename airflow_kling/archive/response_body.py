@@ -27,6 +27,7 @@ class ResponseBody(io.RawIOBase):
         self._max_bytes = max_bytes
         self._size = 0
         self._position = 0
+        self._at_end = False  # of the target: most of a body arrives without a read in between
 
     def read(self, size: int = -1, /) -> bytes:
         """Read as a regular file does: less than ``size`` only at the end."""
@@ -34,6 +35,7 @@ class ResponseBody(io.RawIOBase):
             if not self._receive():
                 break
         self._target.seek(self._position)
+        self._at_end = False
         data = self._target.read(size)
         self._position += len(data)
         return data
@@ -67,7 +69,9 @@ class ResponseBody(io.RawIOBase):
         if self._size > self._max_bytes:
             raise BodyTooLarge
         self.sha256.update(piece)
-        self._target.seek(0, io.SEEK_END)
+        if not self._at_end:
+            self._target.seek(0, io.SEEK_END)
+            self._at_end = True
         self._target.write(piece)
         return True
 

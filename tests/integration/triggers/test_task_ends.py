@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
+from airflow_kling.api.async_client import AsyncKlingClient
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.emulator import Emulator
 from airflow_kling.reporting import metrics
@@ -117,8 +118,13 @@ def test_timeout_resumes_on_a_worker_that_has_all_it_needs(
 
 
 def test_success_whose_details_cannot_be_had_resumes_on_a_worker(
-    kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]]
+    kling: Emulator, submitted: Callable[..., str], pushed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def briefly(client: AsyncKlingClient, kling_task_id: str, *, route: str, whole: bool) -> Any:
+        return await status(client, kling_task_id, route=route)
+
+    status = AsyncKlingClient.status
+    monkeypatch.setattr(AsyncKlingClient, "status", briefly)  # as a list tells of it
     task_id = submitted()
     kling.advance(120)
     kling.faults.add(on="query", action="error", code=1000, after=1)
