@@ -49,6 +49,10 @@ def listening(module: str, *options: str, core: int | None = SERVER_CORE) -> Ite
             yield wait_until(ready, process=process, log=log, what=module)
 
 
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(SCRATCH / "bytecode")}
+"""Imports are measured as a worker has them, also where the environment writes no bytecode."""
+
+
 class ContestantFailed(RuntimeError):
     """A contestant ended without a result."""
 
@@ -70,7 +74,13 @@ def contestant(
             capture_output=True,
             text=True,
             cwd=CHECKOUT,
-            env={**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__CORE__UNIT_TEST_MODE": "False", **(env or {})},
+            env={
+                **os.environ,
+                **BYTECODE,
+                "AIRFLOW_HOME": home,
+                "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+                **(env or {}),
+            },
             timeout=timeout,
             check=False,
         )

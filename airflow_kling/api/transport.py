@@ -62,12 +62,22 @@ def shared_ssl_context() -> ssl.SSLContext:
     return context
 
 
+def ssl_context_for(*urls: str) -> ssl.SSLContext:
+    """Return the TLS context for requests to some addresses: that of the process, where one of them is encrypted.
+
+    Else one that trusts nobody, which is made in no time.
+    """
+    if any(url.lower().startswith("https:") for url in urls):
+        return shared_ssl_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 class Transport:
     """Sends signed requests, blocking.
 
     :param base_url: scheme and host, for errors.
     :param timeout: seconds to connect, and between two pieces of an answer.
-    :param ssl_context: that of the process when None.
+    :param ssl_context: that of :func:`ssl_context_for` when None.
     :param proxy: the environment's for the base URL when None.
     :param clock: epoch seconds.
     """
@@ -87,7 +97,7 @@ class Transport:
         self._timeout = timeout
         self._proxy = proxy or proxy_for(base_url, os.environ)
         self._clock = clock
-        context = ssl_context or shared_ssl_context()
+        context = ssl_context or ssl_context_for(base_url, self._proxy.url if self._proxy else "")
         self._http = httpx.Client(
             timeout=timeout,
             verify=context,

@@ -11,7 +11,7 @@ import httpcore
 import httpx
 
 from airflow_kling.api.proxies import Proxy
-from airflow_kling.api.transport import PROXY_REFUSES
+from airflow_kling.api.transport import PROXY_REFUSES, ssl_context_for
 from airflow_kling.archive.deadline import Deadline
 from airflow_kling.archive.network_guard import GuardedBackend, NetworkGuard
 
@@ -21,11 +21,14 @@ FindProxy = Callable[[str], Proxy | None]
 
 @dataclass(frozen=True)
 class Connections:
-    """How the requests of one download reach their hosts."""
+    """How the requests of one download reach their hosts.
+
+    :param ssl_context: that of the process when None.
+    """
 
     guard: NetworkGuard
     find_proxy: FindProxy
-    ssl_context: ssl.SSLContext
+    ssl_context: ssl.SSLContext | None
     deadline: Deadline
 
     @contextmanager
@@ -45,22 +48,23 @@ class Connections:
         extensions = {"timeout": timeout}
         with (
             _naming(proxy),
-            self._pool(proxy) as pool,
+            self._pool(url, proxy) as pool,
             pool.stream("GET", target, headers=headers, extensions=extensions) as response,
         ):
             if proxy and response.status == PROXY_REFUSES:
                 raise httpcore.ProxyError(f"HTTP {response.status}")
             yield response
 
-    def _pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
+    def _pool(self, url: httpx.URL, proxy: Proxy | None) -> httpcore.ConnectionPool:
+        context = self.ssl_context or ssl_context_for(str(url), proxy.url if proxy else "")
         backend = GuardedBackend(None if proxy else self.guard, deadline=self.deadline)
         if proxy is None:
-            return httpcore.ConnectionPool(self.ssl_context, network_backend=backend, max_connections=1)
+            return httpcore.ConnectionPool(context, network_backend=backend, max_connections=1)
         return httpcore.HTTPProxy(
             proxy.url,
             proxy_headers=list(proxy.headers.items()),
-            ssl_context=self.ssl_context,
-            proxy_ssl_context=self.ssl_context if proxy.url.startswith("https:") else None,
+            ssl_context=context,
+            proxy_ssl_context=context if proxy.url.startswith("https:") else None,
             network_backend=backend,
             max_connections=1,
         )

@@ -21,7 +21,6 @@ import httpcore
 import httpx
 
 from airflow_kling.api.redact import redact_url
-from airflow_kling.api.transport import shared_ssl_context
 from airflow_kling.archive import resuming
 from airflow_kling.archive.connection import Connections, FindProxy
 from airflow_kling.archive.content_encoding import BadEncoding, decode
@@ -104,7 +103,7 @@ def download_result(
     connections = Connections(
         guard=NetworkGuard(trusted_networks, allow_private_hosts, resolver),
         find_proxy=find_proxy,
-        ssl_context=ssl_context or shared_ssl_context(),
+        ssl_context=ssl_context,
         deadline=Deadline(limits.total_timeout, bytes_per_second=limits.min_bytes_per_second, clock=clock),
     )
     fetch = _Fetch(connections, url, kind, limits, allow_private_hosts, sleep)

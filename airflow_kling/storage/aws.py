@@ -64,6 +64,7 @@ def _botocore_session(connection: AwsConnectionWrapper) -> Any:
     import botocore.session  # type: ignore[import-untyped]
 
     session = botocore.session.get_session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     if connection.aws_access_key_id:
         session.set_credentials(
             connection.aws_access_key_id, connection.aws_secret_access_key, connection.aws_session_token
@@ -71,6 +72,22 @@ def _botocore_session(connection: AwsConnectionWrapper) -> Any:
     if connection.region_name:
         session.set_config_variable("region", connection.region_name)
     return session
+
+
+class _AnyService(list[str]):
+    """Has every service. One that botocore has no data of still fails, when its version is looked for."""
+
+    def __contains__(self, service_name: object) -> bool:
+        return True
+
+
+def _loader(data_path: str | None) -> Any:
+    """Botocore's loader; it would read 400 directories twice to find that S3 is among the services."""
+    from botocore.loaders import create_loader  # type: ignore[import-untyped]
+
+    loader = create_loader(data_path)
+    loader.list_available_services = lambda type_name: _AnyService()
+    return loader
 
 
 def _hook_session(connection: AwsConnectionWrapper) -> Any:
