@@ -73,8 +73,8 @@ def _is_read() -> bool:
     except ImportError:  # Airflow up to 3.1
         from airflow import plugins_manager
 
-        plugins_manager.initialize_hook_lineage_readers_plugins()
-        return bool(plugins_manager.hook_lineage_reader_classes)
+        plugins_manager.initialize_hook_lineage_readers_plugins()  # type: ignore[attr-defined]
+        return bool(plugins_manager.hook_lineage_reader_classes)  # type: ignore[attr-defined]
     return bool(get_hook_lineage_readers_plugins())
 
 

@@ -58,7 +58,7 @@ def test_references_are_fetched(emulator, http, monkeypatch):
         names = ("a.png", "small.png", "text", "missing.png")
         good, small, text, missing = (create(http, style_image=f"{base}/{name}") for name in names)
         for _ in names:
-            fetched.get(timeout=10)
+            fetched.get(timeout=60)
     emulator.advance(30)
     assert query(http, good)["task_status"] == "succeed"
     assert query(http, small)["task_status_msg"] == "Image pixel is invalid"
@@ -95,7 +95,7 @@ def test_a_reference_video_is_fetched(emulator, http, monkeypatch):
         answer = http.post(path("omni-video", "official"), json=bodies.body("omni-video", **changes))
         tasks["o1"] = answer.json()["data"]["task_id"]
         for _ in tasks:
-            fetched.get(timeout=10)
+            fetched.get(timeout=60)
     emulator.advance(30)
     told = {name: http.get(f"{path('omni-video', 'official')}/{key}").json()["data"] for name, key in tasks.items()}
     # It is edited, so the result is as long as the source: 4 s of 1.2 units.
@@ -115,7 +115,7 @@ def test_callbacks_at_every_change(emulator, http):
         posts = []
         for seconds in (0, 10, 20):
             emulator.advance(seconds)
-            posts.append(queued.get(timeout=10))
+            posts.append(queued.get(timeout=60))
     assert [post["task_status"] for post in posts] == ["submitted", "processing", "succeed"]
     assert {post["task_id"] for post in posts} == {task_id}
     assert posts[2]["task_info"] == {"external_task_id": "mine"}

@@ -60,7 +60,7 @@ def posted(emulator, http):
             arrived = []
             for seconds in moves:
                 emulator.advance(seconds)
-                arrived.append(posts.get(timeout=10))
+                arrived.append(posts.get(timeout=60))
             run.rest = posts
             return arrived
 
@@ -78,10 +78,10 @@ def test_they_are_signed_as_the_standard_says():
     config = EmulatorConfig(duration=Duration(30), webhook_secret=SECRET, fetch_references=False)
     with serve(config) as emulator, client(emulator) as http, receiver() as (base, posts):
         create(http, callback_url=base)
-        _, headers, body = posts.get(timeout=10)
+        _, headers, body = posts.get(timeout=60)
         emulator.faults.add(on="callback", action="wrong_signature")
         create(http, callback_url=base)
-        _, forged, other = posts.get(timeout=10)
+        _, forged, other = posts.get(timeout=60)
     assert Webhook(SECRET).verify(body, headers)["task_status"] == "submitted"
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(other, forged)

@@ -172,7 +172,7 @@ def test_lists_and_external_ids(http, route):
 def test_callbacks(http, route):
     with site() as (base, posts):
         made(http, route, callback_url=f"{base}/hook")
-        post = posts.get(timeout=10)
+        post = posts.get(timeout=60)
     assert (post["task_status"], bool(post["task_result"])) == ("succeed", True)
 
 

@@ -38,7 +38,7 @@ def test_the_command_starts_and_ends(number):
             assert line.startswith("Kling emulator listening on http://127.0.0.1:")
             assert httpx.get(f"{line.split()[-1]}/_emulator/health", trust_env=False).status_code == 200
             process.send_signal(number)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, out, err) == (0, "", "")

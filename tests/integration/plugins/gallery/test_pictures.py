@@ -286,7 +286,7 @@ def test_pipe_in_the_place_of_an_image_holds_nobody(gallery: Gallery, admin: htt
     file = gallery.folder / "archive" / one.generation.kling_task_id / "0.png"
     file.unlink()
     os.mkfifo(file)
-    assert admin.get(gallery.address(one.generation, "image", size="thumb"), timeout=10).status_code == 404
+    assert admin.get(gallery.address(one.generation, "image", size="thumb"), timeout=60).status_code == 404
 
 
 def test_manifest_of_something_else_is_not_shown(gallery: Gallery, admin: httpx.Client, left: Leave) -> None:
