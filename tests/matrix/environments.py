@@ -17,13 +17,15 @@ from tests.matrix.cells import Cell
 EXTRAS = ("amazon", "callbacks", "emulator", "openlineage", "video")
 PROBE = CHECKOUT / "tests" / "matrix" / "probe.py"
 REAL = CHECKOUT / "tests" / "airflow" / "lines"
-COMPAT = "apache-airflow-providers-common-compat"
+# Of these something newer than a line's first release is needed, and runs on it.
+NEWER = ("apache-airflow-providers-common-compat", "standardwebhooks")
 # What the tests need beside the provider, in whichever version fits what is there.
 TOOLS = (
     "asyncpg",
     "hatchling",
     "hypothesis",
     "jsonschema",
+    "markdown-it-py",
     "moto",
     "psycopg2-binary",
     "pytest",
@@ -67,19 +69,19 @@ class Environment:
         rules = ["--prerelease", "allow"] if self.cell.line.is_pre_release else []
         airflow = f"apache-airflow=={self.cell.release}"
         if self.cell.is_lowest:
-            rules = [*self._lowest_rules(), "--requirements", "pyproject.toml"]
-            self._pip(*rules, *(word for extra in EXTRAS for word in ("--extra", extra)), airflow)
+            rules = self._of_its_time()
+            ours = ["pyproject.toml", *(word for extra in EXTRAS for word in ("--extra", extra))]
+            self._pip(*rules, "--resolution", "lowest-direct", airflow, "--requirements", *ours)
             self._pip("--no-deps", wheel)
         else:
             self._pip(*rules, f"{wheel}[{','.join(EXTRAS)}]" if extras else wheel, airflow)
         if extras:
-            self._pip(*rules[2:4] if self.cell.is_lowest else rules, *tools())
+            self._pip(*rules, *tools())
 
-    def _lowest_rules(self) -> list[str]:
+    def _of_its_time(self) -> list[str]:
         return [
-            *("--resolution", "lowest-direct"),
             *("--exclude-newer", self.cell.line.until),
-            *("--exclude-newer-package", f"{COMPAT}=false"),
+            *(word for name in NEWER for word in ("--exclude-newer-package", f"{name}=false")),
         ]
 
     def probe(self) -> None:
