@@ -26,7 +26,7 @@ else:
 if AIRFLOW_V_3_1_PLUS:
     from airflow.sdk.definitions.context import render_template_to_string
 else:
-    from airflow.utils.helpers import render_template_to_string  # type: ignore[attr-defined, no-redef]
+    from airflow.utils.helpers import render_template_to_string  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
