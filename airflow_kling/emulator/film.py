@@ -96,7 +96,7 @@ def _moving(
         wide, high = (part - (part - goal) * moment for part, goal in zip(still.size, size, strict=True))
         left, top = (still.width - wide) * moment, (still.height - high) / 2
         picture = source.resize(size, Image.Resampling.BILINEAR, (left, top, left + wide, top + high))
-        picture.paste(note, (0, size[1] - note.height), note)
+        picture.paste(note, (0, size[1] - note.height))
         done = round(size[0] * moment)
         picture.paste((255, 255, 255), (0, size[1] - max(2, size[1] // 100), max(1, done), size[1]))
         return picture
@@ -110,7 +110,7 @@ def _note(order: Order, size: Size, text: str) -> Image.Image:
     lines = wrap(text, letters, round(size[0] * 0.94), 2) if text else []
     small = font(max(6, round(letters.size * 0.7)))
     high = min(size[1], round(letters.size * 1.3 * len(lines) + small.size * 2.2))
-    strip = Image.new("RGBA", (size[0], high), (10, 10, 20, 150))
+    strip = Image.new("RGB", (size[0], high), (10, 10, 20))  # nothing through it: the picture may have a caption too
     pen, margin = ImageDraw.Draw(strip), round(size[0] * 0.03)
     for number, line in enumerate(lines):
         pen.text((margin, letters.size * (0.2 + 1.3 * number)), line, (255, 255, 255), letters)
