@@ -141,8 +141,9 @@ def test_the_time_to_answer_is_what_the_standard_provider_reads(known: bool, mon
     monkeypatch.setattr(review, "HAS_RESPONSE_TIMEOUT", known)
     monkeypatch.setattr(KlingReviewImagesOperator, "_open", lambda _: (archive(), STORE))
     monkeypatch.setattr(review.HITLOperator, "execute", lambda operator, _: operator)
-    monkeypatch.setattr(review.conf, "get", lambda *_, **__: "/")
     operator = KlingReviewImagesOperator(task_id="r", manifest="s3://b/m.json", response_timeout=timedelta(days=3))
+    # Only now: making the first operator of a process lets Airflow 3.1 read the settings of modules that it imports.
+    monkeypatch.setattr(review.conf, "get", lambda *_, **__: "/")
     assert operator.execution_timeout is None, "the worker's own process has no limit"
     asking = operator.execute({})
     assert asking.response_timeout == timedelta(days=3)
