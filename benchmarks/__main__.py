@@ -9,8 +9,15 @@ import time
 from benchmarks.processes import is_quick
 from benchmarks.report import progress
 
-ALL = ("waiting", "schedule", "http_path", "parsing", "archiving", "end_to_end", "growth", "gallery")
-QUICK = ("waiting", "schedule", "http_path", "parsing", "archiving")  # a whole Airflow takes longer than all of these
+ALL = ("waiting", "schedule", "http_path", "parsing", "archiving", "worker", "end_to_end", "growth", "gallery")
+QUICK = (
+    "waiting",
+    "schedule",
+    "http_path",
+    "parsing",
+    "archiving",
+    "worker",
+)  # a whole Airflow takes longer than all of these
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ NAMES = {
 
 
 def main() -> None:
-    rounds = 2 if is_quick(__doc__) else 9
+    rounds = 2 if is_quick(__doc__) else 5
     with ExitStack() as running:
         scratch = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         (scratch / "mug.png").write_bytes(png(1.0))

@@ -6,10 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from airflow_kling.emulator import Emulator
+from tests.integration.stores import s3, s3_endpoint
+
+__all__ = ["s3", "s3_endpoint"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,11 +49,28 @@ OWN_AND_LATE = [
 ]
 
 
+TASK = (
+    BASE
+    + """
+from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+from airflow_kling.sensors.task import KlingTaskSensor
+{make}.execute(dict())
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+)
+SUBMIT = "KlingMultiImageToImageOperator(task_id='a', subject_images=['https://example.com/a.png'] * 2, prompt='p')"
+#: What no task process of a worker needs, and what only one that reaches into S3 does.
+NEVER = {"aiohttp", "PIL", "av", "boto3", "s3transfer", "requests", "moto", "uvicorn", "fastapi", "starlette"}
+ONLY_S3 = {"botocore", "fsspec"}
+
+
 def run(code: str, tmp_path: Path) -> Any:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path)}
     printed = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True
     )
+    assert not printed.returncode, printed.stderr
     return json.loads(printed.stdout.splitlines()[-1])
 
 
@@ -85,7 +108,7 @@ def test_operators_are_made_without_clients_and_answers(tmp_path: Path) -> None:
 def test_what_is_imported_is_ours(imported: tuple[set[str], set[str]]) -> None:
     own = {name for name in imported[1] if name.partition(".")[0] == "airflow_kling"}
     assert {"airflow_kling.operators.generate", "airflow_kling.operators.archive", "airflow_kling.sensors.task"} <= own
-    assert len(own) < 40
+    assert len(own) < 45
 
 
 def test_groups_of_known_fields_read_no_image_code(tmp_path: Path) -> None:
@@ -152,3 +175,42 @@ with DAG("made", schedule=None):
 print(json.dumps("made"))
 """
     assert run(code, tmp_path) == "made"
+
+
+def packages(code: str, tmp_path: Path) -> set[str]:
+    """The packages that a task has loaded beside Airflow's, in a process of its own."""
+    return {name.partition(".")[0] for name in run(TASK.replace("{make}", code), tmp_path)}
+
+
+@pytest.fixture
+def finished(kling: Emulator, submitted: Callable[..., str]) -> str:
+    """The id of a generation that has succeeded."""
+    kling_task_id = submitted()
+    kling.advance(120)
+    return kling_task_id
+
+
+def archive(kling_task_id: str, destination: str) -> str:
+    """The code of an archive task."""
+    return f"KlingArchiveImagesOperator(task_id='b', task={kling_task_id!r}, destination={destination!r})"
+
+
+def test_a_submission_loads_no_image_code_and_nothing_of_the_triggerer(kling: Emulator, tmp_path: Path) -> None:
+    loaded = packages(SUBMIT, tmp_path)
+    assert "airflow_kling" in loaded
+    assert not loaded & (NEVER | ONLY_S3)
+
+
+def test_an_archive_to_a_file_loads_nothing_of_s3(finished: str, tmp_path: Path) -> None:
+    loaded = packages(archive(finished, (tmp_path / "archive").as_uri()), tmp_path)
+    assert not loaded & (NEVER | ONLY_S3)
+    assert len(list(tmp_path.glob("archive/*/*"))) == 2
+
+
+def test_an_archive_to_s3_loads_botocore_and_no_more(finished: str, s3: Any, tmp_path: Path) -> None:
+    code = archive(finished, "s3://my_s3@images/a")
+    loaded = run(TASK.replace("{make}", code), tmp_path)
+    assert not {name.partition(".")[0] for name in loaded} & (NEVER | {"fsspec"})
+    assert "airflow_kling.storage.local" not in loaded
+    assert not {name for name in loaded if name.startswith("airflow.providers.amazon.aws.hooks")}
+    assert s3.list_objects_v2(Bucket="images")["KeyCount"] == 2
