@@ -1,18 +1,20 @@
-"""Gives tests with a real Airflow time: they end by the states that they wait for, and a hung wait says so itself."""
+"""Lets tests with a real Airflow tell how far they are."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from deploy.local.waiting import HUNG
 
-HERE = Path(__file__).parent
+@pytest.fixture(scope="session")
+def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Print a line at once, past pytest's capture."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
 
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.write_line(line)
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pytest interrupt a test only after its own waits have given up."""
-    for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(3 * HUNG))
+    return tell

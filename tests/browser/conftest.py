@@ -13,6 +13,7 @@ from packaging.version import Version
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.airflow.harness.shared import Shared
     from tests.browser.session import Visitor
     from tests.browser.world import World
 
@@ -24,11 +25,13 @@ def _airflow_that_shows_pages_of_plugins() -> None:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    from tests.browser.world import full_world
+def world(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return an Airflow with runs: one still waits for Kling, one was refused, and 60 generations are from before."""
+    from tests.browser.world import empty_world, fill
 
-    with full_world(tmp_path_factory.mktemp("gallery")) as world:
-        yield world
+    world = empty_world(shared)
+    fill(world, tmp_path_factory.mktemp("gallery"))
+    return world
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Locator, Page, expect, sync_playwright
 
-#: Far more than any answer takes: a machine at work elsewhere is slow, not wrong.
-TIMEOUT = 60_000.0
+from deploy.local.waiting import HUNG
+
+#: Milliseconds. Far more than any answer takes: a machine at work elsewhere is slow, not wrong.
+TIMEOUT = 1000 * HUNG
 #: Chromium's remark on the frame in which Airflow shows every plugin's page.
 _AIRFLOWS = "can escape its sandboxing"
 
@@ -30,6 +32,7 @@ def chromium() -> Iterator[Browser]:
 def log_in(browser: Browser, url: str, user: str, password: str) -> Any:
     """Fill in Airflow's login page; returns the browser's state afterwards."""
     context = browser.new_context()
+    context.set_default_timeout(TIMEOUT)
     page = context.new_page()
     page.goto(f"{url}/auth/login")
     page.fill("input[name=username]", user)
@@ -54,10 +57,12 @@ class Visitor:
     url: str
     complaints: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.context.set_default_timeout(TIMEOUT)
+
     def open(self, path: str) -> Page:
         """Open a tab at an address."""
         page = self.context.new_page()
-        page.set_default_timeout(TIMEOUT)
         page.on("console", lambda message: self._note(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(self.url + path)
@@ -68,18 +73,24 @@ class Visitor:
             self.complaints.append(f"{kind}: {text}")
 
 
-def frame_of(page: Page) -> FrameLocator:
-    """Return the gallery inside of Airflow's UI."""
+def frame_of(page: Page, address: str = "/kling/") -> FrameLocator:
+    """Return the gallery inside of Airflow's UI, when it is loaded: before that its links have no scripts.
+
+    :param address: a part of the address that the frame is to have.
+    """
+    inside = page.locator("iframe[title=Kling]").element_handle().content_frame()
+    assert inside is not None
+    inside.wait_for_url(lambda url: address in url)
     return page.frame_locator("iframe[title=Kling]")
 
 
 def assert_decoded(images: Locator) -> None:
     """Scroll to each image, and wait until it is more than a box."""
-    assert images.count() > 0
+    expect(images).not_to_have_count(0)
     for image in images.all():
         image.scroll_into_view_if_needed()
-        expect(image).to_have_js_property("complete", True, timeout=TIMEOUT)
-        assert image.evaluate("image => image.naturalWidth") > 0
+        expect(image).to_have_js_property("complete", True)
+        expect(image).not_to_have_js_property("naturalWidth", 0)
 
 
 def wait_for_player(player: Locator, condition: str) -> None:

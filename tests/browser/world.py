@@ -1,21 +1,18 @@
-"""Starts a real Airflow, and fills its gallery: finished, running and failed generations, and a second page."""
+"""Fills the gallery of a real Airflow: finished, running and failed generations, and a second page."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.paths import CHECKOUT
-from deploy.local.samples import draw_samples
-from deploy.local.stack import USER
-from tests.airflow.harness.airflows import Airflow3, airflow_3
-from tests.airflow.harness.emulator import Emulator, running_emulator
+from tests.airflow.harness.airflows import Airflow3
+from tests.airflow.harness.emulator import Emulator
 from tests.airflow.harness.runs import finish, start
-from tests.integration.plugins.gallery.auth import DENIED_DAG, DENIED_USER
+from tests.airflow.harness.shared import Shared
+from tests.integration.plugins.gallery.auth import DENIED_DAG
 
 LOOKBOOK = "lookbook"
 CLIPS = "clips"
@@ -66,31 +63,9 @@ class World:
         self.kling.remove(self.unfinished)
 
 
-@contextmanager
-def empty_world(folder: Path) -> Iterator[World]:
-    """Run an Airflow whose gallery has nothing to show yet."""
-    samples = draw_samples(folder / "samples")
-    archive = folder / "archive"
-    env = {"KLING_ARCHIVE": archive.as_uri(), "KLING_SAMPLES": str(folder / "samples")}
-    options = {
-        "core__auth_manager": "tests.integration.plugins.gallery.auth.OneDagDenied",
-        "core__simple_auth_manager_users": f"{USER}:admin,{DENIED_USER}:viewer",
-        "kling__gallery_cache_directory": folder / "thumbnails",
-        "kling__gallery_file_roots": folder,
-    }
-    dags = [CHECKOUT / "dags", CHECKOUT / "tests" / "browser" / "dags"]
-    with running_emulator(folder / "emulator.log", duration=2, image_size=768) as kling:
-        connections = {"kling_default": kling.connection()}
-        with airflow_3(folder / "airflow", connections, dags=dags, options=options, env=env) as running:
-            yield World(running, kling, samples, archive)
-
-
-@contextmanager
-def full_world(folder: Path) -> Iterator[World]:
-    """Run an Airflow with runs: one still waits for Kling, one was refused, and 60 generations are from before."""
-    with empty_world(folder) as world:
-        fill(world, folder)
-        yield world
+def empty_world(shared: Shared) -> World:
+    """Return the shared Airflow, whose gallery has nothing of these tests to show yet."""
+    return World(shared.airflow, shared.kling, shared.samples, shared.catalog / "archive")
 
 
 def fill(world: World, folder: Path) -> None:

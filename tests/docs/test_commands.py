@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from airflow_kling.emulator import Duration, EmulatorConfig, serve
+from deploy.local.waiting import HUNG
 from tests.airflow.harness.storage import storage
 from tests.docs.blocks import CHECKOUT, TUTORIAL, Block, all_blocks, copy_checkout, pages
 from tests.docs.terminal import Terminal
@@ -59,8 +60,8 @@ class Desk:
             terminal = Terminal(self.folder / "terminal.log", cwd=self.checkout, env=self.env)
             ending.callback(terminal.end)
             if until is None:
-                return terminal.run(text, timeout=180)
-            terminal.start(text, until=until, timeout=60)
+                return terminal.run(text, timeout=HUNG)
+            terminal.start(text, until=until, timeout=HUNG)
             return until
 
 
@@ -102,7 +103,7 @@ def triggerer(desk: Desk) -> Iterator[None]:
     """Run a triggerer: without one the doctor rightly says that deferred tasks would wait for good."""
     terminal = Terminal(desk.folder / "triggerer.log", cwd=desk.checkout, env=desk.env)
     try:
-        terminal.start("airflow triggerer --skip-serve-logs", until="Starting the triggerer", timeout=180)
+        terminal.start("airflow triggerer --skip-serve-logs", until="Starting the triggerer", timeout=HUNG)
         yield
     finally:
         terminal.end()

@@ -17,10 +17,10 @@ from PIL import Image
 
 from deploy.local.airflow_api import AirflowApi
 from deploy.local.processes import free_ports
+from deploy.local.waiting import HUNG
 from tests.docs.blocks import TUTORIAL, Block, blocks_of, copy_checkout
 from tests.docs.terminal import Terminal
 
-INSTALL_TIMEOUT, TIMEOUT = 600.0, 180.0
 EMULATOR_PORT, AIRFLOW_PORT = 8899, 8080
 THINKING = 8.0  # seconds that a person takes to answer, at least
 
@@ -78,12 +78,11 @@ class Reader:
                 assert following
                 assert following.language == "text", f"{block} does not say what it prints"
                 until = following.text.replace(str(EMULATOR_PORT), str(self.emulator_port))
-                self._terminal(block.title).start(text, until=until, timeout=TIMEOUT)
+                self._terminal(block.title).start(text, until=until, timeout=HUNG)
                 self.printed = until
             else:
                 assert block.language == "shell", block
-                timeout = INSTALL_TIMEOUT if "pip install" in text else TIMEOUT
-                self.printed = self._terminal("Terminal 1").run(text, timeout=timeout)
+                self.printed = self._terminal("Terminal 1").run(text, timeout=HUNG)
                 self._log_in()
 
     def _save(self, file: Path, text: str) -> None:
@@ -129,7 +128,6 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         yield Reader(tmp_path_factory.mktemp("tutorial"), ending)
 
 
-@pytest.mark.timeout(INSTALL_TIMEOUT + 5 * TIMEOUT)
 def test_who_follows_the_tutorial_gets_the_pictures(reader: Reader) -> None:
     reader.follow(blocks_of(TUTORIAL))
 

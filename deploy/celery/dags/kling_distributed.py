@@ -28,7 +28,7 @@ with DAG(
         "subject_images": REFERENCES,
         "destination": Param("s3://kling/archive", type="string"),
     },
-    default_args={"retries": 3, "retry_delay": timedelta(seconds=1), "weight_rule": "upstream"},
+    default_args={"retries": 10, "retry_delay": timedelta(seconds=1), "weight_rule": "upstream"},
 ) as dag:
 
     @task

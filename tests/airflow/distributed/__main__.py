@@ -22,8 +22,9 @@ from deploy.celery.cluster import HERE, Cluster, cluster
 from deploy.celery.services import NotInstalled
 from deploy.local.processes import ServerDied
 from deploy.local.terminal import raise_on_signals, say
+from deploy.local.waiting import HUNG
 from tests.airflow.distributed.judge import Verdict, judge
-from tests.airflow.distributed.kills import Kill, hold_generations, kill_all
+from tests.airflow.distributed.kills import Kill, kill_all
 from tests.airflow.distributed.progress import Progress
 from tests.airflow.distributed.results import billed
 from tests.airflow.harness.emulator import running_emulator
@@ -39,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.airflow.distributed", description=__doc__)
     parser.add_argument("--generations", type=int, default=200)
     parser.add_argument("--no-kills", action="store_true", help="let every process live")
-    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds until the run is given up")
+    parser.add_argument("--timeout", type=float, default=HUNG, help="seconds without a change until it is given up")
     options = parser.parse_args()
     raise_on_signals()
     folder = Path(tempfile.mkdtemp(prefix="kling-distributed-"))
@@ -75,7 +76,7 @@ def distributed(folder: Path, count: int, *, kills: bool, timeout: float) -> boo
         settings = {"triggerer__capacity": max(1, count // 2)} if kills else {}
         airflow = stack.enter_context(cluster(folder, connections, HERE / "impatient.env", settings=settings))
         say(f"All are up after {time.monotonic() - began:.0f} s; {count} mapped generations:")
-        unfinished = hold_generations(kling) if kills else []
+        unfinished = kling.hold_generations() if kills else []
         progress = Progress(airflow, start(airflow, bucket, rows), timeout)
         killed = kill_all(progress, kling, rows, unfinished) if kills else []
         state = progress.wait_for_end()

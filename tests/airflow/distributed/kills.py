@@ -32,11 +32,6 @@ class Kill:
     victim: Instance | None = None
 
 
-def hold_generations(kling: Emulator) -> list[str]:
-    """Let every generation go on at Kling until the faults are removed; returns their ids."""
-    return [kling.fault(on=on, action="unknown_status", task_status="processing") for on in ("query", "list")]
-
-
 def kill_all(
     progress: Progress, kling: Emulator, rows: Mapping[str, Sequence[str]], unfinished: Sequence[str]
 ) -> list[Kill]:
@@ -60,16 +55,22 @@ def _hold(kling: Emulator, request: str, prompt: str) -> str:
 
 def _kill_worker(progress: Progress, kling: Emulator, fault: str, doing: tuple[str, int]) -> Kill:
     """Kill the worker whose request is held, and start it again as a service manager would."""
-    progress.wait_for(f"a held request of {doing}", lambda: kling.is_held(fault))
-    running = [(_owner(progress, one), one) for one in progress.running()]
-    [(name, victim)] = [(owner, one) for owner, one in running if (one.task_id, one.map_index) == doing]
-    assert name is not None
+    name, victim = progress.wait_for(
+        f"a held request of {doing}", lambda: _who_does(progress, doing) if kling.is_held(fault) else None
+    )
+    lost = sum(_owner(progress, one) == name for one in progress.running())
     progress.airflow.kill(name)
     kling.remove(fault)
     progress.airflow.restart(name)
-    lost = sum(owner == name for owner, _ in running)
     say(f"  {progress.seconds:4.0f} s  SIGKILL {name}, {victim} awaits an answer; {lost} running tasks lost")
     return Kill(name, victim)
+
+
+def _who_does(progress: Progress, doing: tuple[str, int]) -> tuple[str, Instance] | None:
+    """Return the worker that runs a task instance, and its try."""
+    tries = [one for one in progress.running() if (one.task_id, one.map_index) == doing]
+    found = [(name, one) for one in tries if (name := _owner(progress, one)) is not None]
+    return found[0] if found else None
 
 
 def _owner(progress: Progress, instance: Instance) -> str | None:
@@ -86,8 +87,7 @@ def _kill_triggerer(progress: Progress, kling: Emulator, unfinished: Sequence[st
     progress.airflow.kill(TRIGGERER)
     killed, at = time.monotonic(), datetime.now(UTC)
     say(f"  {progress.seconds:4.0f} s  SIGKILL {TRIGGERER}, for good")
-    for fault in unfinished:
-        kling.remove(fault)
+    kling.let_go(unfinished)
     alive = progress.wait_for("a heartbeat of the other triggerer", lambda: _heard_after(progress, at))
     [dead] = before.keys() - {alive}
     progress.wait_for("the takeover of its triggers", lambda: not before[dead] & progress.triggers()[dead])

@@ -35,14 +35,14 @@ class Instance:
 class Progress:
     """Waits for the states of a run, and prints how far it is meanwhile.
 
-    :param timeout: seconds after which the run is given up.
+    :param timeout: seconds without any change after which the run is given up.
     """
 
     def __init__(self, airflow: Cluster, run_id: str, timeout: float) -> None:
         self.airflow = airflow
         self.run_id = run_id
         self._began = self._printed = time.monotonic()
-        self._deadline = self._began + timeout
+        self._timeout = timeout
 
     @property
     def seconds(self) -> float:
@@ -52,16 +52,18 @@ class Progress:
     def wait_for(self, what: str, poll: Callable[[], T | None]) -> T:
         """Call ``poll`` until the answer is a true one, and return it.
 
-        :raises TimeoutError: the run has ended before that, or has taken too long.
+        :raises TimeoutError: the run has ended before that, or hangs.
         :raises ServerDied: a process has ended that nobody has killed.
         """
-        left = self._deadline - time.monotonic()
-        return wait_for(what, poll, timeout=left, check=lambda: self._check(what), describe=self.counts, pause=0.5)
+        return wait_for(
+            what, poll, timeout=self._timeout, check=lambda: self._check(what), describe=self.counts, pause=0.5
+        )
 
     def wait_for_end(self) -> str:
         """Wait until the run has ended; returns its state."""
-        left = self._deadline - time.monotonic()
-        return wait_for("the end of the run", self.ended, timeout=left, check=self._go_on, describe=self.counts)
+        return wait_for(
+            "the end of the run", self.ended, timeout=self._timeout, check=self._go_on, describe=self.counts
+        )
 
     def _check(self, what: str) -> None:
         self._go_on()

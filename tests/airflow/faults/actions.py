@@ -14,9 +14,22 @@ from deploy.local.processes import tree
 from deploy.local.waiting import wait_for
 from tests.airflow.faults.case import Case
 
-LONG_SILENCE = 40.0  # seconds by which a wait would be longer if the second triggerer granted a new deadline
+LONG_SILENCE = 150.0  # seconds by which a wait would be longer if the second triggerer granted a new deadline
 WAITER = {"together": "generate", "apart": "wait"}
 SLEEPING = "230 "  # clock_nanosleep on x86-64
+IN_A_ROW = 5  # times that a process is found at rest until it counts as at rest
+REFUSALS = 2  # until the account has a free slot
+POLLING = ("232 ", "281 ")  # epoll_wait and epoll_pwait on x86-64
+
+
+def end_when_the_deferral_is_heard(case: Case) -> None:
+    """Let the generation end only when the scheduler knows that the deferring process has ended.
+
+    An event that comes sooner may make the scheduler fail the task, which then does not resume: it is tried again.
+    """
+    waiter = _wait_until_it_waits(case)
+    case.airflow.wait_until_worker_is_done(case.runs[0], waiter, case.task(waiter)["try_number"])
+    case.lift()
 
 
 def kill_while_held(case: Case) -> None:
@@ -27,10 +40,10 @@ def kill_while_held(case: Case) -> None:
 
 
 def wait_until_worker_is_free(case: Case) -> None:
-    """Wait until the task is deferred while Kling refuses it: no worker waits for a slot."""
+    """Refuse the task until it is deferred, again and again: no worker waits for a slot."""
+    case.wait_for("the refusals", lambda: case.hits()[case.faults[0]] >= REFUSALS)
     case.wait_for_state("generate", "deferred")
-    if case.kling.tasks(case.token):
-        raise AssertionError("there is a generation already")
+    case.lift()
 
 
 def restart_triggerer(case: Case) -> None:
@@ -59,7 +72,8 @@ def run_trigger_twice(case: Case) -> None:
         runner.resume()
     # Otherwise the supervisor, which finds that the trigger is another triggerer's, cancels it before it has polled.
     case.wait_for("a poll by each triggerer", lambda: case.hits()[polls] >= 2)
-    time.sleep(1)  # for the runner to read the answer: no process shows when it has
+    for runner in runners:
+        wait_until_all_is_read(runner)
     supervisor.resume()
 
 
@@ -118,8 +132,9 @@ def clear_after_the_end(case: Case) -> None:
     case.wait_for_state("archive", "failed")
     case.wait_for("the end of the run", case.ended)
     case.lift()
+    before = case.task("archive")["try_number"]
     case.user.clear(case.dag_id, case.runs[0], "archive")
-    case.wait_for("the run to go on", lambda: not case.ended())
+    case.wait_for("the next try", lambda: case.task("archive")["try_number"] > before)
 
 
 def make_the_run_again(case: Case) -> None:
@@ -172,11 +187,34 @@ def have_the_core_fail_it(case: Case) -> None:
         case.kling.remove(held)
 
 
+def wait_until_all_is_read(process: psutil.Process) -> None:
+    """Wait until a process with an event loop has read every answer: it waits for more, and none is unread."""
+
+    def waits() -> bool:
+        sockets = Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines()[1:]
+        ours = {one.laddr.port for one in process.net_connections("tcp4") if one.status == psutil.CONN_ESTABLISHED}
+        unread = [line for line in map(str.split, sockets) if int(line[1][-4:], 16) in ours and line[4][-8:] != "0" * 8]
+        return not unread and syscall_of(process.pid).startswith(POLLING)
+
+    seen: list[bool] = []
+
+    def waits_on() -> bool:
+        seen.append(waits())
+        return len(seen) > IN_A_ROW and all(seen[-IN_A_ROW:])
+
+    wait_for(f"process {process.pid} to read every answer", waits_on)
+
+
+def syscall_of(pid: int) -> str:
+    """Return the system call in which a process is: its number and arguments, or ``running``."""
+    return Path(f"/proc/{pid}/syscall").read_text()
+
+
 def stop_asleep(pid: int) -> None:
     """SIGSTOP a process while it is in ``time.sleep``."""
 
     def sleeps() -> bool:
-        return Path(f"/proc/{pid}/syscall").read_text().startswith(SLEEPING)
+        return syscall_of(pid).startswith(SLEEPING)
 
     def stopped_asleep() -> bool:
         if not sleeps():

@@ -167,6 +167,14 @@ class Case:
         """Return the kills that happened."""
         return [json.loads(mark.read_text()) for mark in self.marks.glob("*.kill")]
 
+    def log_sizes(self) -> dict[str, int]:
+        """Return the size of each log file of all runs."""
+        return {str(file): file.stat().st_size for run_id in self.runs for file in self.log_files(run_id)}
+
+    def log_files(self, run_id: str) -> list[Path]:
+        """Return the log files of a run."""
+        return self.airflow.log_files(self.dag_id, run_id)
+
     def log(self) -> str:
         """Return all that was logged in all runs."""
         return "\n".join(self.airflow.log(self.dag_id, run_id) for run_id in self.runs)

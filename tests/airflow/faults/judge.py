@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 
 import psutil
 
+from deploy.local.waiting import HUNG, wait_for
 from tests.airflow.faults.case import Case
 from tests.airflow.faults.model import End, Outcome
 
+LATE = HUNG  # seconds in which logs of a run that has ended stay as they are, until what they do not say is missed
 RESULT = re.compile(r"\d+\.(png|mp4)")
-LATE = 120.0  # seconds until a run that has ended counts as not having logged something: a triggerer logs it later
 
 
 def judge(case: Case, *, seconds: float, broke: str | None = None) -> Outcome:
@@ -41,7 +41,16 @@ def judge(case: Case, *, seconds: float, broke: str | None = None) -> Outcome:
     missing = 0 if case.row.chance else len(case.row.kills) - len(kills)
     unkilled = [f"{missing} kill(s) never happened"] if missing > 0 else []
     deviations = [*([broke] if broke else ()), *idle, *alive, *unkilled, *found.archive[1], *_compare(case, found)]
-    return Outcome(case.row, len(found.billed), found.archive[0], found.states, len(kills), seconds, tuple(deviations))
+    return Outcome(
+        case.row,
+        len(found.billed),
+        found.archive[0],
+        found.states,
+        len(kills),
+        seconds,
+        tuple(deviations),
+        logs=tuple(case.airflow.logs_of_run(case.dag_id, run_id) for run_id in case.runs),
+    )
 
 
 @dataclass(frozen=True)
@@ -134,14 +143,18 @@ def _wrong_end(case: Case, timeout: float) -> list[str]:
 
 
 def _unsaid(case: Case, end: End, found: _Found) -> list[str]:
+    """Tell what no log says. A triggerer, and the process that supervises a task, may log after the run has ended."""
     patterns = [pattern.replace("{id}", re.escape((found.billed or ["?"])[0])) for pattern in end.says]
-    deadline = time.monotonic() + LATE
-    while True:
+
+    def missing() -> list[str]:
         text = case.log()
-        missing = [pattern for pattern in patterns if not re.search(pattern, text)]
-        if not missing or time.monotonic() > deadline:
-            return [f"no log says {pattern!r}" for pattern in missing]
-        time.sleep(1)
+        return [pattern for pattern in patterns if not re.search(pattern, text)]
+
+    try:
+        wait_for("what the logs are to say", lambda: not missing(), timeout=LATE, describe=case.log_sizes)
+    except TimeoutError:
+        return [f"no log says {pattern!r}" for pattern in missing()]
+    return []
 
 
 def _is_alive(kill: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
@@ -86,6 +87,7 @@ class Outcome:
     """What came of a row, on the word of the emulator's ledger, the files, and Airflow's database.
 
     :param deviations: from the documented end; none when it is as documented.
+    :param logs: folders with the log files of its runs.
     """
 
     row: Row
@@ -95,6 +97,7 @@ class Outcome:
     kills: int
     seconds: float
     deviations: tuple[str, ...] = ()
+    logs: tuple[Path, ...] = ()
 
 
 def dag_id(dag: str, route: str) -> str:

@@ -13,8 +13,9 @@ STATES = {"upstream_failed": "not run"}
 
 def line_of(outcome: Outcome) -> str:
     """One outcome, as it is told while others still run."""
-    verdict = "as documented" if not outcome.deviations else f"NOT as documented: {'; '.join(outcome.deviations)}"
-    row = outcome.row
+    verdict, row = "as documented", outcome.row
+    if outcome.deviations:
+        verdict = f"NOT as documented: {'; '.join(outcome.deviations)}; logs: {', '.join(map(str, outcome.logs))}"
     return (
         f"{row.line:4} {row.gateway:8} {row.route} {row.name}: {outcome.billed} billed, {outcome.images} images, "
         f"{state_of(outcome.states)}, {outcome.kills} kills, {outcome.seconds:.0f} s: {verdict}"

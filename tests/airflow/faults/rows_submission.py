@@ -146,9 +146,9 @@ def _answers(gateway: str) -> Iterator[Fields]:
     yield {"name": "503 maintenance (5001)", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5001}]}
     yield {"name": "HTML instead of an answer", "end": PAID_ONCE, "faults": [{**once, "action": "html"}]}
     yield {
-        "name": "no free slot (1303) five times, no worker held",
+        "name": "no free slot (1303), no worker held",
         "end": PAID_ONCE,
-        "faults": [{**once, "action": "error", "code": 1303, "times": 5}],
+        "faults": [{"on": "create", "action": "error", "code": 1303}],
         "action": actions.wait_until_worker_is_free,
     }
     yield {
@@ -244,9 +244,9 @@ def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
     yield {"name": "500, nothing created", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5000}]}
     yield {"name": "503 maintenance (5001)", "end": PAID_ONCE, "faults": [{**once, "action": "error", "code": 5001}]}
     yield {
-        "name": "no free slot (1303) twice, deferred",
+        "name": "no free slot (1303), deferred",
         "end": PAID_ONCE,
-        "faults": [{**once, "action": "error", "code": 1303, "times": 2}],
+        "faults": [{"on": "create", "action": "error", "code": 1303}],
         "options": {},
         "action": actions.wait_until_worker_is_free,
     }
@@ -262,7 +262,8 @@ def _killed_without_ledger(gateway: str) -> Iterator[Fields]:
         "dag": "apart",
         "end": End(1, 2, {"submit": "success", "wait": "success", "archive": "success"}),
         "options": {},
-        "faults": [NOT_YET],
+        "faults": [UNFINISHED],
+        "action": actions.end_when_the_deferral_is_heard,
         "kills": [{"task": "wait", "point": "resume"}],
     }
 

@@ -19,7 +19,7 @@ from tests.airflow.faults.rows_submission import (
 
 APART = {"submit": "success", "wait": "success", "archive": "success"}
 RUNS_ON = r"No longer waiting for Kling task {id}. Kling has no cancel call: the generation runs on and is billed"
-WAIT = 60.0
+WAIT = 180.0
 
 
 def on_airflow_3() -> Iterator[Row]:
@@ -32,7 +32,7 @@ def on_airflow_3() -> Iterator[Row]:
 
 def _workers() -> Iterator[Row]:
     killed: Fields = {"task": "generate", "point": "resume"}
-    once: Fields = {"faults": (NOT_YET,)}
+    once: Fields = {"faults": (UNFINISHED,), "action": actions.end_when_the_deferral_is_heard}
     yield Row("event sent, killed when it resumes", TAKEN_OVER, kills=(killed,), short=True, **once)
     yield Row("resumed and polled, killed with no XCom", TAKEN_OVER, kills=({**killed, "when": "after"},), **once)
     yield Row("killed with its result in hand", TAKEN_OVER, kills=({**killed, "point": "returned"},), **once)
@@ -67,7 +67,7 @@ def _triggerers() -> Iterator[Row]:
             1,
             0,
             LOST,
-            says=(r"Kling task {id} is not finished after 60 s", r"running on and will be billed"),
+            says=(r"Kling task {id} is not finished after 180 s", r"running on and will be billed"),
             timeout=WAIT,
         ),
         options={"generate": {"timeout": WAIT}},

@@ -21,9 +21,10 @@ def name(row: Row) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory, tell: Callable[[str], None]) -> dict[str, Outcome]:
     with world(AIRFLOW_3, tmp_path_factory.mktemp("faults")) as here:
-        found = run_rows(SHORT, here)
+        tell(f"Airflow {here.airflow.version} is up; {len(SHORT)} rows, each is told when it has ended:")
+        found = run_rows(SHORT, here, tell=lambda outcome: tell(line_of(outcome)))
     return {name(outcome.row): outcome for outcome in found}
 
 

@@ -17,6 +17,7 @@ from tests.airflow.faults import judge as judge_module
 from tests.airflow.faults.case import Case
 from tests.airflow.faults.judge import judge
 from tests.airflow.faults.model import End, Row
+from tests.airflow.faults.report import line_of
 
 IMAGES = [b"first image", b"second image"]
 STATES = {"generate": "success", "archive": "success"}
@@ -54,6 +55,12 @@ class Airflow:
 
     def log(self, dag_id: str, run_id: str) -> str:
         return self.text
+
+    def log_files(self, dag_id: str, run_id: str) -> list[Path]:
+        return []
+
+    def logs_of_run(self, dag_id: str, run_id: str) -> Path:
+        return self.home / run_id
 
 
 @pytest.fixture
@@ -178,7 +185,9 @@ def no_event(case: Any) -> None:
 )
 def test_a_row_that_does_not_fails(case: Case, break_it: Callable[[Case], None]) -> None:
     break_it(case)
-    assert judge(case, seconds=1).deviations
+    outcome = judge(case, seconds=1)
+    assert outcome.deviations
+    assert f"logs: {case.airflow.home / 'run'}" in line_of(outcome)
 
 
 def test_another_documented_end_passes_too(case: Case) -> None:

@@ -66,11 +66,31 @@ class Airflow(Components):
         """Return a command of Airflow's command line."""
         return [str(self.python), "-m", "airflow", *words]
 
+    def wait_until_worker_is_done(self, run_id: str, task_id: str, try_number: int, map_index: int = -1) -> None:
+        """Wait until the scheduler has heard from its executor that the process of a try has ended well.
+
+        A deferred task whose trigger fires before that may be failed by the scheduler (apache/airflow#67287).
+        """
+        words = [f"run_id={run_id!r}", f"task_id={task_id!r}", f"map_index={map_index}", f"try_number={try_number}"]
+
+        def has_heard() -> bool:
+            lines = self.log_of("scheduler").read_text(errors="replace").splitlines()
+            events = (line for line in lines if "Received executor event with state success" in line)
+            return any(all(word in line for word in words) for line in events)
+
+        wait_for(f"the executor's event about {' '.join(words)}", has_heard, check=self.check)
+
     def log(self, dag_id: str, run_id: str) -> str:
         """Return all that every try of a run and its triggers have logged."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-        files = sorted(folder.rglob("*.log*"))
-        return "\n".join(file.read_text(errors="replace") for file in files)
+        return "\n".join(file.read_text(errors="replace") for file in self.log_files(dag_id, run_id))
+
+    def log_files(self, dag_id: str, run_id: str) -> list[Path]:
+        """Return the log files of all tries of a run and of its triggers."""
+        return sorted(self.logs_of_run(dag_id, run_id).rglob("*.log*"))
+
+    def logs_of_run(self, dag_id: str, run_id: str) -> Path:
+        """Return the folder of a run's log files."""
+        return self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
 
 
 @dataclass(kw_only=True)
@@ -85,21 +105,6 @@ class Airflow3(Airflow):
     url: str
     passwords: dict[str, str]
     api: AirflowApi
-
-    def wait_until_worker_is_done(self, instance: Mapping[str, Any]) -> None:
-        """Wait until the scheduler has heard from its executor that the process of a task instance's try has ended.
-
-        :param instance: as the REST API describes it.
-        """
-        words = [f"run_id={instance['dag_run_id']!r}", f"task_id={instance['task_id']!r}"]
-        words += [f"map_index={instance['map_index']}", f"try_number={instance['try_number']}"]
-
-        def has_heard() -> bool:
-            lines = self.log_of("scheduler").read_text(errors="replace").splitlines()
-            events = (line for line in lines if "Received executor event with state success" in line)
-            return any(all(word in line for word in words) for line in events)
-
-        wait_for(f"the executor's event about {' '.join(words)}", has_heard)
 
 
 @contextmanager
@@ -130,7 +135,7 @@ def airflow_3(
         "triggerer__queues_enabled": has_queues,
     }
     with ExitStack() as ends:
-        stored = ends.enter_context(database())
+        stored = ends.enter_context(database(home / "postgres.log"))
         made = Airflow3(
             env=_environment(settings(home, url, log_ports), connections, {**bundles, **options}, stored) | dict(env),
             logs=home,
@@ -180,7 +185,7 @@ def airflow_2(
     path = {"PATH": f"{PYTHON_2.parent}{os.pathsep}{os.environ['PATH']}"}
     nowhere = "http://127.0.0.1:9"  # there is no API server
     with ExitStack() as ends:
-        stored = ends.enter_context(database())
+        stored = ends.enter_context(database(home / "postgres.log"))
         variables_3 = settings(home, nowhere, log_ports)
         made = Airflow(
             env=_environment(variables_3, connections, {**more, **options}, stored) | path | dict(env),

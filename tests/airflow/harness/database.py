@@ -55,10 +55,10 @@ class Database:
 
 
 @contextmanager
-def database() -> Iterator[Database]:
-    """Run a new PostgreSQL until the end of the block."""
+def database(log: Path) -> Iterator[Database]:
+    """Run a new PostgreSQL until the end of the block; only its log file stays."""
     with tempfile.TemporaryDirectory(prefix="kling-postgres-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o711)  # PostgreSQL runs as another user, when we are root
-        with postgres(folder / "cluster", folder / "postgres.log") as address:
+        with postgres(folder / "cluster", log) as address:
             yield Database(address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,16 @@ class Emulator:
         """Take a fault away, and let the requests go on that it holds."""
         self.control("POST", f"faults/{fault_id}/release")
         self.control("DELETE", f"faults/{fault_id}")
+
+    def hold_generations(self, prompt: str = "") -> list[str]:
+        """Let generations with this in their prompt go on until they are let go; returns the faults that hold them."""
+        unfinished: dict[str, Any] = {"action": "unknown_status", "task_status": "processing"}
+        return [self.fault(on="query", match={"prompt": prompt}, **unfinished), self.fault(on="list", **unfinished)]
+
+    def let_go(self, held: Iterable[str]) -> None:
+        """Let generations end."""
+        for fault in held:
+            self.remove(fault)
 
     def faults(self) -> dict[str, dict[str, Any]]:
         """Return the faults in force by their ids: ``hits``, ``held`` and what they are."""

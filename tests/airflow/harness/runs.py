@@ -37,8 +37,10 @@ class Run:
         return self.api.log(self.dag_id, self.run_id, self.instances()[name])
 
     def was_deferred(self, name: str) -> bool:
-        """Tell whether a worker has handed the task on: its log says so, the history may have missed a short wait."""
-        return "Pausing task as DEFERRED" in self.log(name)
+        """Tell whether a worker has handed the task on: a log says so, the history may have missed a short wait."""
+        instance = self.instances()[name]
+        tries = [{**instance, "try_number": number} for number in range(1, instance["try_number"] + 1)]
+        return any("Pausing task as DEFERRED" in self.api.log(self.dag_id, self.run_id, one) for one in tries)
 
     def asset_events(self) -> list[dict[str, Any]]:
         found = self.api.get("assets/events", source_dag_id=self.dag_id, source_run_id=self.run_id)

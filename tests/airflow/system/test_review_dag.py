@@ -16,7 +16,7 @@ from deploy.local.airflow_api import AirflowApi
 from deploy.local.paths import local_path
 from deploy.local.samples import draw_samples
 from deploy.local.stack import USER
-from deploy.local.waiting import wait_for
+from deploy.local.waiting import HUNG, wait_for
 from tests.airflow.harness.airflows import Airflow3
 from tests.airflow.harness.runs import Run, finish
 
@@ -49,7 +49,7 @@ def asked_in_run(api: AirflowApi, run_id: str) -> list[dict[str, Any]]:
 def answer(running: Airflow3, question: dict[str, Any], *options: str) -> None:
     """Answer as a person, once the scheduler knows that the worker is done: else Airflow 3.3.2 fails the task."""
     ti = question["task_instance"]
-    running.wait_until_worker_is_done(ti)
+    running.wait_until_worker_is_done(ti["dag_run_id"], ti["task_id"], ti["try_number"], ti["map_index"])
     path = f"dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/{ti['map_index']}/hitlDetails"
     running.api.send("PATCH", path, {"chosen_options": list(options)})
 
@@ -158,6 +158,7 @@ def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow
         playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"]) as browser,
     ):
         page = browser.new_page()
+        page.set_default_timeout(1000 * HUNG)
         page.goto(f"{running.url}/auth/login")
         page.fill("input[name=username]", USER)
         page.fill("input[name=password]", running.passwords[USER])
@@ -167,16 +168,19 @@ def test_the_person_sees_the_pictures(question: dict[str, Any], running: Airflow
         for label in ("Image 0", "Image 1"):
             picture = page.get_by_role("img", name=label)
             picture.wait_for()
-            page.wait_for_function("picture => picture.complete", arg=picture.element_handle())
-            assert picture.evaluate("picture => picture.naturalWidth") == 480
+            page.wait_for_function("picture => picture.naturalWidth === 480", arg=picture.element_handle())
         page.get_by_text(PROMPT).last.wait_for()
         assert page.locator("img[src*='example.com']").count() == 0, "a prompt is text and nothing else"
 
 
 def test_the_wait_takes_no_worker(question: dict[str, Any], running: Airflow3) -> None:
     assert question["task_instance"]["state"] == "awaiting_input"
-    slots = running.api.get("pools/default_pool")
-    assert [slots[f"{state}_slots"] for state in ("occupied", "running", "queued", "deferred")] == [0, 0, 0, 0]
+
+    def slots() -> list[int]:
+        pool = running.api.get("pools/default_pool")
+        return [pool[f"{state}_slots"] for state in ("occupied", "running", "queued", "deferred")]
+
+    wait_for("a pool that is free", lambda: slots() == [0, 0, 0, 0], describe=slots)
 
 
 def test_what_is_approved_is_published_and_nothing_else(reviewed: Run, archive: Path, published: Path) -> None:

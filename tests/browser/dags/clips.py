@@ -14,7 +14,7 @@ from airflow_kling.sensors.task import KlingTaskSensor
 DESTINATION = f"{os.environ['KLING_ARCHIVE']}/clips"
 SAMPLES = os.environ["KLING_SAMPLES"]
 
-with DAG("clips", schedule=None):
+with DAG("clips", schedule=None, default_args={"kling_conn_id": "kling_gallery"}):
     generate = KlingMultiImageToImageOperator(
         task_id="generate",
         subject_images=[f"{SAMPLES}/mug.png", f"{SAMPLES}/plant.png"],

@@ -26,7 +26,9 @@ def sample(name: str) -> str:
     return f"{SAMPLES}/{name}.png"
 
 
-with DAG("lookbook", schedule=None, default_args={"retries": 1, "retry_delay": timedelta(seconds=5)}):
+DEFAULTS: dict[str, Any] = {"kling_conn_id": "kling_gallery", "retries": 1, "retry_delay": timedelta(seconds=5)}
+
+with DAG("lookbook", schedule=None, default_args=DEFAULTS):
 
     @task
     def rows() -> list[dict[str, Any]]:
@@ -48,7 +50,7 @@ with DAG("lookbook", schedule=None, default_args={"retries": 1, "retry_delay": t
 
     look.expand_kwargs(rows())
 
-with DAG("denied", schedule=None):
+with DAG("denied", schedule=None, default_args=DEFAULTS):
     KlingArchiveImagesOperator(
         task_id="archive",
         task=KlingMultiImageToImageOperator(

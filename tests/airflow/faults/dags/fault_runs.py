@@ -23,7 +23,7 @@ SAMPLES = os.environ["KLING_FAULTS_SAMPLES"].split(os.pathsep)
 COMMON: dict[str, Any] = {
     "kling_conn_id": f"{{{{ {CONF}['connection'] }}}}",
     "pre_execute": prepare,
-    "retries": 4,
+    "retries": 15,  # more than any row needs: on a slow machine Airflow may take a process that lives for dead
     "retry_delay": timedelta(seconds=1),
 }
 GENERATION: dict[str, Any] = {**COMMON, "prompt": f"{{{{ {CONF}['prompt'] }}}}"}
