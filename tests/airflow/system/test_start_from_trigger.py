@@ -22,20 +22,19 @@ GOOD, DRAGON, ENDLESS = "default_good", "default_failing", "default_endless"
 def run(running: Airflow3, kling: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Run:
     samples = draw_samples(tmp_path_factory.mktemp("samples"))
     kling.fault(action="fail_task", match={"prompt": "dragon"}, message="the dragon is on strike")
-    kling.fault(on="query", match={"prompt": "an endless mug"}, action="unknown_status", times=10_000)
+    kling.fault(on="query", match={"prompt": "an endless mug"}, action="unknown_status", task_status="processing")
     held = kling.hold_generations()
-    run_id = start(
-        running.api,
-        "kling_start_from_trigger",
-        references=[str(samples["mug"]), str(samples["plant"])],
-        destination=tmp_path_factory.mktemp("archive").as_uri(),
-    )
+    params = {
+        "references": [str(samples["mug"]), str(samples["plant"])],
+        "destination": tmp_path_factory.mktemp("archive").as_uri(),
+    }
+    run_id = start(running.api, "kling_start_from_trigger", **params)
 
     def states() -> dict[str, str]:
         found = running.api.task_instances("kling_start_from_trigger", run_id)
         return {label(one): one["state"] for one in found}
 
-    waiting = dict.fromkeys((ALONE, MAPPED, f"{GOOD}.wait"), "deferred")
+    waiting = dict.fromkeys((ALONE, MAPPED, f"{GOOD}.wait", f"{of_worker(GOOD)}.wait"), "deferred")
     wait_for("the waits in the triggerer", lambda: waiting.items() <= states().items(), describe=states)
     kling.let_go(held)
     return finish(running.api, "kling_start_from_trigger", run_id)
