@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling.api.values import is_blank
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_kling.archive.download import Download
     from airflow_kling.archive.limits import DownloadLimits
     from airflow_kling.archive.result_archiver import DownloadResult
-    from airflow_kling.hooks.kling import KlingHook
     from airflow_kling.storage.base import Store
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
@@ -57,8 +57,7 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
 
     template_fields: Sequence[str] = ("destination", "aws_conn_id", "s3_extra_args")
 
-    if TYPE_CHECKING:
-        hook: KlingHook
+    kling_conn_id: str
 
     def __init__(
         self,
@@ -94,6 +93,11 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         self.max_video_pixels = max_video_pixels
         self.max_video_seconds = max_video_seconds
         self.accept_unverified = accept_unverified
+
+    @cached_property
+    def hook(self) -> KlingHook:
+        """The connection, looked up once."""
+        return KlingHook(self.kling_conn_id)
 
     @property
     def output(self) -> Any:
@@ -149,13 +153,12 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         from airflow_kling.api.archived import with_connection
         from airflow_kling.archive.archiver import archive_task
         from airflow_kling.archive.summary import describe_event, summarize
-        from airflow_kling.storage.open import AWS_CONN_ID, open_store
+        from airflow_kling.storage.open import AWS_CONN_ID
 
-        extra_args = self.rendered_value("s3_extra_args")
-        destination = Destination.parse(self.destination, extra_args)
+        destination = Destination.parse(self.destination, self.rendered_value("s3_extra_args"))
         archive = archive_task(
             task,
-            store=open_store(destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args),
+            store=self._store,
             download=self._download(asked),
             refresh=refresh,
             request=asked,
@@ -176,12 +179,17 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         )
         return with_connection(summary, named)
 
+    @cached_property
+    def _store(self) -> Store:
+        """The store of the destination, whose connection is looked up once."""
+        from airflow_kling.storage.open import open_store
+
+        extra_args = self.rendered_value("s3_extra_args")
+        return open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args)
+
     def push_console_link(self, context: Context, kling_task_id: str) -> None:
         """Push the link to the folder of the archive in the AWS console."""
-        from airflow_kling.storage.s3 import console_url
-
-        url = partial(console_url, str(self.destination), kling_task_id, aws_conn_id=self.aws_conn_id)
-        links.push_s3_console_link(context, url)
+        links.push_s3_console_link(context, lambda: self._store.console_url(kling_task_id))
 
     def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Say what was billed, and what had been estimated where that is another amount."""

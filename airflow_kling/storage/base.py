@@ -54,3 +54,7 @@ class Store(Protocol):
     def remove_leftovers(self, kling_task_id: str) -> None:
         """Remove the temporary objects that killed runs have left beside the objects of a task."""
         ...
+
+    def console_url(self, kling_task_id: str) -> str | None:
+        """Return the address of a task's folder in the AWS console, None where there is none."""
+        ...

@@ -92,6 +92,9 @@ class FsspecStore:
         """Remove nothing: nobody knows here whether the writer of a hidden ``.part`` file still lives."""
         check_task_id(kling_task_id)
 
+    def console_url(self, kling_task_id: str) -> None:
+        """Return None: there is no AWS console for it."""
+
     def _path(self, key: str) -> str:
         return str((self._root / key).path)
 

@@ -74,6 +74,9 @@ class LocalStore:
         """Remove an object if there is one."""
         (self._root / key).unlink(missing_ok=True)
 
+    def console_url(self, kling_task_id: str) -> None:
+        """Return None: there is no AWS console for it."""
+
     def remove_leftovers(self, kling_task_id: str) -> None:
         """Remove temporary files whose writer is gone: a living writer holds a lock on its file."""
         for leftover in (self._root / check_task_id(kling_task_id)).rglob(".*.part"):

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
-
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.storage.destination import Destination, named_connection
 
@@ -61,10 +59,12 @@ def check_installed(place: Destination) -> None:
     if place.scheme == "s3":
         found = find_spec("airflow.providers.amazon") is not None
     else:
-        if AIRFLOW_V_3_0_PLUS:
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+        if AIRFLOW_V_3_1_PLUS:
             from airflow.sdk.io import has_fs
         else:
-            from airflow.io import has_fs  # type: ignore[import-not-found, no-redef]
+            from airflow.io import has_fs  # type: ignore[attr-defined, no-redef]
 
         found = has_fs(place.scheme)
     if not found:

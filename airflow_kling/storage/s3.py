@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlencode
 
+from airflow_kling.storage import aws
 from airflow_kling.storage.base import Stored
-from airflow_kling.storage.destination import ACCESS_ARGS, READ_ARGS, Destination
+from airflow_kling.storage.destination import ACCESS_ARGS, READ_ARGS
 from airflow_kling.storage.keys import check_task_id
 from airflow_kling.storage.s3_multipart import put_parts
 
@@ -62,15 +63,12 @@ class S3Store:
         self._config = dict(config or {})
 
     @cached_property
+    def _connection(self) -> Any:
+        return aws.read_connection(self._aws_conn_id)
+
+    @cached_property
     def _client(self) -> Any:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        hook = S3Hook(aws_conn_id=self._aws_conn_id)
-        if not self._config:
-            return hook.get_conn()
-        from botocore.config import Config  # type: ignore[import-untyped]
-
-        return hook.get_client_type(config=hook.config.merge(Config(**self._config)))
+        return aws.s3_client(self._connection, self._config)
 
     def uri(self, key: str) -> str:
         """Return the full address of ``key``."""
@@ -132,6 +130,18 @@ class S3Store:
     def remove_leftovers(self, kling_task_id: str) -> None:
         """Remove nothing: a PUT that was cut off leaves nothing."""
 
+    def console_url(self, kling_task_id: str) -> str | None:
+        """Return the address of a task's folder in the AWS console; the connection names the region.
+
+        :return: None for an access point, and an endpoint that is not AWS's: there is no console for it.
+        """
+        if self._bucket.startswith("arn:"):
+            return None
+        if self._connection.get_service_endpoint_url("s3") or any(map(os.environ.get, _ENDPOINT_VARIABLES)):
+            return None
+        folder = f"{self._prefix}{kling_task_id}/"
+        return console_folder_url(self._bucket, folder, region=self._connection.region_name)
+
     def _checksum(self, sha256: str) -> dict[str, str]:
         chosen = any(name.startswith("Checksum") for name in self._extra_args)
         if chosen or self._client.meta.config.request_checksum_calculation == "when_required":
@@ -156,28 +166,6 @@ def _whole_checksum(head: Mapping[str, Any]) -> str | None:
 
 def _is_missing(error: Any) -> bool:
     return error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound")
-
-
-def console_url(destination: str, kling_task_id: str, *, aws_conn_id: str | None) -> str | None:
-    """Return the address of an archived task's folder in the AWS console.
-
-    It looks the connection up, which names the region.
-
-    :param destination: of the archive task; a connection in it, ``s3://conn_id@bucket``, comes before ``aws_conn_id``.
-    :return: None for other storage, an access point, and an endpoint that is not AWS's: there is no console for it.
-    """
-    if not destination.startswith("s3://"):
-        return None
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-    place = Destination.parse(destination)
-    if place.bucket.startswith("arn:"):
-        return None
-    connection = S3Hook(aws_conn_id=place.connection(aws_conn_id)).conn_config
-    if connection.get_service_endpoint_url("s3") or any(map(os.environ.get, _ENDPOINT_VARIABLES)):
-        return None
-    folder = f"{place.prefix.strip('/')}/{kling_task_id}/".lstrip("/")
-    return console_folder_url(place.bucket, folder, region=connection.region_name)
 
 
 def console_folder_url(bucket: str, prefix: str, *, region: str | None) -> str:

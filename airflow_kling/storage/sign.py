@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow_kling.api.hosts import is_local
 from airflow_kling.api.redact import redact_url
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.storage import aws
 from airflow_kling.storage.destination import Destination
 from airflow_kling.storage.open import AWS_CONN_ID, object_path
 
@@ -69,14 +70,11 @@ def sign_url(address: str, *, name: str, seconds: int, allow_private_hosts: bool
 
 
 def _sign_s3(address: str, name: str, seconds: int) -> str:
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-    from botocore.config import Config  # type: ignore[import-untyped]
-
     place = Destination.parse(address)
-    hook = S3Hook(aws_conn_id=place.connection(AWS_CONN_ID))
+    connection = aws.read_connection(place.connection(AWS_CONN_ID))
     # The older signature, botocore's default for URLs in some regions, knows neither newer regions nor KMS.
-    config = Config(signature_version=getattr(hook.config, "signature_version", None) or "s3v4")
-    client = hook.get_client_type(config=hook.config.merge(config) if hook.config else config)
+    version = getattr(connection.botocore_config, "signature_version", None) or "s3v4"
+    client = aws.s3_client(connection, {"signature_version": version})
     _warn_of_session(client, name, seconds)
     item = {"Bucket": place.bucket, "Key": place.prefix}
     # It fails here, and not at Kling, where the key is wrong; and botocore learns the region of the bucket.

@@ -408,6 +408,7 @@ def test_outlets_hear_what_was_published(tmp_path: Path) -> None:
 def test_lineage_knows_what_was_published_from_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = HookLineageCollector()
     monkeypatch.setattr("airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector)
+    monkeypatch.setattr("airflow_kling.reporting.lineage._is_read", lambda: True)
     places = Places((tmp_path / "archive").as_uri(), (tmp_path / "published").as_uri(), read_file)
     fill(open_store(places.archive))
     publish(places, 1)

@@ -53,6 +53,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Airflow's own collector, which is at work only where somebody reads it."""
     collector = HookLineageCollector()
     monkeypatch.setattr("airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector)
+    monkeypatch.setattr("airflow_kling.reporting.lineage._is_read", lambda: True)
 
     def uris() -> tuple[set[str], set[str]]:
         found = collector.collected_assets

@@ -20,7 +20,7 @@ from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.reporting import links
 from airflow_kling.reporting.links import KlingGalleryLink, S3ConsoleLink
 from airflow_kling.sensors.task import KlingTaskSensor
-from airflow_kling.storage import s3
+from airflow_kling.storage.open import open_store
 
 GALLERY, CONSOLE = KlingGalleryLink.xcom_key, S3ConsoleLink.xcom_key
 with_gallery = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="the gallery needs Airflow 3.1")
@@ -113,7 +113,7 @@ def console_url(ti: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str |
     def push(destination: str, conn_id: str = "aws_default", **extra: Any) -> str | None:
         connection = {"conn_type": "aws", "login": "the-key-id", "password": "the-secret", "extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        make_url = partial(s3.console_url, destination, "8334", aws_conn_id="aws_default")
+        make_url = partial(open_store(destination).console_url, "8334")
         links.push_s3_console_link({"ti": ti}, make_url)  # type: ignore[typeddict-item]
         url: str | None = ti.xcoms.get(CONSOLE)
         return url

@@ -6,14 +6,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from airflow_kling.storage.s3 import console_folder_url, console_url
+from airflow_kling.storage.open import open_store
+from airflow_kling.storage.s3 import console_folder_url
 
 ODD = ["50 % off?", "#1/2", "Ausgabe für Ümit", "a;b", '"><script>']
 
 
 @pytest.mark.parametrize("destination", ["gs://bucket/kling", "file:///folder", "s3a://bucket/kling"])
 def test_other_storage_has_no_console_and_no_connection_is_looked_up(destination: str) -> None:
-    assert console_url(destination, "8334", aws_conn_id="no_such_connection") is None
+    assert open_store(destination, aws_conn_id="no_such_connection").console_url("8334") is None
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,12 @@ with DAG("kling_compact", params=PARAMS) as dag:
     options = {
         "subject_images": dag.param("references"),
         "destination": dag.param("destination"),
-        "prompt": "{{ dag.dag_id }}",
         "n": 2,
         "poke_interval": 1,
     }
-    kling_image("three", **options)
-    kling_image("one", compact=True, **options)
-    kling_image("pooled", pool="kling", **options)
+    kling_image("three", prompt="{{ dag.dag_id }} by three", **options)
+    kling_image("one", prompt="{{ dag.dag_id }} by one", compact=True, **options)
+    kling_image("pooled", prompt="{{ dag.dag_id }} by pool", pool="kling", **options)
 
 with DAG(
     "kling_compact_retried", params=PARAMS, default_args={"retries": 2, "retry_delay": timedelta(seconds=1)}
