@@ -1,10 +1,12 @@
-"""When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s and of 20 s.
+"""When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s and of 20 s, and
+what a limit of requests a second makes of them.
 
 A simulation over :mod:`airflow_kling.polling.schedule`, and one run over HTTP to see that it tells the truth.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import random
@@ -28,6 +30,8 @@ SPREADS = (
     (320.0, 0.35, VIDEO_PACE),
     (320.0, 0.5, VIDEO_PACE),
 )
+LIMITS = (400, 2000)  # requests a second; the default of a connection, and one that limits nobody here
+JOBS = (1000, 2000, 5000, 10_000)
 Looks = Callable[[float, random.Random], tuple[int, float]]
 
 
@@ -71,6 +75,25 @@ def simulations(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def limited(jobs: int, rate: float) -> dict[str, float]:
+    """Requests and delay of so many images that are waited for at once, with at most so many requests a second."""
+    options: dict[str, Any] = {"since": 0.0, "deadline": 1e9, "poke_interval": None, "pace": IMAGE_PACE}
+    rng, median, sigma = random.Random(1), *SPREADS[0][:2]
+    ends = [median * math.exp(sigma * rng.gauss(0, 1)) for _ in range(jobs)]
+    queue = [(schedule.first_poll(now=0.0, random_fraction=rng.random(), **options), job) for job in range(jobs)]
+    heapq.heapify(queue)
+    requests, free, delays = 0, 0.0, 0.0
+    while queue:
+        due, job = heapq.heappop(queue)
+        at = max(due, free)
+        requests, free = requests + 1, at + 1 / rate
+        if at >= ends[job]:
+            delays += at - ends[job]
+        else:
+            heapq.heappush(queue, (schedule.next_poll(now=at, random_fraction=rng.random(), **options), job))
+    return {"jobs": jobs, "rate": rate, "requests": requests / jobs, "delay_mean_s": delays / jobs}
+
+
 def over_http() -> list[dict[str, Any]]:
     with listening("benchmarks.kling_server") as url:
         return [run_one(url, who, 200, sigma=0.5) for who in (OURS, SENSOR)]
@@ -92,7 +115,13 @@ def main() -> None:
         + [one[figure] for figure in figures]
         for one in real
     ]
-    publish("schedule", {"simulated": simulated, "over_http": real}, table(head, rows))
+    by_limit = [limited(jobs, rate) for rate in LIMITS for jobs in JOBS]
+    of_limits = table(
+        ["requests a second", "jobs", "requests", "delay mean s"],
+        [[one["rate"], one["jobs"], one["requests"], one["delay_mean_s"]] for one in by_limit],
+    )
+    results = {"simulated": simulated, "limited": by_limit, "over_http": real}
+    publish("schedule", results, table(head, rows), of_limits)
 
 
 if __name__ == "__main__":
