@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import sys
@@ -18,11 +19,13 @@ def main(spec: dict[str, Any]) -> dict[str, float]:
     if "dag_file" in spec:
         from airflow.dag_processing.dagbag import DagBag
 
+        gc.freeze()  # as the DAG processor does before it forks: a collection of Airflow's own modules takes 120 ms
         began = time.process_time()
         bag = DagBag(spec["dag_file"], safe_mode=False)
         cpu = time.process_time() - began
         assert bag.dags, bag.import_errors
         return {"cpu_ms": 1e3 * cpu}
+    gc.freeze()
     began = time.process_time()
     for module in spec["modules"]:
         importlib.import_module(module)
