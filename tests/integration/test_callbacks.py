@@ -69,7 +69,7 @@ def test_a_lost_answer_is_noted(
     base = f"{url}/any/prefix"
     connect(kling, extra={"callback_base_url": base, "callback_secret": SECRET, "record_store": f"file://{records}"})
     made = KlingHook().submit({"subject_images": subjects, "external_task_id": "job-7"})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (noted := read_note(open_store(f"file://{records}"), "job-7")) is None:
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.02)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -256,12 +255,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("fault", "words"), FAULTS, ids=[str(fault) for fault, _ in FAULTS])
 def test_test_connection_tells_what_is_wrong_at_once(fault: dict[str, Any], words: str, kling: Emulator) -> None:
     kling.faults.add(on="query", **fault)
-    started = time.monotonic()
     ok, message = KlingHook().test_connection()
     assert not ok
     assert words in message
     assert kling.ledger()["requests"]["query"] == 1
-    assert time.monotonic() - started < 0.9  # less than one backoff
 
 
 def test_refused_connection(emulator: Emulator, connect: Callable[..., str], closed_port: int) -> None:

@@ -54,7 +54,7 @@ def again(one: KlingTaskTrigger) -> KlingTaskTrigger:
 
 
 def wait_for_queries(emulator: Emulator, number: int) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while emulator.ledger(tasks=False)["requests"]["query"] < number:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -326,7 +326,7 @@ def test_another_clock_changes_neither_the_first_poll_nor_the_wait(
     polled = kling.ledger()["requests"]["query"]
     assert run(again(short)) == [event(waits, "timeout")]
     assert time.monotonic() - began >= 0.5
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     assert kling.ledger()["requests"]["query"] >= polled + 2
 
 

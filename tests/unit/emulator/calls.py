@@ -57,4 +57,4 @@ def result_urls(emulator, http, **changes):
 
 
 def download(url, **settings):
-    return httpx.get(url, trust_env=False, **settings)
+    return httpx.get(url, trust_env=False, **{"timeout": 60, **settings})

@@ -19,10 +19,12 @@ class Client:
     def __init__(self, gateway: Gateway = COMETAPI, latency: float = 0.0) -> None:
         self.gateway = gateway
         self.latency = latency
+        self.held: asyncio.Event | None = None  # no answer before it is set
         self.tells_whole = False
         self.statuses: dict[str, str] = {}
         self.errors: list[Exception] = []
         self.asked: list[str] = []
+        self.asked_at: list[float] = []
         self.got: list[str] = []
         self.get_errors: list[Exception] = []
         self.list_errors: list[Exception] = []
@@ -32,9 +34,10 @@ class Client:
 
     async def status(self, task_id: str, *, route: str = DEFAULT_ROUTE, whole: bool = False) -> TaskStatus | KlingTask:
         self.asked.append(task_id)
+        self.asked_at.append(time.perf_counter())
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(self.latency)
+        await (self.held.wait() if self.held else asyncio.sleep(self.latency))
         self.at_once -= 1
         if self.errors:
             raise self.errors.pop(0)
@@ -84,6 +87,6 @@ def waiting(connect: Any, task_id: str, conn_id: str = "kling", **options: Any) 
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is awaited has no event
             await asyncio.sleep(0.005)

@@ -59,7 +59,7 @@ def noted(records: Path, external_task_id: str) -> str | None:
 
 
 def wait_for_note(records: Path, external_task_id: str) -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (found := noted(records, external_task_id)) is None:
         assert time.monotonic() < deadline, "no callback was noted"
         time.sleep(0.02)
