@@ -294,6 +294,7 @@ def test_each_wait_that_succeeds_has_its_figures(statsd: StatsD, observed: Obser
     durations, overheads = statsd.of("kling.generation.duration"), statsd.of("kling.wait.overhead")
     assert [found for _, found in durations] == [tags] * seen
     # A generation that has ended before a slow machine begins its wait says nothing of what waiting costs.
+    assert overheads
     assert [found for _, found in overheads] == [tags] * len(overheads)
     assert all(SECONDS * 1000 <= milliseconds < (SECONDS + 5) * 1000 for milliseconds, _ in durations)
     assert all(milliseconds > 0 for milliseconds, _ in overheads)
