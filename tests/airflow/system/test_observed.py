@@ -125,7 +125,7 @@ def observed(statsd: StatsD, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "destination": destination.as_uri(),
             "prompt": PROMPT,
         }
-        held = kling.hold_generations(PROMPT)
+        held = kling.hold_generations()
         observed = Observed(running.api, start(running.api, DAG_ID, **params), destination, references)
         wait_for("the links of what waits", lambda: _read_links_on_the_way(observed), describe=observed.states_now)
         for one in observed.api.task_instances(DAG_ID, observed.run_id):
