@@ -45,10 +45,9 @@ class Emulator:
         self.control("POST", f"faults/{fault_id}/release")
         self.control("DELETE", f"faults/{fault_id}")
 
-    def hold_generations(self, prompt: str = "") -> list[str]:
-        """Let generations with this in their prompt go on until they are let go; returns the faults that hold them."""
-        unfinished: dict[str, Any] = {"action": "unknown_status", "task_status": "processing"}
-        return [self.fault(on="query", match={"prompt": prompt}, **unfinished), self.fault(on="list", **unfinished)]
+    def hold_generations(self) -> list[str]:
+        """Let every generation go on until it is let go; returns the faults that hold them."""
+        return [self.fault(on=on, action="unknown_status", task_status="processing") for on in ("query", "list")]
 
     def let_go(self, held: Iterable[str]) -> None:
         """Let generations end."""
