@@ -29,10 +29,12 @@ from airflow_kling.sensors.task import KlingTaskSensor
 ROUTE = "multi-image-to-image"
 
 PARAMS = {
-    # Types, choices and limits are those of the route's row.
+    # Types, choices and limits are those of the route's row. The default of the subjects is not allowed, so that each
+    # run has to name them; without any, a worker would have to begin the wait.
     "subject_images": field_param(
         ROUTE,
         "subject_images",
+        default=[],
         title="Subject images",
         description="URLs or files, one a line. CometAPI's default gateway takes 2 to 4.",
     ),

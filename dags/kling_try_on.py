@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, Param, task
 
@@ -21,7 +22,8 @@ from airflow_kling import kling_generate
 from airflow_kling.forms import field_param
 
 ROUTE = "virtual-try-on"
-PICTURES = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50}
+# The default is not allowed, so that each run has to name them; without any, a worker would have to begin the wait.
+PICTURES: dict[str, Any] = {"default": [], "type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50}
 
 with DAG(
     dag_id="kling_try_on",

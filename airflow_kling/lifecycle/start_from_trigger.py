@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import ParamValidationError, conf
+from airflow.providers.common.compat.sdk import Param, ParamValidationError, conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.exceptions import KlingInputError
@@ -148,25 +148,14 @@ def given_for_worker(task: Any, kind: type) -> str | None:
 
 
 def refused_params(task: Any) -> str | None:
-    """Return which param forbids it, as the end of a sentence.
-
-    A value that does not fit ends Airflow's triggerers, and Airflow checks the values of a run only against the params
-    of the DAG, not against those that a task has of its own.
-    """
+    """Return which param forbids it, as the end of a sentence: the DAG may have been given more since."""
     dag = task.get_dag()
     try:
         for params in (task.params, *([dag.params] if dag else [])):
             check_params(params)
     except KlingInputError as error:
         return str(error)
-    for name in task.params:
-        if dag is None or name not in dag.params or _schema(task, name) != _schema(dag, name):
-            return f"does not go with a param of the task itself, {name!r}, which Airflow checks too late."
     return None
-
-
-def _schema(owner: Any, name: str) -> Any:
-    return owner.params.get_param(name).schema
 
 
 def refused_config() -> str | None:
@@ -200,19 +189,18 @@ def check_can_start(*, deferrable: bool) -> None:
 
 
 def check_params(params: Any) -> None:
-    """Airflow's triggerer validates the defaults of a DAG's params before it knows the values of the run.
+    """Airflow's triggerer resolves the params of a DAG before it knows the values of the run.
 
-    Where a default is missing or invalid, Airflow 3.3.2 ends the whole triggerer, and then the next one.
+    Where one has no default, Airflow 3.3.2 ends the whole triggerer, and then the next one. A default that the schema
+    does not allow is none to it, since it knows no schema there.
 
     :raises KlingInputError: that would happen, as the end of a sentence.
     """
-    try:
-        params.validate()
-    except ParamValidationError as error:
-        raise KlingInputError(
-            "needs a valid default for each param of the DAG and the task, or Airflow's triggerers end: "
-            f"{str(error).partition(chr(10))[0]}"
-        ) from None
+    for name in params:
+        try:
+            Param(params.get_param(name).value).resolve()  # as the triggerer does
+        except ParamValidationError:
+            raise KlingInputError(f"needs a default for param {name!r}, or Airflow's triggerers end.") from None
 
 
 def rendered_in_triggerer(name: str, value: Any, task: Any) -> str:

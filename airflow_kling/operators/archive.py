@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_kling.api.routes import DEFAULT_ROUTE
@@ -77,11 +76,6 @@ class KlingArchiveImagesOperator(ArchivingOperator):
         self.route = route
         self.kling_conn_id = kling_conn_id
         make_storable(self)
-
-    @cached_property
-    def hook(self) -> KlingHook:
-        """The connection, looked up once."""
-        return KlingHook(self.kling_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Archive, then tell Airflow what there is now."""

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_kling.api.values import is_blank
 from airflow_kling.exceptions import KlingInputError
+from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_kling.archive.download import Download
     from airflow_kling.archive.limits import DownloadLimits
     from airflow_kling.archive.result_archiver import DownloadResult
-    from airflow_kling.hooks.kling import KlingHook
     from airflow_kling.storage.base import Store
 
 # The outlet of a task that names none. Not an alias for the destination: mapped tasks that end together would make its
@@ -57,8 +57,7 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
 
     template_fields: Sequence[str] = ("destination", "aws_conn_id", "s3_extra_args")
 
-    if TYPE_CHECKING:
-        hook: KlingHook
+    kling_conn_id: str
 
     def __init__(
         self,
@@ -94,6 +93,11 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         self.max_video_pixels = max_video_pixels
         self.max_video_seconds = max_video_seconds
         self.accept_unverified = accept_unverified
+
+    @cached_property
+    def hook(self) -> KlingHook:
+        """The connection, looked up once."""
+        return KlingHook(self.kling_conn_id)
 
     @property
     def output(self) -> Any:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 #: What it means for the bill that a generation could not be archived.
-PAID = "Kling task {} is billed: a retry archives it, as does a clear with on_clear='reuse'; any other clear pays for another."
+PAID = (
+    "Kling task {} is billed: a retry archives it, as does a clear with on_clear='reuse'; any other clear pays for "
+    "another."
+)
 
 
 class GenerationEndMixin(KlingWaitMixin, ArchivingOperator):

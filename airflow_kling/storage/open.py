@@ -59,12 +59,12 @@ def check_installed(place: Destination) -> None:
     if place.scheme == "s3":
         found = find_spec("airflow.providers.amazon") is not None
     else:
-        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-        if AIRFLOW_V_3_0_PLUS:
+        if AIRFLOW_V_3_1_PLUS:
             from airflow.sdk.io import has_fs
         else:
-            from airflow.io import has_fs  # type: ignore[import-not-found, no-redef]
+            from airflow.io import has_fs  # type: ignore[attr-defined, no-redef]
 
         found = has_fs(place.scheme)
     if not found:

@@ -61,6 +61,7 @@ def test_every_parameter_is_explained(path: str) -> None:
         explained |= explained_by("airflow_kling.operators.multi_image_to_image.KlingMultiImageToImageOperator")
         explained |= explained_by("airflow_kling.operators.base.KlingGenerationOperator")
         explained |= explained_by("airflow_kling.operators.archive.KlingArchiveImagesOperator")
+        explained |= explained_by("airflow_kling.operators.archiving.ArchivingOperator")
     assert parameters_of(find(path)) - explained == set()
 
 

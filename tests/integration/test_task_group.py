@@ -541,6 +541,7 @@ with DAG("kling_chain", schedule=None, render_template_as_native_obj=NATIVE) as 
     kling_generate(
         "omni", route="omni-image", image_list=[shoes.output["images"][1], shoes.output], prompt="5", **options
     )
+    kling_generate("whole", image=shoes.output, prompt="7", compact=True, **clip)
     kling_generate("third", image=shoes.output["images"][2], prompt="6", **clip)
     dag.get_task("shoes.archive") >> dag.get_task("text.submit")
 """
@@ -659,4 +660,4 @@ def test_archived_images_are_references_of_other_generations(
     requests = {manifest["request"].get("prompt"): manifest for manifest in manifests(archive)}
     first, second = (image["sha256"] for image in requests.pop(None)["images"])
     used = {prompt: [one["sha256"] for one in made["request"]["references"]] for prompt, made in requests.items()}
-    assert used == {"1": [first], "2": [second], "3": [first], "4": [first], "5": [second, first]}
+    assert used == {"1": [first], "2": [second], "3": [first], "4": [first], "5": [second, first], "7": [first]}

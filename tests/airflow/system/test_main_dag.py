@@ -44,8 +44,9 @@ def test_run_succeeds(run: Run) -> None:
     assert run.states() == {"submit": "success", "wait": "success", "archive": "success"}
 
 
-def test_waiting_is_deferred(run: Run) -> None:
-    assert run.was_deferred("wait")
+def test_waiting_takes_no_worker(run: Run) -> None:
+    wait = run.instances()["wait"]
+    assert (wait["queued_when"], wait["pid"], wait["hostname"] or None) == (None, None, None)
 
 
 def test_one_generation_is_submitted_and_billed(run: Run, kling: Emulator) -> None:

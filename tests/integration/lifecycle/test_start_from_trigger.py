@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, Param, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, Asset, Param, ParamValidationError, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.emulator import Emulator
@@ -17,6 +18,7 @@ from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
 
 from_3_3 = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow starts no task in the triggerer before 3.3")
+NOW = datetime.now(UTC)
 URLS = ["https://example.com/a.png"] * 2
 
 
@@ -140,23 +142,45 @@ def test_output_of_another_mapped_group_is_many() -> None:
             sensor(dag.get_task("product.submit").output)
 
 
+DEFAULTS = [Param("x", type="string"), Param(None, type="string"), Param([], type="array", minItems=1), 3]
+
+
 @from_3_3
-@pytest.mark.parametrize(
-    "param", [Param(type="string"), Param(None, type="string"), Param("", type="string", minLength=1)]
-)
-def test_param_without_a_valid_default_is_refused_since_it_would_end_every_triggerer(param: Param) -> None:
-    with DAG("d", schedule=None, params={"theme": param}):
+def test_a_param_without_a_default_is_refused_since_it_would_end_every_triggerer() -> None:
+    with DAG("d", schedule=None, params={"theme": Param(type="string")}) as dag:
         submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=URLS)
-        with pytest.raises(KlingInputError, match=r"start_from_trigger of task 'wait' needs a valid default .* theme"):
+        with pytest.raises(KlingInputError, match=r"start_from_trigger of task 'wait' needs a default for .*'theme'"):
             sensor(submit.output)
+        KlingTaskSensor(task_id="open", kling_task_id=submit.output)
+    with pytest.raises(ParamValidationError):
+        params_in_triggerer(dag, "open", {"theme": "of the run"})
 
 
 @from_3_3
-@pytest.mark.parametrize("param", [Param("x", type="string"), Param(None, type=["null", "string"]), 3])
-def test_param_with_a_valid_default_is_fine(param: Any) -> None:
-    with DAG("d", schedule=None, params={"theme": param}):
+@pytest.mark.parametrize("param", DEFAULTS, ids=repr)
+@pytest.mark.parametrize("conf", [{"theme": "of the run"}, {}])
+def test_a_param_with_any_default_is_fine(param: Any, conf: dict[str, Any]) -> None:
+    with DAG("d", schedule=None, params={"theme": param}) as dag:
         submit = KlingMultiImageToImageOperator(task_id="submit", subject_images=URLS)
         assert sensor(submit.output).start_from_trigger
+    default = param.value if isinstance(param, Param) else param
+    assert params_in_triggerer(dag, "wait", conf) == {"theme": default, **conf}
+
+
+def params_in_triggerer(dag: DAG, task_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+    """Return the params of a run as Airflow's triggerer resolves them, before it renders the id."""
+    from airflow.executors.workloads import TaskInstanceDTO
+    from airflow.jobs.triggerer_job_runner import TriggerRunner
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    of_run = {"dag_id": "d", "run_id": "r"}
+    ti = TaskInstanceDTO.model_construct(id=uuid4(), task_id=task_id, try_number=1, map_index=-1, **of_run)
+    at = dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date"), NOW)
+    dag_run = {**of_run, **at, "end_date": None, "clear_number": 0, "run_type": "manual", "state": "running"}
+    more = {"conf": conf, "consumed_asset_events": [], "partition_key": None}
+    made = TriggerRunner.create_runtime_ti(ti, DagSerialization.to_dict(dag), {**dag_run, **more})
+    found: dict[str, Any] = made.get_template_context()["params"]
+    return found
 
 
 @from_3_3
@@ -194,7 +218,6 @@ NEED_A_WORKER = [
     ({"max_active_tis_per_dagrun": 3}, f"max_active_tis_per_dagrun, {LIMIT}"),
     ({"kling_conn_id": "{{ macros.ours() }}"}, "the template in kling_conn_id, which may need a worker"),
     ({"route": "{{ params.route }}"}, "the template in route, which may need a worker"),
-    ({"params": {"own": Param("x", type="string")}}, "a param of the task itself, 'own'"),
 ]
 NEED_NONE: list[dict[str, Any]] = [
     {"on_failure_callback": called, "on_retry_callback": [called], "on_skipped_callback": called},
@@ -202,6 +225,7 @@ NEED_NONE: list[dict[str, Any]] = [
     {"queue": "gpu", "executor_config": {"KubernetesExecutor": {}}, "run_as_user": "kling", "priority_weight": 7},
     {"trigger_rule": "all_done", "depends_on_past": True, "wait_for_downstream": True, "inlets": [Asset("references")]},
     {"email": "us@example.com", "email_on_failure": True, "pool": "default_pool", "pool_slots": 2, "outlets": []},
+    {"params": {"own": Param("x", type="string")}},
     {"mode": "reschedule", "poke_interval": 3, "timeout": 60, "doc_md": "waits"},
 ]
 
@@ -242,7 +266,7 @@ def test_what_cluster_policies_give_it_later_counts_too() -> None:
     assert not serialized(dag, "wait").get("start_from_trigger")
     task.on_execute_callback = []
     dag.params["theme"] = Param(type="string")
-    assert "needs a valid default" in str(why_on_worker(task))
+    assert "needs a default for param 'theme'" in str(why_on_worker(task))
 
 
 @from_3_3

@@ -114,7 +114,7 @@ def test_one_task_that_submits_and_archives_reports_both(
         summary["manifest"],
     ]
     facet = told.run_facets["kling"]
-    assert (facet.klingTaskId, facet.units) == (summary["kling_task_id"], 1.0)
+    assert (facet.klingTaskId, facet.units) == (summary["kling_task_id"], 16.0)
 
 
 # --- OpenLineage: names and the facet ---------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
+from airflow_kling.exceptions import KlingInputError
 from airflow_kling.storage.destination import Destination
 from airflow_kling.storage.fsspec import FsspecStore
 from airflow_kling.storage.keys import image_key
 from airflow_kling.storage.local import LocalStore
-from airflow_kling.storage.open import open_store
+from airflow_kling.storage.open import check_installed, open_store
 from airflow_kling.storage.s3 import S3Store
 
 
@@ -44,3 +45,16 @@ def test_import_is_light():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a", "file:///data", "local:///data"])
+def test_what_is_installed_is_a_destination(address: str) -> None:
+    check_installed(Destination.parse(address))
+
+
+def test_a_storage_without_its_provider_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KlingInputError, match="no provider for carrier-pigeon:// is installed on this worker"):
+        check_installed(Destination.parse("carrier-pigeon://bucket/a"))
+    monkeypatch.setattr("airflow_kling.storage.open.find_spec", lambda name: None)
+    with pytest.raises(KlingInputError, match="no provider for s3:// is installed"):
+        check_installed(Destination.parse("s3://bucket/a"))

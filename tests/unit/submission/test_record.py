@@ -95,3 +95,11 @@ def test_a_record_that_is_not_readable_is_named_and_nothing_is_submitted(value: 
     assert not caught.value.retryable
     for word in [KEY, "cannot be read", "Nothing was submitted now, but an earlier try may have", *words]:
         assert word in str(caught.value)
+
+
+def test_a_record_that_may_lie_elsewhere_next_time_is_no_proof() -> None:
+    store = Store()
+    records = RecordStore(TaskState(store), lasts=False)
+    records.write(RECORD)
+    assert records.read(TRY) == RECORD
+    assert not records.keeps

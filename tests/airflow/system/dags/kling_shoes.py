@@ -23,7 +23,7 @@ with DAG("kling_shoes", params={"references": Param([], type="array"), "destinat
         )
         return [row | one for one in given]
 
-    shoes = kling_image.partial("shoes", destination=dag.param("destination"), start_from_trigger=True, poke_interval=1)
+    shoes = kling_image.partial("shoes", destination=dag.param("destination"), poke_interval=1)
     images = shoes.expand_kwargs(rows())
 
     @task(trigger_rule="all_done")

@@ -26,11 +26,12 @@ with DAG(
     submit = KlingMultiImageToImageOperator(
         task_id="submit", subject_images=references, prompt="{{ params.prompt }}", n=2, aspect_ratio="3:2"
     )
-    wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output)
+    # Listeners, OpenLineage among them, hear of a wait only where a worker begins it.
+    wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output, start_from_trigger=False)
     KlingArchiveImagesOperator(task_id="archive", task=wait.output, destination="{{ params.destination }}")
     KlingArchiveImagesOperator(task_id="archive_fails", task=wait.output, destination="file:///proc/nowhere")
 
-    KlingTaskSensor(task_id="wait_fails", kling_task_id="unknown")
+    KlingTaskSensor(task_id="wait_fails", kling_task_id="unknown", start_from_trigger=False)
     KlingTaskSensor(task_id="wait_in_triggerer", kling_task_id=submit.output, start_from_trigger=True)
     KlingMultiImageToImageOperator(
         task_id="generate", subject_images=references, wait_for_completion=True, deferrable=True
