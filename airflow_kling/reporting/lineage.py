@@ -71,10 +71,11 @@ def _is_read() -> bool:
     try:
         from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
     except ImportError:  # Airflow up to 3.1
-        from airflow import plugins_manager
+        from airflow import plugins_manager as found
 
-        plugins_manager.initialize_hook_lineage_readers_plugins()  # type: ignore[attr-defined]
-        return bool(plugins_manager.hook_lineage_reader_classes)  # type: ignore[attr-defined]
+        plugins_manager: Any = found  # of another Airflow than that of the type checker
+        plugins_manager.initialize_hook_lineage_readers_plugins()
+        return bool(plugins_manager.hook_lineage_reader_classes)
     return bool(get_hook_lineage_readers_plugins())
 
 
