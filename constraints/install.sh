@@ -38,5 +38,7 @@ if ! "$python" -m venv "$venv"; then
   exit 1
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" uv
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" -c "$constraints" \
+# Compiled once here: else each process of each Airflow compiles for seconds where PYTHONDONTWRITEBYTECODE is set.
+"$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" -c "$constraints" \
   --editable '.[dev]' "$(grep '^apache-airflow==' "$constraints")"
+"$venv/bin/python" -m compileall -q airflow_kling
