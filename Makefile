@@ -72,6 +72,12 @@ test-lines: $(LINES:%=test-line-%) ## the three DAGs on a real Airflow 3.0, 3.1 
 $(LINES:%=test-line-%): test-line-%: .venv-%/.installed services
 	.venv-$*/bin/python -m pytest $(LINE_TESTS)
 
+matrix: $(STAMP) services ## the provider on every Airflow and Python that docs/compatibility.md lists; MATRIX="--lines 3.1"
+	$(BIN)/python -m tests.matrix $(MATRIX)
+
+test-matrix: $(STAMP) ## each Airflow with one Python: the wheel installs, provider, plugins and DAGs load
+	$(BIN)/python -m tests.matrix --load
+
 test-browser: $(STAMP) chromium services ## the gallery in a real Chromium alone
 	$(BIN)/python -m pytest tests/browser
 

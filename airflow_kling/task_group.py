@@ -73,8 +73,9 @@ def kling_image(
     the archive task's, and goes into ``start >> images >> end`` as a whole.
 
     With ``compact`` the one task ``generate`` does all three: two short visits to a worker, and no URL of a result in
-    XCom. A ``pool`` that mirrors Kling's concurrency has to be held from the submission to the end, so with one it is
-    always compact, and the task takes ``n`` slots.
+    XCom. A retry archives what is paid for; a clear pays for another generation, unless ``on_clear="reuse"``. A
+    ``pool`` that mirrors Kling's concurrency has to be held from the submission to the end, so with one it is always
+    compact, and the task takes ``n`` slots.
 
     :param group_id: name of the group, ``shoes``; its tasks are ``shoes.submit`` and so on.
     :param subject_images: 1 to 4 reference images, and, like the ten parameters after ``destination``, as
@@ -89,9 +90,9 @@ def kling_image(
         generation may cost; see :class:`KlingMultiImageToImageOperator`.
     :param send_references_as: ``base64`` or ``url``, see :class:`KlingMultiImageToImageOperator`.
     :param deferrable: wait in the triggerer, holding no worker.
-    :param start_from_trigger: the wait takes no worker slot at all (Airflow 3.3+, not with ``compact`` or ``pool``); no
-        task listener hears of its success. None: unless something of yours needs a worker there, see
-        :class:`KlingTaskSensor`.
+    :param start_from_trigger: whether the wait starts in the triggerer and takes no worker slot at all (Airflow 3.3+).
+        None: yes, unless something of yours needs a worker, see :class:`KlingTaskSensor`. True is refused with
+        ``compact`` or ``pool``.
     :param poke_interval: seconds between two polls at most; by default as the route needs it.
     :param timeout: seconds to wait for the generation, by default 3600 for images and 7200 for videos; it runs on and
         is billed after that.

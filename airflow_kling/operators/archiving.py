@@ -39,6 +39,8 @@ MIB = 1024 * 1024
 class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     """A task that archives every result of a Kling task, where it has a destination.
 
+    Without ``outlets`` of its own, its outlet is then the asset ``kling_images``.
+
     :param destination: ``s3://bucket/prefix``, or any object storage URL (``file:///...``, ``gs://...``). None archives
         nothing.
     :param aws_conn_id: for ``s3://`` destinations.

@@ -43,7 +43,8 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
     With ``wait_for_completion`` it waits as well and returns the finished task, as ``KlingTaskSensor`` does.
     With a ``destination`` it waits and archives, and returns what :class:`KlingArchiveImagesOperator` does; its
     parameters for that are those of :class:`~airflow_kling.operators.archiving.ArchivingOperator`. A retry after the
-    archive has failed archives. The task id is also in XCom under the key ``kling_task_id``.
+    archive has failed archives, and pays for nothing. The Kling task id is also in XCom under the key
+    ``kling_task_id``.
 
     A reference image is an http(s) URL that Kling's servers can reach, a local path, an object storage URL or
     ``ObjectStoragePath``, bytes, raw base64, a ``data:`` URL, or the output of an archive task: all of it means its
@@ -81,11 +82,13 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
         sent, which lasts for the queue and the generation, at most 7 days; the image is read and checked all the same.
         Local files, bytes and base64 are refused then. An http(s) URL is sent as it is in any case, and a video always
         as a URL. Kling's servers have to reach the storage, so its connection needs a public ``endpoint_url``.
-    :param wait_for_completion: wait in this task; when the wait times out, the generation runs on and is billed.
-    :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time.
-    :param poke_interval: seconds between two polls at most, with ``wait_for_completion``; by default as the route needs
-        it: an image is polled first after 11 s, a video after a minute and then every 20 s.
-    :param timeout: seconds to wait, with ``wait_for_completion``; by default 3600 for images, 7200 for videos.
+    :param wait_for_completion: wait in this task, as it does with a ``destination`` in any case; when the wait times
+        out, the generation runs on and is billed.
+    :param deferrable: wait in the triggerer, holding no worker; when False the worker is held all the time. By default
+        what ``[operators] default_deferrable`` says, which is False.
+    :param poke_interval: seconds between two polls at most, where the task waits; by default as the route needs it: in
+        the triggerer an image is polled first after 11 s, a video after a minute and then every 20 s.
+    :param timeout: seconds to wait for the generation; by default 3600 for images, 7200 for videos.
     """
 
     kling_route: ClassVar[Route]

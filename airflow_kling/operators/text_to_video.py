@@ -13,7 +13,7 @@ class KlingTextToVideoOperator(KlingGenerationOperator):
     """Submit a text-to-video generation to Kling; return the Kling task id.
 
     What is common to all routes, and the parameters for it, is at
-    :class:`~airflow_kling.operators.base.KlingGenerationOperator`; there is also what a reference image may be.
+    :class:`~airflow_kling.operators.base.KlingGenerationOperator`.
 
     A clip takes some 5 minutes [W]. By the list price [W] a second costs $0.084 with ``kling-v3`` in 720p, $0.112 in
     1080p and $0.42 in 4k, with sound half as much again (none for 4k); 5 s of ``kling-v2-6`` or ``kling-v2-5-turbo``

@@ -36,7 +36,8 @@ class KlingTaskSensor(StartFromTriggerMixin, KlingWaitMixin, TextFieldsMixin, Ba
     """Wait for a Kling task; return the finished task.
 
     Returns ``{"kling_task_id", "route", "external_task_id", "status", "status_message", "images": [{"index", "url"}],
-    "created_at", "updated_at", "unit_deduction"}``, times as ISO 8601 in UTC. The URLs expire: archive them soon.
+    "created_at", "updated_at", "unit_deduction"}``, of a route that makes videos ``"videos": [{"index", "id", "url",
+    "duration"}]`` too; times as ISO 8601 in UTC. The URLs expire: archive them soon.
 
     Raises ``KlingTaskFailed`` with the provider's reason when the generation failed (a moderation refusal is not
     retried, the same input never passes) and ``AirflowSensorTimeout`` after ``timeout``; the generation then runs on
@@ -48,17 +49,18 @@ class KlingTaskSensor(StartFromTriggerMixin, KlingWaitMixin, TextFieldsMixin, Ba
     :param kling_conn_id: the connection, with the account that created the task.
     :param deferrable: wait in the triggerer, holding no worker. When False, ``mode`` says how: ``poke`` holds a worker
         slot all the time, ``reschedule`` takes one for each poll.
-    :param poke_interval: seconds between two polls at most. By default as the route needs it: an image is polled first
-        after 11 s, a video after a minute and then every 20 s; the interval grows with the age.
+    :param poke_interval: seconds between two polls at most. By default as the route needs it: in the triggerer an image
+        is polled first after 11 s, a video after a minute and then every 20 s, and the interval grows with the age; on
+        a worker every 20 s.
     :param timeout: seconds until the task fails, counted from the first poll of this try; by default 3600 for images,
         7200 for videos.
-    :param start_from_trigger: go straight to the triggerer, and when the generation succeeded end there: the wait takes
-        no worker slot at all (Airflow 3.3+). Failures resume on a worker, so that retries, callbacks and ``soft_fail``
-        work. It costs that Airflow emits no events for ``outlets`` and calls no task listeners for such a success.
-        ``kling_task_id`` must be ``submit.output`` or a text, and each param of the DAG needs a valid default. In a
-        mapped task group it works; a sensor that is itself mapped with ``expand`` defers from a worker all the same.
-        None, the default: where Airflow can, unless something of the author's needs a worker, which the task's log then
-        names. True: always, refused while parsing where Airflow cannot. False: a worker polls first.
+    :param start_from_trigger: whether the wait starts in the triggerer, and ends there when the generation has
+        succeeded, so that it takes no worker slot at all (Airflow 3.3+). None, the default: yes, unless something of
+        the author's needs a worker, which the task's log then names. True: always; refused while parsing where Airflow
+        cannot. False: a worker polls first. A failure resumes on a worker, so that retries, callbacks and ``soft_fail``
+        work. Of a success in the triggerer Airflow emits no events for ``outlets``, and no task listener hears. There
+        ``kling_task_id`` must be ``submit.output`` or a text, and each param of the DAG needs a default. A sensor in a
+        mapped task group may start there; one that is itself mapped with ``expand`` begins on a worker.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "route", "kling_conn_id")

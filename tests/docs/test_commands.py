@@ -144,6 +144,15 @@ def test_targets_that_are_mentioned_are_there() -> None:
     assert mentioned <= targets
 
 
+def test_a_target_that_is_no_file_has_a_rule() -> None:
+    """Without one make says that nothing is to be done, and succeeds."""
+    makefile = (CHECKOUT / "Makefile").read_text()
+    [phony] = re.findall(r"^\.PHONY:(.*)", makefile, re.MULTILINE)
+    names = set(re.sub(r"\$\([^)]*\)", "", phony).split())
+    assert names
+    assert names <= set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+
+
 def test_modules_that_are_mentioned_can_be_run() -> None:
     mentioned = {
         module

@@ -1,7 +1,7 @@
 """Makes many generations at once, each on its own: submit, wait deferred, archive.
 
-Some wait as usual: a worker polls once, defers, and resumes to return the result. The others start in the triggerer
-and end there, so that their wait never takes a worker slot.
+Some waits begin on a worker, which polls once, defers, and resumes to return the result. The others start in the
+triggerer and end there, so that they never take a worker slot.
 
 Tasks that are further on go first (``weight_rule="upstream"``): a finished generation is archived before another one is
 submitted, so results do not pile up at Kling.
