@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from airflow.utils.session import create_session
 
-from airflow_kling.emulator import Emulator
-from airflow_kling.exceptions import KlingDownloadError, KlingInputError, KlingSubmissionError
+from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
+from airflow_kling.exceptions import KlingDownloadError, KlingInputError, KlingRateLimitError, KlingSubmissionError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.operators.publish import KlingPublishImagesOperator
@@ -265,6 +265,36 @@ def test_a_record_that_is_lost_with_its_destination_never_pays_twice(
         with pytest.raises(KlingSubmissionError, match="archive the one found by its Kling task id"):
             one.begin(destination=elsewhere)
     assert len(billed(emulator)) == 1
+
+
+@pytest.fixture
+def lax(connect: Any) -> Iterator[Emulator]:
+    """An account that can be asked, and takes an ``external_task_id`` twice: nobody else prevents a second payment."""
+    config = EmulatorConfig(duration=Duration(120.0), image_size=64, allow_duplicate_external_ids=True)
+    with serve(config) as emulator:
+        connect(emulator, gateway="official")
+        yield emulator
+
+
+@pytest.mark.parametrize("earlier", ["refused", "before a clear"])
+def test_a_record_of_before_in_one_of_two_destinations_never_pays_twice(
+    earlier: str, lax: Emulator, generate: Any, tmp_path: Path
+) -> None:
+    here, there = (tmp_path / "here").as_uri(), (tmp_path / "there").as_uri()
+    one = generate(submit_timeout=0)
+    if earlier == "refused":
+        lax.faults.add(on="create", action="error", status=429, times=1)
+        with pytest.raises(KlingRateLimitError):
+            one.begin(destination=here)
+    else:
+        one.begin(destination=here)
+        one.max_tries += 2
+    before = len(billed(lax))
+    one.begin(destination=there)
+    assert len(billed(lax)) == before + 1
+    lax.advance(120)
+    assert one.begin(destination=here)["kling_task_id"] == billed(lax)[-1]["task_id"]
+    assert len(billed(lax)) == before + 1
 
 
 def test_a_generation_that_failed_is_made_again(kling: Emulator, generate: Any, archive: Path) -> None:
