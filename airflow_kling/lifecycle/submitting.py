@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
+from airflow_kling.exceptions import KlingError
 from airflow_kling.storage.open import open_store
+from airflow_kling.submission import messages
 from airflow_kling.submission.identity import Identity, fingerprint, reference_queries
 from airflow_kling.submission.object_records import open_records
 from airflow_kling.submission.submitter import Submission
@@ -56,6 +58,31 @@ def make_submission(
         old_fingerprint=fingerprint(asked),
         **options,
     )
+
+
+def earlier_submission(
+    context: Context,
+    *,
+    base: str | None,
+    settings: Settings,
+    retries: int,
+    archive: tuple[str, Callable[[str], Store]] | None,
+) -> str:
+    """Say what an earlier try has submitted by its record, for an error that ends a try before it knows its request.
+
+    :param base: the author's own ``external_task_id``.
+    :return: a sentence; blank where no record tells of a Kling task.
+    """
+    deployment = settings.namespace or _base_url()
+    identity = Identity.of(context, retries=retries, base=base, deployment=deployment)
+    if identity is None or identity.first_try:
+        return ""
+    try:
+        records = open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive)
+        record = records.read(identity)
+    except KlingError:  # the error that ends the try is worth more
+        return ""
+    return messages.earlier_submission(record.kling_task_id) if record and record.kling_task_id else ""
 
 
 def _base_url() -> str:

@@ -14,6 +14,7 @@ from airflow_kling.api.values import is_blank
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.defaults import default_args_here
 from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
@@ -42,7 +43,7 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
     Without ``outlets`` of its own, its outlet is then the asset ``kling_images``.
 
     :param destination: ``s3://bucket/prefix``, or any object storage URL (``file:///...``, ``gs://...``). None archives
-        nothing.
+        nothing. Where an operator is mapped over it, name ``outlets`` in ``partial()``: Airflow emits no events else.
     :param aws_conn_id: for ``s3://`` destinations.
     :param s3_extra_args: for ``s3://`` destinations: upload arguments such as ``{"ServerSideEncryption": "aws:kms",
         "SSEKMSKeyId": "..."}``; those that reading needs too, such as ``RequestPayer``, go with every request.
@@ -96,6 +97,14 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         self.max_video_pixels = max_video_pixels
         self.max_video_seconds = max_video_seconds
         self.accept_unverified = accept_unverified
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As Airflow's, which knows of a mapped task's outlets only what is named here, and emits no other events."""
+        named = "outlets" in kwargs or "outlets" in default_args_here(kwargs.get("default_args"))
+        if kwargs.get("destination") is not None and not named:
+            kwargs["outlets"] = [Asset(DEFAULT_OUTLET)]
+        return super().partial(**kwargs)
 
     @cached_property
     def hook(self) -> KlingHook:

@@ -188,7 +188,11 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
     ) -> str | dict[str, Any]:
         submit_deadline = submit_deadline or time.time() + self.submit_timeout
         with failing_fast():
-            request, asked, priced = self._request()
+            try:
+                request, asked, priced = self._request()
+            except KlingError as error:
+                error.money = f"{error.money} {self._earlier_submission(context)}".strip()
+                raise
             self._request_record = asked
             lineage.report_hook_lineage(self.hook, inputs=lineage.addresses(asked["references"]))
             while True:
@@ -267,6 +271,17 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
             on_clear=self.on_clear,
             on_input_change=self.on_input_change,
         )
+
+    def _earlier_submission(self, context: Context) -> str:
+        """Say what an earlier try has paid for; blank where nothing tells."""
+        from airflow_kling.lifecycle.submitting import earlier_submission
+
+        try:
+            settings, archive = self.hook.settings, self.record_place
+        except Exception:  # the error that ends the try is worth more
+            return ""
+        base, retries = self.external_task_id, self.retries or 0
+        return earlier_submission(context, base=base, settings=settings, retries=retries, archive=archive)
 
     def _push_request(self, context: Context, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Leave in XCom what the tasks after this one need: the id, and the request record for the manifest."""

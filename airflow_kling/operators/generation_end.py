@@ -45,6 +45,8 @@ class GenerationEndMixin(KlingWaitMixin, ArchivingOperator):
 
         :param finished: the task, as an XCom.
         """
+        from airflow_kling.lifecycle import allowed
+
         task, self._waiting_for = self._finished, None
         if not self.archives or task is None:
             return finished
@@ -54,7 +56,11 @@ class GenerationEndMixin(KlingWaitMixin, ArchivingOperator):
         self.push_console_link(context, task.kling_task_id)
         refresh = partial(self.hook.get_task, task.kling_task_id, route=task.route)
         try:
+            allowed.check_destination(self.destination)  # rendered anew, maybe to another one
             return self.archive(context, task, self._request_record, refresh=refresh)
         except KlingError as error:
             error.money = error.money or PAID.format(task.kling_task_id)
+            raise
+        except Exception:  # each storage has errors of its own
+            self.log.error(PAID.format(task.kling_task_id))
             raise

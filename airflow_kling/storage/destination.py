@@ -28,6 +28,8 @@ _ACCESS_POINT = re.compile(
 #: Arguments of an upload that other requests for the same object take too; see the requests in boto3's reference.
 READ_ARGS = frozenset({"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"})
 ACCESS_ARGS = frozenset({"RequestPayer", "ExpectedBucketOwner"})
+#: Classes of S3 whose objects cannot be read before somebody restores them: an archive reads its own manifest.
+_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")
 #: Set by the archive itself, for every object anew.
 _OURS = frozenset({"Bucket", "Key", "Body", "ContentType", "ContentLength", "ContentMD5", "IfMatch", "IfNoneMatch"})
 
@@ -134,5 +136,10 @@ def _check_extra_args(extra_args: Mapping[str, Any], scheme: str, shown: object)
         raise KlingInputError(f"extra_args go with s3:// only, not with {shown}.")
     if odd := sorted(_OURS & extra_args.keys()):
         raise KlingInputError(f"s3_extra_args has {odd[0]}, which every upload has of its own; leave it out.")
+    if (kind := extra_args.get("StorageClass")) in _UNREADABLE:
+        raise KlingInputError(
+            f"s3_extra_args has StorageClass {kind}, whose objects cannot be read before they are restored, and an "
+            "archive is read again; give another class such as GLACIER_IR, and let a lifecycle rule move what is old."
+        )
     if "SSECustomerKey" in extra_args and "SSECustomerAlgorithm" not in extra_args:
         raise KlingInputError("s3_extra_args has SSECustomerKey without SSECustomerAlgorithm; give both, or neither.")

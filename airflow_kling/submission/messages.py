@@ -180,6 +180,14 @@ def earlier_may_exist(external_task_id: str) -> str:
     )
 
 
+def earlier_submission(kling_task_id: str) -> str:
+    """What it means for the bill that a retry cannot even make its request."""
+    return (
+        f"Kling task {kling_task_id}, which an earlier try submitted, is billed if it succeeds: archive it by that id, "
+        "or restore the input for a retry, or a clear with on_clear='reuse', to adopt it."
+    )
+
+
 def input_changed(record: SubmissionRecord) -> KlingSubmissionError:
     """The input is not what an earlier try of this round submitted."""
     made = f"as Kling task {record.kling_task_id}, will be billed" if record.kling_task_id else "may exist"

@@ -50,7 +50,7 @@ class Start:
 class Recall:
     """What the decision depends on beside the record.
 
-    :param keeps: a record is kept.
+    :param keeps: a record is kept, and is the latest; without that one of an earlier try may be found all the same.
     :param route: of the generation that is asked for now.
     :param fingerprints: of the input as it is now: as a record has it, and as records without a ``kind`` had it.
     :param refused_attempt: its POST was refused earlier in this try.
@@ -80,18 +80,22 @@ class Recall:
         if record is None:
             if self.on_clear == "reuse" and self.identity.cleared:
                 raise messages.nothing_to_reuse(self.attempt(1).name.text, keeps=self.keeps)
-            unknown = not self.keeps and not self.identity.first_try and self.refused_attempt is None
-            return Start(self.attempt(self.refused_attempt or 1), may_exist=unknown)
+            return Start(self.attempt(self.refused_attempt or 1), may_exist=self._unknown)
         if record.round != self.identity.round and self.on_clear == "new":
             if record.state != REFUSED:
                 log.warning("%s", messages.runs_on_after_clear(record))
-            return Start(self.attempt(1), may_exist=False)
+            return Start(self.attempt(1), may_exist=self._unknown)
         if record.fingerprint in self._expected(record):
-            return Start(_recorded(record), record.state != REFUSED, record.kling_task_id)
+            return Start(_recorded(record), record.state != REFUSED or self._unknown, record.kling_task_id)
         if record.state != REFUSED and self.on_input_change == "fail":
             raise messages.input_changed(record)
         # Not under the old identity: were its refusal wrong, a generation of the old input would pass for this one.
-        return Start(self.attempt(record.attempt + 1), may_exist=False)
+        return Start(self.attempt(record.attempt + 1), may_exist=self._unknown)
+
+    @property
+    def _unknown(self) -> bool:
+        """Whether an earlier try may have submitted without a record that this one sees."""
+        return not self.keeps and not self.identity.first_try and self.refused_attempt is None
 
     def _expected(self, record: SubmissionRecord) -> Collection[str]:
         return self.fingerprints if record.kind is None else self.fingerprints[:1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from airflow.utils.session import create_session
 
-from airflow_kling.emulator import Emulator
-from airflow_kling.exceptions import KlingDownloadError, KlingInputError, KlingSubmissionError
+from airflow_kling.emulator import Duration, Emulator, EmulatorConfig, serve
+from airflow_kling.exceptions import KlingDownloadError, KlingInputError, KlingRateLimitError, KlingSubmissionError
 from airflow_kling.operators.archive import KlingArchiveImagesOperator
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.operators.publish import KlingPublishImagesOperator
@@ -267,6 +268,61 @@ def test_a_record_that_is_lost_with_its_destination_never_pays_twice(
     assert len(billed(emulator)) == 1
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["task state", "beside the archive"])
+def test_a_retry_that_cannot_read_its_input_names_what_was_paid_for(
+    kept: bool, kling: Emulator, generate: Any, subjects: list[str], tmp_path: Path
+) -> None:
+    reference = tmp_path / "shoe.png"
+    reference.write_bytes(base64.b64decode(subjects[0]))
+    one = generate(TaskState() if kept else None, subject_images=[str(reference), subjects[1]])
+    one.begin()
+    reference.unlink()
+    [paid] = billed(kling)
+    with pytest.raises(KlingInputError, match="neither an existing file") as caught:
+        one.begin()
+    assert f"Kling task {paid['task_id']}, which an earlier try submitted, is billed if it succeeds" in str(
+        caught.value
+    )
+    assert len(billed(kling)) == 1
+
+
+def test_an_input_that_was_wrong_from_the_start_speaks_of_no_bill(kling: Emulator, generate: Any) -> None:
+    one = generate(subject_images=["/nowhere.png", "/nowhere.png"])
+    for _ in range(2):
+        with pytest.raises(KlingInputError, match=r"nor base64 of an image\.$"):
+            one.begin()
+
+
+@pytest.fixture
+def lax(connect: Any) -> Iterator[Emulator]:
+    """An account that can be asked, and takes an ``external_task_id`` twice: nobody else prevents a second payment."""
+    config = EmulatorConfig(duration=Duration(120.0), image_size=64, allow_duplicate_external_ids=True)
+    with serve(config) as emulator:
+        connect(emulator, gateway="official")
+        yield emulator
+
+
+@pytest.mark.parametrize("earlier", ["refused", "before a clear"])
+def test_a_record_of_before_in_one_of_two_destinations_never_pays_twice(
+    earlier: str, lax: Emulator, generate: Any, tmp_path: Path
+) -> None:
+    here, there = (tmp_path / "here").as_uri(), (tmp_path / "there").as_uri()
+    one = generate(submit_timeout=0)
+    if earlier == "refused":
+        lax.faults.add(on="create", action="error", status=429, times=1)
+        with pytest.raises(KlingRateLimitError):
+            one.begin(destination=here)
+    else:
+        one.begin(destination=here)
+        one.max_tries += 2
+    before = len(billed(lax))
+    one.begin(destination=there)
+    assert len(billed(lax)) == before + 1
+    lax.advance(120)
+    assert one.begin(destination=here)["kling_task_id"] == billed(lax)[-1]["task_id"]
+    assert len(billed(lax)) == before + 1
+
+
 def test_a_generation_that_failed_is_made_again(kling: Emulator, generate: Any, archive: Path) -> None:
     kling.faults.add(on="create", action="fail_task", message="out of memory", times=1)
     one = generate()
@@ -319,6 +375,33 @@ def test_a_destination_that_is_not_allowed_is_refused_before_paying(
     with pytest.raises(KlingInputError, match=r"which .kling. allowed_destinations does not allow") as caught:
         generate().begin()
     assert str(caught.value).endswith("Nothing was submitted.")
+    assert kling.ledger()["requests"]["create"] == 0
+
+
+def test_a_destination_that_is_not_allowed_any_more_gets_nothing(
+    kling: Emulator, generate: Any, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__KLING__ALLOWED_DESTINATIONS", archive.as_uri())
+    one = generate(destination="{{ params.to }}")
+    one.context["params"] = {"to": archive.as_uri()}
+    one.begin()
+    kling.advance(120)
+    one.context["params"] = {"to": (tmp_path / "theirs").as_uri()}
+    with pytest.raises(KlingInputError, match=r"does not allow.* is billed: a retry archives it"):
+        one.resume()
+    assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize("kind", ["GLACIER", "DEEP_ARCHIVE"])
+def test_a_class_of_s3_that_cannot_be_read_back_is_refused_before_paying(
+    kind: str, kling: Emulator, generate: Any
+) -> None:
+    one = generate(
+        TaskState(), destination="s3://my_s3@images/kling", s3_extra_args={"StorageClass": "{{ params.kind }}"}
+    )
+    one.context["params"] = {"kind": kind}
+    with pytest.raises(KlingInputError, match=f"StorageClass {kind}, whose objects cannot be read"):
+        one.begin()
     assert kling.ledger()["requests"]["create"] == 0
 
 
@@ -382,16 +465,20 @@ def test_a_dag_of_one_task(source: str, rows: list[int], fast: Emulator, run: An
 
 
 @pytest.mark.usefixtures("airflow_home")
-def test_its_asset_event_has_the_manifest(fast: Emulator, run: Any, archive: Path) -> None:
+@pytest.mark.parametrize(("source", "rows"), [(ONE, 1), (MAPPED, 2)], ids=["one", "mapped"])
+def test_its_asset_event_has_the_manifest(source: str, rows: int, fast: Emulator, run: Any, archive: Path) -> None:
     try:
         from airflow.models.asset import AssetEvent
     except ImportError:  # Airflow 2
         from airflow.models.dataset import DatasetEvent as AssetEvent
-    dag_run = run("kling_one_task", ONE)
+    dag_run = run("kling_one_task" if rows == 1 else "kling_one_task_mapped", source)
     with create_session() as session:
-        [extra] = [dict(event.extra) for event in session.query(AssetEvent).filter_by(source_run_id=dag_run.run_id)]
-    [manifest] = manifests(archive)
-    assert extra["manifest"] == f"{archive.as_uri()}/{manifest['kling_task_id']}/manifest.json"
-    assert {name: extra[name] for name in ("request", "task", "run")} == {
-        name: manifest[name] for name in ("request", "task", "run")
+        extras = [dict(event.extra) for event in session.query(AssetEvent).filter_by(source_run_id=dag_run.run_id)]
+    told = {extra["manifest"]: {name: extra[name] for name in ("request", "task", "run")} for extra in extras}
+    assert len(extras) == rows
+    assert told == {
+        f"{archive.as_uri()}/{manifest['kling_task_id']}/manifest.json": {
+            name: manifest[name] for name in ("request", "task", "run")
+        }
+        for manifest in manifests(archive)
     }
