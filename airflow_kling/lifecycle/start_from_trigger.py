@@ -130,7 +130,13 @@ def why_on_worker(task: Any) -> str | None:
     offer: Offer = task.offer
     if offer.wish is not None:
         return None
-    return offer.refused or given_for_worker(task, offer.kind) or refused_params(task) or refused_config()
+    return (
+        offer.refused
+        or given_for_worker(task, offer.kind)
+        or mapped_over(task)
+        or refused_params(task)
+        or refused_config()
+    )
 
 
 def given_for_worker(task: Any, kind: type) -> str | None:
@@ -145,6 +151,14 @@ def given_for_worker(task: Any, kind: type) -> str | None:
     if type(task) is not kind:
         return f"does not go with class {type(task).__name__}, whose own code only a worker runs."
     return None
+
+
+def mapped_over(task: Any) -> str | None:
+    """Return who is mapped over the result, as the end of a sentence: an XCom of the triggerer leaves no length."""
+    mapped = next(task.iter_mapped_dependants(), None) if task.get_dag() else None
+    if mapped is None:
+        return None
+    return f"does not go with {mapped.node_id!r}, which is mapped over its result: only a worker stores the length."
 
 
 def refused_params(task: Any) -> str | None:

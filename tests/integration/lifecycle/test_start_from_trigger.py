@@ -270,6 +270,30 @@ def test_what_cluster_policies_give_it_later_counts_too() -> None:
 
 
 @from_3_3
+def test_who_maps_over_the_result_needs_a_length_that_only_a_worker_stores() -> None:
+    from airflow.sdk import task, task_group
+
+    @task
+    def show(field: Any) -> None: ...
+
+    @task_group
+    def each(field: Any) -> None:
+        show(field)
+
+    with DAG("d", schedule=None) as dag:
+        by_task, by_group, by_none = (
+            KlingTaskSensor(task_id=name, kling_task_id="8334") for name in ("by_task", "by_group", "by_none")
+        )
+        show.expand(field=by_task.output)
+        each.expand(field=by_group.output)
+        show.partial(field=by_none.output).expand_kwargs([{}])
+    for one, name in ((by_task, "show"), (by_group, "each")):
+        assert f"does not go with {name!r}, which is mapped over its result" in str(why_on_worker(one))
+        assert not serialized(dag, one.task_id).get("start_from_trigger")
+    assert why_on_worker(by_none) is None
+
+
+@from_3_3
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
