@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE
+
+log = logging.getLogger(__name__)
 
 _CALLED = "which only a worker calls"
 _LIMIT = "which Airflow checks only before it queues a task"
@@ -123,6 +126,17 @@ def start_trigger_args(task: Any) -> Any:
         next_method="execute_complete",
         timeout=timedelta(seconds=task.timeout) + DEFERRAL_GRACE,
     )
+
+
+def delete_former_result(ti: Any) -> None:
+    """Delete the result of an earlier try, as Airflow does when a try starts on a worker."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    try:
+        of_ti = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+        XCom.delete(key="return_value", **of_ti)
+    except Exception as error:  # whatever Airflow's API has to say; the task has its own end
+        log.warning("The result of an earlier try was not deleted: %s", type(error).__name__)
 
 
 def why_on_worker(task: Any) -> str | None:

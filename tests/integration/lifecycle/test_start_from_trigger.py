@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, Asset, Param, ParamValidati
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.emulator import Emulator
-from airflow_kling.exceptions import KlingInputError
+from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.lifecycle.start_from_trigger import why_on_worker
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
@@ -327,6 +327,34 @@ def test_the_reason_is_in_the_log_of_the_worker_that_it_needs(
         with pytest.raises(TaskDeferred):
             sensor(submitted(), **{"wish": None, **fields}).execute({})
         assert plain_logs.text.count(said) == times
+
+
+@from_3_3
+def test_a_try_that_fails_leaves_no_result_of_an_earlier_one(
+    kling: Emulator, ti: Any, monkeypatch: pytest.MonkeyPatch, plain_logs: pytest.LogCaptureFixture
+) -> None:
+    """Airflow deletes it when a try starts on a worker, which this one did not."""
+    deleted: list[dict[str, Any]] = []
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.delete", lambda **of: deleted.append(of))
+    event = {"kling_task_id": "unknown", "status": "error"}
+    with pytest.raises(KlingError):
+        sensor("unknown").execute_complete({"ti": ti}, event)
+    assert [one["key"] for one in deleted] == ["return_value"]
+    assert {name: deleted[0][name] for name in ("dag_id", "run_id", "task_id", "map_index")} == {
+        name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")
+    }
+    with pytest.raises(KlingError):
+        sensor("unknown").execute_complete({"ti": ti}, event, kling_task_id="unknown")
+    assert len(deleted) == 1, "a worker was there"
+
+    def refuse(**_: Any) -> None:
+        raise ConnectionError("with a secret")
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.delete", refuse)
+    with pytest.raises(KlingError):
+        sensor("unknown").execute_complete({"ti": ti}, event)
+    assert "The result of an earlier try was not deleted: ConnectionError" in plain_logs.text
+    assert "secret" not in plain_logs.text
 
 
 @from_3_3
