@@ -47,12 +47,14 @@ class Offer:
     :ivar wish: True and False are the author's, None leaves it open.
     :ivar kind: class of the task, unless it is one of the author's.
     :ivar trigger_kwargs: of the trigger; empty where it cannot start there.
+    :ivar timeout: seconds, Airflow's own limit of the wait.
     :ivar refused: why not, as the end of a sentence.
     """
 
     wish: bool | None
     kind: type
     trigger_kwargs: dict[str, Any] = field(default_factory=dict)
+    timeout: float = 0.0
     refused: str | None = None
 
 
@@ -102,13 +104,13 @@ def make_offer(task: Any, wish: bool | None, kind: type, **trigger_kwargs: Any) 
         if not left_open:
             raise KlingInputError(f"start_from_trigger of task {task.task_id!r} {error}") from None
         return Offer(wish, kind, refused=str(error))
-    return Offer(wish, kind, trigger_kwargs | rendered)
+    return Offer(wish, kind, trigger_kwargs | rendered, task.timeout)
 
 
 def starts_from_trigger(task: Any) -> bool:
     """Tell whether a task starts in the triggerer."""
     offer: Offer | None = task.offer
-    if offer is None:  # Airflow's own part of the task is being made
+    if offer is None or not task.deferrable:  # Airflow's own part of the task is being made, or a policy said so
         return False
     return why_on_worker(task) is None if offer.wish is None else offer.wish
 
@@ -122,9 +124,9 @@ def start_trigger_args(task: Any) -> Any:
 
     return StartTriggerArgs(
         trigger_cls="airflow_kling.triggers.task.KlingTaskTrigger",
-        trigger_kwargs={**offer.trigger_kwargs, "end_from_trigger": True},
+        trigger_kwargs={**offer.trigger_kwargs, "kling_conn_id": task.kling_conn_id, "end_from_trigger": True},
         next_method="execute_complete",
-        timeout=timedelta(seconds=task.timeout) + DEFERRAL_GRACE,
+        timeout=timedelta(seconds=offer.timeout) + DEFERRAL_GRACE,
     )
 
 
@@ -146,6 +148,7 @@ def why_on_worker(task: Any) -> str | None:
         return None
     return (
         offer.refused
+        or refused_connection(task)
         or given_for_worker(task, offer.kind)
         or mapped_over(task)
         or refused_params(task)
@@ -164,6 +167,15 @@ def given_for_worker(task: Any, kind: type) -> str | None:
             return f"does not go with {name.removeprefix('_').removesuffix('_hook')}, {why}."
     if type(task) is not kind:
         return f"does not go with class {type(task).__name__}, whose own code only a worker runs."
+    return None
+
+
+def refused_connection(task: Any) -> str | None:
+    """Return why the connection forbids it, as the end of a sentence: a cluster policy may have named it since."""
+    try:
+        check_literals({"kling_conn_id": task.kling_conn_id})
+    except KlingInputError as error:
+        return str(error)
     return None
 
 

@@ -306,6 +306,23 @@ def test_what_this_airflow_is_configured_to(name: str, value: str, words: str, m
     assert words in str(why_on_worker(sensor("8334", wish=None)))
 
 
+@from_3_3
+def test_fields_that_cluster_policies_set_hold_in_the_triggerer_as_on_a_worker() -> None:
+    with DAG("d", schedule=None) as dag:
+        task = sensor("8334", wish=None, timeout=600)
+    task.kling_conn_id = "team"
+    assert task.start_trigger_args.trigger_kwargs["kling_conn_id"] == "team"
+    limit = task.start_trigger_args.timeout
+    task.timeout = timedelta(seconds=5)  # type: ignore[assignment]
+    assert task.start_trigger_args.timeout == limit, "a worker goes by what the author gave, too"
+    assert serialized(dag, "wait")["start_from_trigger"]
+    task.kling_conn_id = "{{ params.team }}"
+    assert "does not go with the template in kling_conn_id" in str(why_on_worker(task))
+    task.kling_conn_id = "team"
+    task.deferrable = False
+    assert not serialized(dag, "wait").get("start_from_trigger")
+
+
 class Theirs(KlingTaskSensor):
     """A sensor of the author's."""
 
