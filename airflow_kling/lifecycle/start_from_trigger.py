@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.wait import DEFERRAL_GRACE
+
+log = logging.getLogger(__name__)
 
 _CALLED = "which only a worker calls"
 _LIMIT = "which Airflow checks only before it queues a task"
@@ -44,12 +47,14 @@ class Offer:
     :ivar wish: True and False are the author's, None leaves it open.
     :ivar kind: class of the task, unless it is one of the author's.
     :ivar trigger_kwargs: of the trigger; empty where it cannot start there.
+    :ivar timeout: seconds, Airflow's own limit of the wait.
     :ivar refused: why not, as the end of a sentence.
     """
 
     wish: bool | None
     kind: type
     trigger_kwargs: dict[str, Any] = field(default_factory=dict)
+    timeout: float = 0.0
     refused: str | None = None
 
 
@@ -99,13 +104,13 @@ def make_offer(task: Any, wish: bool | None, kind: type, **trigger_kwargs: Any) 
         if not left_open:
             raise KlingInputError(f"start_from_trigger of task {task.task_id!r} {error}") from None
         return Offer(wish, kind, refused=str(error))
-    return Offer(wish, kind, trigger_kwargs | rendered)
+    return Offer(wish, kind, trigger_kwargs | rendered, task.timeout)
 
 
 def starts_from_trigger(task: Any) -> bool:
     """Tell whether a task starts in the triggerer."""
     offer: Offer | None = task.offer
-    if offer is None:  # Airflow's own part of the task is being made
+    if offer is None or not task.deferrable:  # Airflow's own part of the task is being made, or a policy said so
         return False
     return why_on_worker(task) is None if offer.wish is None else offer.wish
 
@@ -119,10 +124,21 @@ def start_trigger_args(task: Any) -> Any:
 
     return StartTriggerArgs(
         trigger_cls="airflow_kling.triggers.task.KlingTaskTrigger",
-        trigger_kwargs={**offer.trigger_kwargs, "end_from_trigger": True},
+        trigger_kwargs={**offer.trigger_kwargs, "kling_conn_id": task.kling_conn_id, "end_from_trigger": True},
         next_method="execute_complete",
-        timeout=timedelta(seconds=task.timeout) + DEFERRAL_GRACE,
+        timeout=timedelta(seconds=offer.timeout) + DEFERRAL_GRACE,
     )
+
+
+def delete_former_result(ti: Any) -> None:
+    """Delete the result of an earlier try, as Airflow does when a try starts on a worker."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    try:
+        of_ti = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+        XCom.delete(key="return_value", **of_ti)
+    except Exception as error:  # whatever Airflow's API has to say; the task has its own end
+        log.warning("The result of an earlier try was not deleted: %s", type(error).__name__)
 
 
 def why_on_worker(task: Any) -> str | None:
@@ -130,7 +146,14 @@ def why_on_worker(task: Any) -> str | None:
     offer: Offer = task.offer
     if offer.wish is not None:
         return None
-    return offer.refused or given_for_worker(task, offer.kind) or refused_params(task) or refused_config()
+    return (
+        offer.refused
+        or refused_connection(task)
+        or given_for_worker(task, offer.kind)
+        or mapped_over(task)
+        or refused_params(task)
+        or refused_config()
+    )
 
 
 def given_for_worker(task: Any, kind: type) -> str | None:
@@ -145,6 +168,23 @@ def given_for_worker(task: Any, kind: type) -> str | None:
     if type(task) is not kind:
         return f"does not go with class {type(task).__name__}, whose own code only a worker runs."
     return None
+
+
+def refused_connection(task: Any) -> str | None:
+    """Return why the connection forbids it, as the end of a sentence: a cluster policy may have named it since."""
+    try:
+        check_literals({"kling_conn_id": task.kling_conn_id})
+    except KlingInputError as error:
+        return str(error)
+    return None
+
+
+def mapped_over(task: Any) -> str | None:
+    """Return who is mapped over the result, as the end of a sentence: an XCom of the triggerer leaves no length."""
+    mapped = next(task.iter_mapped_dependants(), None) if task.get_dag() else None
+    if mapped is None:
+        return None
+    return f"does not go with {mapped.node_id!r}, which is mapped over its result: only a worker stores the length."
 
 
 def refused_params(task: Any) -> str | None:

@@ -22,7 +22,12 @@ from airflow_kling.lifecycle import templates
 from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.lifecycle.rendering import TextFieldsMixin
-from airflow_kling.lifecycle.start_from_trigger import StartFromTriggerMixin, make_offer, why_on_worker
+from airflow_kling.lifecycle.start_from_trigger import (
+    StartFromTriggerMixin,
+    delete_former_result,
+    make_offer,
+    why_on_worker,
+)
 from airflow_kling.lifecycle.wait import KlingWaitMixin
 from airflow_kling.polling import schedule
 from airflow_kling.reporting import links
@@ -151,6 +156,8 @@ class KlingTaskSensor(StartFromTriggerMixin, KlingWaitMixin, TextFieldsMixin, Ba
         if not state.get("kling_task_id"):  # no worker has run before
             state["kling_task_id"] = (event or {}).get("kling_task_id") or _text(self.kling_task_id)
             links.push_gallery_link(context, str(state["kling_task_id"]))
+            if self.start_from_trigger and (ti := context.get("ti")):
+                delete_former_result(ti)
         with self._failing_softly():
             return super().execute_complete(context, event, **state)
 

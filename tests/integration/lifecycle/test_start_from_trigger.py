@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, Asset, Param, ParamValidati
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_kling.emulator import Emulator
-from airflow_kling.exceptions import KlingInputError
+from airflow_kling.exceptions import KlingError, KlingInputError
 from airflow_kling.lifecycle.start_from_trigger import why_on_worker
 from airflow_kling.operators.generate import KlingMultiImageToImageOperator
 from airflow_kling.sensors.task import KlingTaskSensor
@@ -270,6 +270,30 @@ def test_what_cluster_policies_give_it_later_counts_too() -> None:
 
 
 @from_3_3
+def test_who_maps_over_the_result_needs_a_length_that_only_a_worker_stores() -> None:
+    from airflow.sdk import task, task_group
+
+    @task
+    def show(field: Any) -> None: ...
+
+    @task_group
+    def each(field: Any) -> None:
+        show(field)
+
+    with DAG("d", schedule=None) as dag:
+        by_task, by_group, by_none = (
+            KlingTaskSensor(task_id=name, kling_task_id="8334") for name in ("by_task", "by_group", "by_none")
+        )
+        show.expand(field=by_task.output)
+        each.expand(field=by_group.output)
+        show.partial(field=by_none.output).expand_kwargs([{}])
+    for one, name in ((by_task, "show"), (by_group, "each")):
+        assert f"does not go with {name!r}, which is mapped over its result" in str(why_on_worker(one))
+        assert not serialized(dag, one.task_id).get("start_from_trigger")
+    assert why_on_worker(by_none) is None
+
+
+@from_3_3
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -280,6 +304,23 @@ def test_what_cluster_policies_give_it_later_counts_too() -> None:
 def test_what_this_airflow_is_configured_to(name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     assert words in str(why_on_worker(sensor("8334", wish=None)))
+
+
+@from_3_3
+def test_fields_that_cluster_policies_set_hold_in_the_triggerer_as_on_a_worker() -> None:
+    with DAG("d", schedule=None) as dag:
+        task = sensor("8334", wish=None, timeout=600)
+    task.kling_conn_id = "team"
+    assert task.start_trigger_args.trigger_kwargs["kling_conn_id"] == "team"
+    limit = task.start_trigger_args.timeout
+    task.timeout = timedelta(seconds=5)  # type: ignore[assignment]
+    assert task.start_trigger_args.timeout == limit, "a worker goes by what the author gave, too"
+    assert serialized(dag, "wait")["start_from_trigger"]
+    task.kling_conn_id = "{{ params.team }}"
+    assert "does not go with the template in kling_conn_id" in str(why_on_worker(task))
+    task.kling_conn_id = "team"
+    task.deferrable = False
+    assert not serialized(dag, "wait").get("start_from_trigger")
 
 
 class Theirs(KlingTaskSensor):
@@ -303,6 +344,34 @@ def test_the_reason_is_in_the_log_of_the_worker_that_it_needs(
         with pytest.raises(TaskDeferred):
             sensor(submitted(), **{"wish": None, **fields}).execute({})
         assert plain_logs.text.count(said) == times
+
+
+@from_3_3
+def test_a_try_that_fails_leaves_no_result_of_an_earlier_one(
+    kling: Emulator, ti: Any, monkeypatch: pytest.MonkeyPatch, plain_logs: pytest.LogCaptureFixture
+) -> None:
+    """Airflow deletes it when a try starts on a worker, which this one did not."""
+    deleted: list[dict[str, Any]] = []
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.delete", lambda **of: deleted.append(of))
+    event = {"kling_task_id": "unknown", "status": "error"}
+    with pytest.raises(KlingError):
+        sensor("unknown").execute_complete({"ti": ti}, event)
+    assert [one["key"] for one in deleted] == ["return_value"]
+    assert {name: deleted[0][name] for name in ("dag_id", "run_id", "task_id", "map_index")} == {
+        name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")
+    }
+    with pytest.raises(KlingError):
+        sensor("unknown").execute_complete({"ti": ti}, event, kling_task_id="unknown")
+    assert len(deleted) == 1, "a worker was there"
+
+    def refuse(**_: Any) -> None:
+        raise ConnectionError("with a secret")
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom.delete", refuse)
+    with pytest.raises(KlingError):
+        sensor("unknown").execute_complete({"ti": ti}, event)
+    assert "The result of an earlier try was not deleted: ConnectionError" in plain_logs.text
+    assert "secret" not in plain_logs.text
 
 
 @from_3_3
