@@ -49,6 +49,10 @@ class Emulator:
         """Let every generation go on until it is let go; returns the faults that hold them."""
         return [self.fault(on=on, action="unknown_status", task_status="processing") for on in ("query", "list")]
 
+    def advance(self, seconds: float) -> None:
+        """Move its clock forward, so that generations end."""
+        self.control("POST", "clock", {"advance": seconds})
+
     def let_go(self, held: Iterable[str]) -> None:
         """Let generations end."""
         for fault in held:
