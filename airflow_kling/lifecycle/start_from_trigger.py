@@ -181,7 +181,9 @@ def refused_connection(task: Any) -> str | None:
 
 def mapped_over(task: Any) -> str | None:
     """Return who is mapped over the result, as the end of a sentence: an XCom of the triggerer leaves no length."""
-    mapped = next(task.iter_mapped_dependants(), None) if task.get_dag() else None
+    if not (task.get_dag() and any(one.get_needs_expansion() for one in task.downstream_list)):
+        return None  # the next call walks the whole DAG
+    mapped = next(task.iter_mapped_dependants(), None)
     if mapped is None:
         return None
     return f"does not go with {mapped.node_id!r}, which is mapped over its result: only a worker stores the length."
