@@ -292,3 +292,5 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
             for key, use in xcom.describe_uses(task.kling_task_id, asked).items():
                 ti.xcom_push(key=key, value=use)
         links.push_gallery_link(context, task.kling_task_id)
+        if self.archives:  # Airflow 3 reads it at the deferral too, and logs an error where there is none
+            links.push_s3_console_link(context, lambda: None)
