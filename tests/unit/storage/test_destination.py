@@ -71,7 +71,7 @@ def test_what_is_no_destination(destination):
 
 
 def test_extra_args_are_for_s3() -> None:
-    assert Destination.parse("s3://b", {"StorageClass": "GLACIER"}).bucket == "b"
+    assert Destination.parse("s3://b", {"StorageClass": "GLACIER_IR"}).bucket == "b"
     with pytest.raises(KlingInputError, match="s3:// only"):
         Destination.parse("file:///data", {"StorageClass": "GLACIER"})
 
