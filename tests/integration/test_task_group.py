@@ -138,7 +138,7 @@ def test_every_option_reaches_its_tasks() -> None:
             destination=DESTINATION,
             kling_conn_id="team",
             aws_conn_id="store",
-            s3_extra_args={"StorageClass": "GLACIER"},
+            s3_extra_args={"StorageClass": "GLACIER_IR"},
             max_image_bytes=5,
             outlets=[outlet],
             submit_timeout=11,
@@ -158,7 +158,7 @@ def test_every_option_reaches_its_tasks() -> None:
     )
     assert (wait.deferrable, wait.poke_interval, wait.timeout) == (False, 12, 13)
     assert (archive.aws_conn_id, archive.s3_extra_args, archive.max_image_bytes, archive.outlets) == (
-        ("store", {"StorageClass": "GLACIER"}, 5, [outlet])
+        ("store", {"StorageClass": "GLACIER_IR"}, 5, [outlet])
     )
 
 

@@ -445,7 +445,7 @@ def test_s3_second_run_writes_nothing(kling: Emulator, s3: Any, finished: Any) -
 
 def test_s3_arguments_elsewhere_are_refused(finished: Any, tmp_path: Path) -> None:
     with pytest.raises(KlingInputError, match="s3:// only"):
-        operator(finished(), tmp_path, s3_extra_args={"StorageClass": "GLACIER"}).execute({})
+        operator(finished(), tmp_path, s3_extra_args={"StorageClass": "GLACIER_IR"}).execute({})
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_a_literal_is_checked_as_the_dag_is_parsed(destination: Any, words: str)
 
 
 def test_upload_arguments_that_a_destination_cannot_take() -> None:
-    arguments = {"StorageClass": "GLACIER"}
+    arguments = {"StorageClass": "GLACIER_IR"}
     with pytest.raises(KlingInputError, match="s3:// only"):
         KlingArchiveImagesOperator(task_id="a", task="8334", destination="file:///data", s3_extra_args=arguments)
 
