@@ -14,12 +14,14 @@ BIN_2 := $(VENV_2)/bin
 STAMP := $(VENV)/.installed
 STAMP_2 := $(VENV_2)/.installed
 LINE_TESTS := tests/airflow/system/test_main_dag.py tests/airflow/system/test_catalog_dag.py tests/airflow/system/test_review_lines.py
+# They start an Airflow of their own; all other system tests share one.
+OWN_AIRFLOW := tests/airflow/system/test_commands.py tests/airflow/system/test_observed.py
 IN_PROCESS := tests/unit tests/integration tests/airflow/harness tests/airflow/distributed tests/airflow/faults/test_judge.py tests/test_dags.py tests/test_layout.py tests/test_packaging.py
 # What depends on Airflow's version. The other rooms import no Airflow: `make matrix` runs their tests on each line.
 AIRFLOW_ROOMS := lifecycle operators plugins reporting storage submission
 IN_PROCESS_2 := $(AIRFLOW_ROOMS:%=tests/unit/%) $(wildcard tests/unit/test_*.py) tests/integration tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-in-process test-in-airflow test-apart flaky test-airflow-3 test-airflow-2 test-distributed matrix test-matrix test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-in-process test-in-airflow test-apart flaky test-airflow-3 test-airflow-2 test-distributed matrix test-matrix test-commands test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,14 +42,15 @@ test: $(STAMP) $(if $(SKIP_AIRFLOW_2),,$(STAMP_2)) chromium services ## everythi
 
 test-in-process:
 	$(call phase,test-airflow-3)
-	$(if $(SKIP_AIRFLOW_2),,$(call phase,test-airflow-2))
-	$(call phase,test-matrix)
 
 test-in-airflow:
 	$(call phase,test-system)
-	$(call phase,test-docs)
+	$(if $(SKIP_AIRFLOW_2),,$(call phase,test-airflow-2))
+	$(call phase,test-matrix)
 
-test-apart: ## what needs an Airflow of its own: the older lines, a few faults, a cluster; CI runs it after `make test`
+test-apart: ## what needs an Airflow of its own: commands, docs, the older lines, a few faults, a cluster; CI runs it after `make test`
+	$(call phase,test-commands)
+	$(call phase,test-docs)
 	$(call phase,test-lines)
 	$(call phase,test-faults)
 	$(call phase,test-distributed)
@@ -65,7 +68,10 @@ services:
 	@deploy/celery/install.sh
 
 test-system: $(STAMP) chromium services ## real scheduler, triggerer and workers on Airflow 3.3, and the gallery in a real Chromium
-	$(BIN)/python -m pytest tests/airflow/system tests/browser
+	$(BIN)/python -m pytest tests/airflow/system tests/browser $(OWN_AIRFLOW:%=--ignore=%)
+
+test-commands: $(STAMP) services ## the commands of make and the doctor, and what observers are told, each on an Airflow of its own
+	$(BIN)/python -m pytest $(OWN_AIRFLOW)
 
 test-lines: $(LINES:%=test-line-%) ## the three DAGs on a real Airflow 3.0, 3.1 and 3.2; LINES="3.0 3.1"
 
