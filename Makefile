@@ -45,6 +45,7 @@ test-in-process:
 
 test-in-airflow:
 	$(call phase,test-system)
+	$(call phase,test-browser)
 	$(if $(SKIP_AIRFLOW_2),,$(call phase,test-airflow-2))
 	$(call phase,test-matrix)
 
@@ -67,8 +68,8 @@ chromium:
 services:
 	@deploy/celery/install.sh
 
-test-system: $(STAMP) chromium services ## real scheduler, triggerer and workers on Airflow 3.3, and the gallery in a real Chromium
-	$(BIN)/python -m pytest tests/airflow/system tests/browser $(OWN_AIRFLOW:%=--ignore=%)
+test-system: $(STAMP) chromium services ## real scheduler, triggerer and workers on Airflow 3.3
+	$(BIN)/python -m pytest tests/airflow/system $(OWN_AIRFLOW:%=--ignore=%)
 
 test-commands: $(STAMP) services ## the commands of make and the doctor, and what observers are told, each on an Airflow of its own
 	$(BIN)/python -m pytest $(OWN_AIRFLOW)
@@ -84,7 +85,7 @@ matrix: $(STAMP) services ## the provider on every Airflow and Python that docs/
 test-matrix: $(STAMP) ## each Airflow with one Python: the wheel installs, provider, plugins and DAGs load
 	$(BIN)/python -m tests.matrix --load
 
-test-browser: $(STAMP) chromium services ## the gallery in a real Chromium alone
+test-browser: $(STAMP) chromium services ## the gallery in a real Chromium
 	$(BIN)/python -m pytest tests/browser
 
 test-docs: $(STAMP) chromium ## the documentation site, and every command in it

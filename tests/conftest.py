@@ -28,7 +28,7 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_") or
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 # How long a test may take in which a whole Airflow takes part. Its waits find out themselves when something hangs.
-SLOW, SLOW_SECONDS = ("airflow", "browser", "docs"), 4 * 3600
+SLOW, SLOW_SECONDS = ("airflow", "browser", "docs"), 1800
 _kept: list[Path] = []
 
 
