@@ -95,7 +95,7 @@ def test_spend_per_dag_leads_to_the_dag(visit: Visit) -> None:
     page = visit().open("/kling/gallery")
     page.get_by_text("Spend per DAG").click()
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=LOOKBOOK))
-    expect(row.get_by_role("cell")).to_have_text(["4", "4", "10", "0", "160"])
+    expect(row.get_by_role("cell")).to_have_text(["4", "4", "10", "0", "160", "0"])  # of videos none
     row.get_by_role("link").click()
     expect(page.locator(CARDS)).to_have_count(4)
 
