@@ -85,7 +85,7 @@ def sent_by(client: Any) -> dict[str, Any]:
         authorization = headers.get("authorization") or b""
         text = authorization.decode() if isinstance(authorization, bytes) else authorization
         # The signature is of the second; who signs, for which region and service, and which headers, is not.
-        headers["authorization"] = text.partition("Signature=")[0] or text.rpartition(":")[0]
+        headers["authorization"] = text.partition("Signature=")[0] if "Signature=" in text else text.rpartition(":")[0]
         found[f"request {number}"] = (request.method, request.url, headers)
     return found
 
