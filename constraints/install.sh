@@ -24,7 +24,7 @@ pick_python() {
   {
     echo "No Python that Airflow $airflow runs on was found (3.11 or newer; below 3.13 for Airflow 2.11 and 3.0)."
     echo "'$wanted' is $("$wanted" --version 2>&1 || true). Name another one: make PYTHON=/path/to/python3.12"
-    [[ $airflow == 2.11 ]] && echo "To leave the tests on Airflow 2.11 out: make test SKIP_AIRFLOW_2=1"
+    [[ $airflow == 2.11 ]] && echo "To leave the tests on Airflow 2.11 out: make test-apart SKIP_AIRFLOW_2=1"
     [[ $airflow == 3.0 ]] && echo "To leave the tests on Airflow 3.0 out: make test LINES=\"3.1 3.2\""
   } >&2
   return 1
