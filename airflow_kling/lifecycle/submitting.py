@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.route import Route
     from airflow_kling.storage.base import Store
+    from airflow_kling.submission.record import RecordStore
 
 
 def make_submission(
@@ -45,13 +46,12 @@ def make_submission(
     :param archive: see :func:`~airflow_kling.submission.object_records.open_records`.
     :param options: further parameters of :class:`~airflow_kling.submission.submitter.Submission`.
     """
-    deployment = settings.namespace or _base_url()
-    identity = Identity.of(context, retries=retries, base=request.external_task_id, deployment=deployment)
+    identity, records = _records(context, request.external_task_id, settings, retries, archive)
     return Submission(
         client=client,
         request=request,
         identity=identity,
-        records=open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive),
+        records=records,
         notes=_notes(settings, request),
         route=route.name,
         fingerprint=fingerprint(asked, reference_queries(route, request, asked["references"])),
@@ -73,16 +73,25 @@ def earlier_submission(
     :param base: the author's own ``external_task_id``.
     :return: a sentence; blank where no record tells of a Kling task.
     """
-    deployment = settings.namespace or _base_url()
-    identity = Identity.of(context, retries=retries, base=base, deployment=deployment)
-    if identity is None or identity.first_try:
-        return ""
     try:
-        records = open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive)
-        record = records.read(identity)
+        identity, records = _records(context, base, settings, retries, archive)
+        record = None if identity is None or identity.first_try else records.read(identity)
     except KlingError:  # the error that ends the try is worth more
         return ""
     return messages.earlier_submission(record.kling_task_id) if record and record.kling_task_id else ""
+
+
+def _records(
+    context: Context,
+    base: str | None,
+    settings: Settings,
+    retries: int,
+    archive: tuple[str, Callable[[str], Store]] | None,
+) -> tuple[Identity | None, RecordStore]:
+    """Return who the task instance is, and where its record is kept."""
+    deployment = settings.namespace or _base_url()
+    identity = Identity.of(context, retries=retries, base=base, deployment=deployment)
+    return identity, open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive)
 
 
 def _base_url() -> str:
