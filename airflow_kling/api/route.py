@@ -137,6 +137,7 @@ class Pace(NamedTuple):
     :param dense_interval: between two polls until ``dense_until``.
     :param later_interval: between two polls after that, growing with the age.
     :param deadline: what is not finished then is not waited for any longer, unless the author says so.
+    :param quick_interval: between two polls, at any age, while few tasks wait on the connection; None for no other.
     """
 
     first_poll: float
@@ -144,10 +145,11 @@ class Pace(NamedTuple):
     dense_interval: float
     later_interval: float
     deadline: float = 3600.0
+    quick_interval: float | None = None
 
 
 #: Nothing is ready in the first ten seconds, most images in the half minute after that [C].
-IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85)
+IMAGE_PACE = Pace(first_poll=11.0, dense_until=25.0, dense_interval=4.2, later_interval=4.85, quick_interval=2.0)
 #: Videos take minutes: 160 s from an image, 320 s from a text on average [W].
 VIDEO_PACE = Pace(first_poll=60.0, dense_until=400.0, dense_interval=20.0, later_interval=30.0, deadline=7200.0)
 

@@ -147,7 +147,7 @@ class StatusPoller:
 
     def _join(self, waiter: Waiter) -> None:
         self._waiters.setdefault(waiter.route, {}).setdefault(waiter.kling_task_id, []).append(waiter)
-        waiter.begin(self._clock(), self._random_fraction())
+        waiter.begin(self._clock(), self._random_fraction(), schedule.requests_of(self._waiters))
         self._push(waiter)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name=f"kling-poller-{self.conn_id}")
@@ -236,7 +236,7 @@ class StatusPoller:
         )
         if isinstance(answer, REFUSED):
             self._forget()  # what the connection says by the time that somebody waits again may be another key
-        self._deliver(kling_task_id, route, answer)
+        self._deliver(kling_task_id, route, answer, schedule.requests_of(self._waiters))
 
     def _polled(self, poll: asyncio.Task[None]) -> None:
         self._polls.discard(poll)
@@ -265,17 +265,18 @@ class StatusPoller:
         since = time.time() - (self._clock() - min(waiter.since for waiter in due))
         waiting = len(self._waiters.get(route, ()))
         async for page in self._listing(route).pages(unseen, since=since, waiting=waiting):
+            requests = schedule.LISTED * schedule.requests_of(self._waiters)
             for task in page:
-                self._deliver(task.kling_task_id, route, task)
+                self._deliver(task.kling_task_id, route, task, requests)
                 unseen.discard(task.kling_task_id)
         return unseen
 
-    def _deliver(self, kling_task_id: str, route: str, answer: Answer) -> None:
+    def _deliver(self, kling_task_id: str, route: str, answer: Answer, requests: float) -> None:
         now = self._clock()
         for waiter in self._waiters.get(route, {}).get(kling_task_id, ()):
             if waiter.over:
                 continue
-            waiter.receive(answer, now, self._random_fraction())
+            waiter.receive(answer, now, self._random_fraction(), requests)
             if not waiter.over:
                 self._push(waiter)
 

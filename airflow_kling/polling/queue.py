@@ -61,13 +61,16 @@ class Waiter:
         """No poll is to come: there is a verdict, or the trigger has left."""
         return self.due == math.inf or self.ended.done()
 
-    def begin(self, now: float, random_fraction: float) -> None:
-        """Be due for the first time."""
-        self.joined = now
-        self._schedule(schedule.first_poll, now, random_fraction)
+    def begin(self, now: float, random_fraction: float, requests: float) -> None:
+        """Be due for the first time.
 
-    def receive(self, answer: Answer, now: float, random_fraction: float) -> None:
-        """End, or be due again."""
+        :param requests: as for :func:`airflow_kling.polling.schedule.interval`.
+        """
+        self.joined = now
+        self._schedule(schedule.first_poll, now, random_fraction, requests)
+
+    def receive(self, answer: Answer, now: float, random_fraction: float, requests: float) -> None:
+        """End, or be due again; see :meth:`begin`."""
         verdict = schedule.verdict(answer, now=now, deadline=self.deadline)
         if verdict == schedule.ERROR:
             self.warn("Waiting for task %s cannot help: %s", self.kling_task_id, answer)
@@ -78,9 +81,9 @@ class Waiter:
         if not isinstance(answer, KlingError) and not answer.status_known and answer.status != self._odd_status:
             self._odd_status = answer.status
             self.warn("Kling task %s has the unknown status %r; waiting on.", self.kling_task_id, answer.status)
-        self._schedule(schedule.next_poll, now, random_fraction)
+        self._schedule(schedule.next_poll, now, random_fraction, requests)
 
-    def _schedule(self, rule: schedule.Rule, now: float, random_fraction: float) -> None:
+    def _schedule(self, rule: schedule.Rule, now: float, random_fraction: float, requests: float) -> None:
         due = rule(
             now=now,
             since=self.since,
@@ -88,6 +91,7 @@ class Waiter:
             poke_interval=self.poke_interval,
             random_fraction=random_fraction,
             pace=schedule.pace_of(self.route),
+            requests=requests,
         )
         self.due = math.ceil(due / TICK) * TICK
 

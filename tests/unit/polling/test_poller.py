@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_kling.api.gateways import OFFICIAL
+from airflow_kling.api.gateways import COMETAPI, OFFICIAL, Gateway
 from airflow_kling.exceptions import (
     KlingAuthenticationError,
     KlingError,
@@ -24,6 +24,37 @@ from airflow_kling.polling.poller import StatusPoller
 from tests.unit.polling.fakes import Client, Connections, until, waiting
 
 pytestmark = pytest.mark.usefixtures("at_once")
+
+
+@pytest.mark.parametrize("gateway", [COMETAPI, OFFICIAL], ids=lambda gateway: gateway.name)
+def test_the_pace_goes_by_the_requests_that_all_waits_take(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(gateway)
+    client.statuses = {str(i): "processing" for i in range(10)}
+    seen: list[float] = []
+    next_poll = schedule.next_poll
+
+    def recorded(*, requests: float, **options: Any) -> float:
+        seen.append(requests)
+        return next_poll(requests=requests, **options)
+
+    monkeypatch.setattr(schedule, "next_poll", recorded)
+    monkeypatch.setattr(schedule, "JITTER", 0.0)  # so that all are due at once
+
+    async def main() -> None:
+        connect = Connections(kling=client)
+        waits = [waiting(connect, str(i)) for i in range(10)]
+        waits.append(waiting(connect, "clip", route="text-to-video"))
+        await until(lambda: len(seen) >= 22)
+        for wait in waits[7:10]:
+            wait.cancel()
+        await asyncio.gather(*waits[7:10], return_exceptions=True)
+        seen.clear()
+        await until(lambda: len(seen) >= 22)
+        for wait in waits:
+            wait.cancel()
+
+    asyncio.run(main())
+    assert set(seen) == ({7} if gateway is COMETAPI else {7, 7 * schedule.LISTED})
 
 
 def test_a_hundred_waits_share_one_client_and_one_lookup() -> None:

@@ -49,12 +49,13 @@ def waiter(**fields: Any) -> Waiter:
 def test_a_waiter_is_due_again_after_an_answer_that_is_not_the_end() -> None:
     async def main() -> None:
         one = waiter()
-        one.begin(1000.0, 0.5)
+        one.begin(1000.0, 0.5, 49)
         assert 1011.0 <= one.due <= 1012.2
         for answer in (TaskStatus("8334", "processing", None), KlingServerError("500")):
-            one.receive(answer, 1020.0, 0.5)
-            assert not one.over
-            assert 1024.0 <= one.due <= 1024.4
+            for requests, soonest in ((49, 1024.0), (1, 1021.9)):
+                one.receive(answer, 1020.0, 0.5, requests)
+                assert not one.over
+                assert soonest <= one.due <= soonest + 0.4
 
     asyncio.run(main())
 
@@ -72,7 +73,7 @@ def test_a_waiter_is_due_again_after_an_answer_that_is_not_the_end() -> None:
 def test_a_waiter_ends_with_a_verdict(answer: Any, now: float, verdict: str) -> None:
     async def main() -> None:
         one = waiter()
-        one.receive(answer, now, 0.5)
+        one.receive(answer, now, 0.5, 49)
         assert one.over
         assert await one.ended == verdict
         one.end("timeout", now)  # the first outcome stays
@@ -84,7 +85,7 @@ def test_a_waiter_ends_with_a_verdict(answer: Any, now: float, verdict: str) -> 
 def test_a_waiter_is_not_resolved_before_the_scheduler_has_seen_its_deferral() -> None:
     async def main() -> None:
         one = waiter(since=0.0)  # by a clock that is ahead
-        one.begin(1000.0, 0.5)
+        one.begin(1000.0, 0.5, 49)
         one.end("succeed", 1000.0 + schedule.FIRST_POLL_AFTER_DEFERRAL - 0.05)
         assert one.over
         assert not one.ended.done()
@@ -97,7 +98,7 @@ def test_an_unknown_status_is_named_once(caplog: pytest.LogCaptureFixture) -> No
     async def main() -> None:
         one = waiter()
         for status in ("reviewing", "reviewing", "processing", "reviewing"):
-            one.receive(TaskStatus("8334", status, None), 1020.0, 0.5)
+            one.receive(TaskStatus("8334", status, None), 1020.0, 0.5, 49)
 
     asyncio.run(main())
     assert caplog.text.count("unknown status 'reviewing'") == 1
