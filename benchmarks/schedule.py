@@ -1,5 +1,5 @@
-"""When to look again: requests and detection delay of this package's pacing beside a fixed poll of 5 s and of 20 s, and
-what a limit of requests a second makes of them.
+"""When to look again: requests and detection delay of this package's pacing, where few and where many tasks wait on the
+connection, beside a fixed poll of 5 s and of 20 s, and what a limit of requests a second makes of them.
 
 A simulation over :mod:`airflow_kling.polling.schedule`, and one run over HTTP to see that it tells the truth.
 """
@@ -31,13 +31,15 @@ SPREADS = (
     (320.0, 0.5, VIDEO_PACE),
 )
 LIMITS = (400, 2000)  # requests a second; the default of a connection, and one that limits nobody here
-JOBS = (1000, 2000, 5000, 10_000)
+JOBS = (24, 100, 1000, 2000, 5000, 10_000)
+FEW, MANY = 24, 1000  # tasks that wait on the connection all the while
+SAMPLE = 5000  # jobs from which one batch tells enough
 Looks = Callable[[float, random.Random], tuple[int, float]]
 
 
-def paced(end: float, rng: random.Random, *, pace: Pace) -> tuple[int, float]:
+def paced(end: float, rng: random.Random, *, pace: Pace, waiting: int) -> tuple[int, float]:
     """Requests and delay of a generation that ends at this age."""
-    options: dict[str, Any] = {"since": 0.0, "deadline": 1e9, "poke_interval": None, "pace": pace}
+    options: dict[str, Any] = {"since": 0.0, "deadline": 1e9, "poke_interval": None, "pace": pace, "requests": waiting}
     at = schedule.first_poll(now=0.0, random_fraction=rng.random(), **options)
     for requests in itertools.count(1):
         if at >= end:
@@ -69,18 +71,29 @@ def simulations(count: int) -> list[dict[str, Any]]:
         {"median_s": median, "sigma": sigma, "schedule": name, **simulate(looks, median, sigma, count)}
         for median, sigma, pace in SPREADS
         for name, looks in (
-            ("this package", partial(paced, pace=pace)),
+            *(
+                (f"this package, {show(waiting)} wait", partial(paced, pace=pace, waiting=waiting))
+                for waiting in (FEW, MANY)
+            ),
             *((f"fixed {show(every)} s", partial(fixed, every=every)) for every in FIXED_POLLS),
         )
     ]
 
 
 def limited(jobs: int, rate: float) -> dict[str, float]:
-    """Requests and delay of so many images that are waited for at once, with at most so many requests a second."""
+    """Requests and delay of so many images that are begun at once, with at most so many requests a second."""
+    batches = [batch(jobs, rate, random.Random(seed)) for seed in range(1, 2 + SAMPLE // jobs)]
+    requests, delays = (sum(figures) / len(batches) / jobs for figures in zip(*batches, strict=True))
+    return {"jobs": jobs, "rate": rate, "requests": requests, "delay_mean_s": delays}
+
+
+def batch(jobs: int, rate: float, rng: random.Random) -> tuple[int, float]:
+    """Requests and delays of such images, in all."""
     options: dict[str, Any] = {"since": 0.0, "deadline": 1e9, "poke_interval": None, "pace": IMAGE_PACE}
-    rng, median, sigma = random.Random(1), *SPREADS[0][:2]
+    median, sigma = SPREADS[0][:2]
     ends = [median * math.exp(sigma * rng.gauss(0, 1)) for _ in range(jobs)]
-    queue = [(schedule.first_poll(now=0.0, random_fraction=rng.random(), **options), job) for job in range(jobs)]
+    firsts = [schedule.first_poll(now=0.0, random_fraction=rng.random(), requests=jobs, **options) for _ in ends]
+    queue = [(due, job) for job, due in enumerate(firsts)]
     heapq.heapify(queue)
     requests, free, delays = 0, 0.0, 0.0
     while queue:
@@ -90,8 +103,10 @@ def limited(jobs: int, rate: float) -> dict[str, float]:
         if at >= ends[job]:
             delays += at - ends[job]
         else:
-            heapq.heappush(queue, (schedule.next_poll(now=at, random_fraction=rng.random(), **options), job))
-    return {"jobs": jobs, "rate": rate, "requests": requests / jobs, "delay_mean_s": delays / jobs}
+            waiting = len(queue) + 1
+            due = schedule.next_poll(now=at, random_fraction=rng.random(), requests=waiting, **options)
+            heapq.heappush(queue, (due, job))
+    return requests, delays
 
 
 def over_http() -> list[dict[str, Any]]:
