@@ -45,6 +45,7 @@ def get_provider_info() -> dict[str, object]:
         "plugins": [
             {"name": "kling_gallery", "plugin-class": "airflow_kling.plugins.gallery.plugin.KlingGalleryPlugin"},
             {"name": "kling_callbacks", "plugin-class": "airflow_kling.plugins.callbacks.plugin.KlingCallbacksPlugin"},
+            {"name": "kling_preload", "plugin-class": "airflow_kling.preload.KlingPreloadPlugin"},
         ],
         "config": {
             "kling": {

@@ -84,7 +84,10 @@ class Worker:
         # LocalExecutor forks its workers from the scheduler, and these fork the tasks.
         import airflow.executors.local_executor
         import airflow.jobs.scheduler_job_runner  # noqa: F401
+        from airflow.jobs.job import Job
         from airflow.sdk.api.client import Client
+
+        Job()  # loads the plugins, and tells their listeners that the scheduler starts
 
         self.server = ApiServer(connections)
         self._scratch = scratch

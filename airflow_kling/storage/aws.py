@@ -7,6 +7,8 @@ profiles, a session factory of one's own.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -81,13 +83,30 @@ class _AnyService(list[str]):
         return True
 
 
+@functools.cache
 def _loader(data_path: str | None) -> Any:
-    """Botocore's loader; it would read 400 directories twice to find that S3 is among the services."""
+    """Botocore's loader, which keeps what it has read: 40 ms of CPU and 15 MB, for S3.
+
+    By itself it would read 400 directories twice to find that S3 is among the services.
+    """
     from botocore.loaders import create_loader  # type: ignore[import-untyped]
 
     loader = create_loader(data_path)
     loader.list_available_services = lambda type_name: _AnyService()
     return loader
+
+
+def preload() -> None:
+    """Import what a client needs, and read botocore's descriptions of S3."""
+    for name in ("airflow.providers.amazon.aws.utils.connection_wrapper", "botocore.client", "botocore.handlers"):
+        importlib.import_module(name)
+    import botocore.session
+
+    loader = _loader(botocore.session.get_session().get_config_variable("data_path"))
+    for kind in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", kind)
+    for kind in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(kind)
 
 
 def _hook_session(connection: AwsConnectionWrapper) -> Any:

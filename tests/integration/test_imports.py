@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_kling.emulator import Emulator
 from tests.integration.stores import s3, s3_endpoint
@@ -214,3 +215,36 @@ def test_an_archive_to_s3_loads_botocore_and_no_more(finished: str, s3: Any, tmp
     assert "airflow_kling.storage.local" not in loaded
     assert not {name for name in loaded if name.startswith("airflow.providers.amazon.aws.hooks")}
     assert s3.list_objects_v2(Bucket="images")["KeyCount"] == 2
+
+
+FORKED = """
+import json, sys
+import airflow.jobs.scheduler_job_runner
+from airflow.jobs.job import Job
+{start}
+from botocore.loaders import JSONFileLoader
+before, read, load = set(sys.modules), [], JSONFileLoader.load_file
+def load_file(self, path):
+    found = load(self, path)
+    read.append(path) if found else None
+    return found
+JSONFileLoader.load_file = load_file
+from airflow_kling.operators.archive import KlingArchiveImagesOperator
+from airflow_kling.operators.generate import KlingMultiImageToImageOperator
+for one in ({tasks}):
+    one.execute(dict())
+added = sorted(name for name in set(sys.modules) - before if name.partition(".")[0] in ("airflow_kling", "botocore"))
+print(json.dumps([added, read]))
+"""
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="the listener is for Airflow 3")
+def test_a_task_that_the_scheduler_forks_has_all_modules_and_descriptions(
+    finished: str, s3: Any, tmp_path: Path
+) -> None:
+    tasks = [SUBMIT, archive(finished, (tmp_path / "archive").as_uri()), archive(finished, "s3://my_s3@images/a")]
+    code = FORKED.replace("{tasks}", ", ".join(tasks))
+    assert run(code.replace("{start}", "Job()"), tmp_path) == [[], []]
+    added, read = run(code.replace("{start}", ""), tmp_path)
+    assert len(added) > 100
+    assert len(read) > 4

@@ -14,7 +14,7 @@ from pathlib import Path
 import airflow_kling
 
 DISTRIBUTION = "airflow-provider-kling"
-PLUGINS = {"kling_callbacks", "kling_gallery"}
+PLUGINS = {"kling_callbacks", "kling_gallery", "kling_preload"}
 PACKAGE = Path(airflow_kling.__file__).parent
 
 

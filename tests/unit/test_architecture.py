@@ -14,7 +14,7 @@ PACKAGE = ROOT / "airflow_kling"
 
 #: Rooms from the top to the bottom, and which of the rooms below each may import; None for all of them.
 FLOORS: list[tuple[set[str], set[str] | None]] = [
-    ({"task_group"}, None),
+    ({"task_group", "preload"}, None),
     ({"forms", "grouping", "retry_policy", "catalog", "doctor", "callbacks"}, None),
     ({"operators", "sensors"}, None),
     ({"lifecycle"}, None),
@@ -92,7 +92,7 @@ def test_no_circle_of_imports() -> None:
 
 
 def test_the_top_has_few_modules() -> None:
-    assert len([path for path in MODULES if path.parent == PACKAGE]) <= 9
+    assert len([path for path in MODULES if path.parent == PACKAGE]) <= 10
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -56,7 +56,7 @@ def test_airflow_finds_the_plugins_by_their_entry_points() -> None:
     from importlib.metadata import entry_points
 
     points = [one for one in entry_points(group="airflow.plugins") if one.value.startswith("airflow_kling.")]
-    assert {point.name for point in points} == {"kling_callbacks", "kling_gallery"}
+    assert {point.name for point in points} == {"kling_callbacks", "kling_gallery", "kling_preload"}
     assert all(point.load().name == point.name for point in points)
 
 
@@ -66,7 +66,7 @@ def test_provider_info_names_them() -> None:
     from airflow_kling.get_provider_info import get_provider_info
 
     plugins: Any = get_provider_info()["plugins"]
-    assert len(plugins) == 2
+    assert len(plugins) == 3
     for plugin in plugins:
         module, _, name = plugin["plugin-class"].rpartition(".")
         assert getattr(import_module(module), name).name == plugin["name"]
