@@ -13,7 +13,7 @@ from airflow_kling.exceptions import KlingError, KlingNotFinishedError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle.fail_fast import failing_fast
 from airflow_kling.polling import schedule
-from airflow_kling.reporting import metrics
+from airflow_kling.reporting import links, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -255,8 +255,10 @@ class KlingWaitMixin:
         event = event or {}
         self._resumed_route = route or event.get("route") or ""
         with failing_fast():
+            kling_task_id = kling_task_id or event["kling_task_id"]
+            links.set_gallery_link(self, context, kling_task_id)  # the worker of before has forgotten it
             return self.wait_deferred(
-                kling_task_id or event["kling_task_id"],
+                kling_task_id,
                 deadline or self._deadline_of(event),
                 patience=RESUME_PATIENCE,
                 refusals=refusals + (event.get("status") == schedule.ERROR),

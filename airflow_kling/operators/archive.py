@@ -85,8 +85,8 @@ class KlingArchiveImagesOperator(ArchivingOperator):
             self.destination = str(self.destination)  # an ObjectStoragePath is one too
             allowed.check_destination(self.destination)
             if kling_task_id := self._kling_task_id:
-                links.push_gallery_link(context, kling_task_id)
-                self.push_console_link(context, kling_task_id)
+                links.set_gallery_link(self, context, kling_task_id)
+                self.set_console_link(context, kling_task_id)
             task = self._finished = self._finished_task()
             asked = self._request = self._asked(context, task.kling_task_id)
             return self.archive(context, task, asked, refresh=lambda: self._ask(task.kling_task_id, task.route))

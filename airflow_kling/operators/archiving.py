@@ -206,9 +206,9 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         extra_args = self.rendered_value("s3_extra_args")
         return open_store(self.destination, aws_conn_id=self.aws_conn_id, extra_args=extra_args)
 
-    def push_console_link(self, context: Context, kling_task_id: str) -> None:
-        """Push the link to the folder of the archive in the AWS console."""
-        links.push_s3_console_link(context, lambda: self._store.console_url(kling_task_id))
+    def set_console_link(self, context: Context, kling_task_id: str) -> None:
+        """Set the link to the folder of the archive in the AWS console."""
+        links.set_s3_console_link(self, context, lambda: self._store.console_url(kling_task_id))
 
     def _log_bill(self, task: KlingTask, asked: Mapping[str, Any]) -> None:
         """Say what was billed, and what had been estimated where that is another amount."""

@@ -291,6 +291,5 @@ class KlingGenerationOperator(GenerationLineageMixin, RefusalMixin, GenerationEn
             ti.xcom_push(key=xcom.request_key(task.kling_task_id), value=dict(asked))
             for key, use in xcom.describe_uses(task.kling_task_id, asked).items():
                 ti.xcom_push(key=key, value=use)
-        links.push_gallery_link(context, task.kling_task_id)
-        if self.archives:  # Airflow 3 reads it at the deferral too, and logs an error where there is none
-            links.push_s3_console_link(context, lambda: None)
+        waits_here = (self.wait_for_completion or self.archives) and not self.deferrable
+        links.set_gallery_link(self, context, task.kling_task_id, at_once=waits_here)

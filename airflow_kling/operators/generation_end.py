@@ -53,7 +53,7 @@ class GenerationEndMixin(KlingWaitMixin, ArchivingOperator):
         self._kling_task_id = task.kling_task_id
         if self._request_record is None:  # another process has submitted, before the deferral
             self._request_record = self._pull_record(context.get("ti"), task.kling_task_id)
-        self.push_console_link(context, task.kling_task_id)
+        self.set_console_link(context, task.kling_task_id)
         refresh = partial(self.hook.get_task, task.kling_task_id, route=task.route)
         try:
             allowed.check_destination(self.destination)  # rendered anew, maybe to another one

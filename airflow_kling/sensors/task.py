@@ -131,7 +131,8 @@ class KlingTaskSensor(StartFromTriggerMixin, KlingWaitMixin, TextFieldsMixin, Ba
 
     def execute(self, context: Context) -> Any:
         """Poll once on the worker, then defer; or poke, as the mode says."""
-        links.push_gallery_link(context, str(self.kling_task_id))
+        pokes = not self.deferrable and not self.reschedule
+        links.set_gallery_link(self, context, str(self.kling_task_id), at_once=pokes)
         if obstacle := why_on_worker(self):
             self.log.info("The wait begins on a worker: start_from_trigger %s", obstacle)
         self._settle()
@@ -155,7 +156,6 @@ class KlingTaskSensor(StartFromTriggerMixin, KlingWaitMixin, TextFieldsMixin, Ba
         """Resume after the trigger has fired."""
         if not state.get("kling_task_id"):  # no worker has run before
             state["kling_task_id"] = (event or {}).get("kling_task_id") or _text(self.kling_task_id)
-            links.push_gallery_link(context, str(state["kling_task_id"]))
             if self.start_from_trigger and (ti := context.get("ti")):
                 delete_former_result(ti)
         with self._failing_softly():

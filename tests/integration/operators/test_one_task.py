@@ -133,7 +133,6 @@ def test_without_deferral_it_waits_on_the_worker(
 def test_no_signed_url_leaves_the_workers(kling: Emulator, generate: Any) -> None:
     one = generate(None, n=2)
     one.begin()
-    assert one.xcoms["kling_s3_console_link"] == "", "else Airflow logs an error while the task is deferred"
     kling.advance(120)
     summary = one.resume()
     [deferred] = one.deferrals
