@@ -11,7 +11,7 @@ ON_THIS_AIRFLOW = AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_2_PLUS
 
 
 def make_storable(operator: Any) -> None:
-    """Replace each ``dag.param(...)`` in a templated field; call it at the end of ``__init__``.
+    """Replace each ``dag.param(...)`` in a templated field; call it when a templated field was set.
 
     Airflow 3.0 and 3.1 serialize a ``DagParam`` without a default to a dict with their mark for "not given", which no
     message can carry: the process that parses the file dies, and its DAGs are never listed, without an import error.
@@ -26,7 +26,7 @@ def storable(value: Any) -> Any:
     """The same parameter, serialized without its default; anything else as it is."""
     from airflow.sdk.definitions.param import DagParam
 
-    if not isinstance(value, DagParam):
+    if not isinstance(value, DagParam) or isinstance(value, _storable_class()):
         return value
     described = value.serialize()
     return _storable_class()(value.current_dag, described["name"], described["default"])

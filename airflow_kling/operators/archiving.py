@@ -14,6 +14,7 @@ from airflow_kling.api.values import is_blank
 from airflow_kling.exceptions import KlingInputError
 from airflow_kling.hooks.kling import KlingHook
 from airflow_kling.lifecycle import templates
+from airflow_kling.lifecycle.dag_params import make_storable
 from airflow_kling.lifecycle.defaults import default_args_here
 from airflow_kling.lifecycle.outputs import ArchiveOutput
 from airflow_kling.lifecycle.redacted_fields import RedactedFieldsMixin, redact_extra_args
@@ -126,6 +127,7 @@ class ArchivingOperator(RedactedFieldsMixin, TextFieldsMixin, BaseOperator):
         :param destination: as the author wrote it.
         """
         self.destination, self._checks_destination = destination, True
+        make_storable(self)
 
     def check_destination(self) -> None:
         """Refuse a destination that can never work, before anything is paid for.

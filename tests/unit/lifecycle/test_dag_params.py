@@ -82,6 +82,15 @@ def test_the_value_of_the_run_arrives_as_it_is(value: Any, monkeypatch: pytest.M
 
 
 @from_3_0
+def test_the_destination_of_a_group_is_stored_plain_by_each_task_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_kling.lifecycle.dag_params.ON_THIS_AIRFLOW", True)
+    with DAG("d", schedule=None, params={"x": Param(type="string")}) as dag:
+        OPERATORS["kling_image"](dag)
+    stored = {name: dag.get_task(f"a.{name}").destination.serialize() for name in ("submit", "archive")}
+    assert stored == dict.fromkeys(("submit", "archive"), {"dag_id": "d", "name": "x"})
+
+
+@from_3_0
 def test_everything_else_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_kling.lifecycle.dag_params.ON_THIS_AIRFLOW", True)
     task = KlingMultiImageToImageOperator(task_id="a", subject_images=URLS, prompt="{{ params.x }}", n=2)
