@@ -1,9 +1,9 @@
 """What a task process costs: submit, resume and archive beside a task that does nothing.
 
 Each task is run by Airflow's own supervisor and task runner, in a process forked from one that has what a worker of
-LocalExecutor has. Figures are the least of the rounds, and their phases: what a phase calls of another one is the
-other's. "Airflow" is the rest: the start of the task runner, the DAG file, templates, state, and this package's own
-code outside of the other phases.
+LocalExecutor has; and once more as with other executors, whose tasks inherit nothing from the scheduler. Figures are
+the least of the rounds, and their phases: what a phase calls of another one is the other's. "Airflow" is the rest: the
+start of the task runner, the DAG file, templates, state, and this package's own code outside of the other phases.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from benchmarks.s3_server import png
 
 DAGS = Path(__file__).parent / "worker_dags"
 DURATION = 0.2  # seconds that a generation takes
+EXECUTORS = {"LocalExecutor": "with LocalExecutor", "CeleryExecutor": "with other executors"}
+UNITS = {"cpu": "CPU ms", "wall": "wall ms"}
 NAMES = {
     "noop": "nothing: Airflow's floor",
     "submit": "submit, references as URLs",
@@ -44,13 +46,16 @@ def main() -> None:
         s3 = running.enter_context(listening("benchmarks.s3_server", "s3"))
         client(s3).create_bucket(Bucket=BUCKET)
         spec = {"connections": _stored(connections(kling) | to_s3(s3)), "scratch": str(scratch)}
+        spec |= {"rounds": rounds, "duration": DURATION}
         env = {"BENCH_FILES": str(scratch), "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS)}
         env |= {"AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(scratch / "logs"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-        found = contestant(
-            "benchmarks.worker_contestant", spec | {"rounds": rounds, "duration": DURATION}, env=env, timeout=600
-        )
-    results = {task_id: _least(measured) for task_id, measured in found.items()}
-    publish("worker", results, *(_summarize(results, unit) for unit in ("cpu", "wall")))
+        results = {}
+        for executor in EXECUTORS:
+            found = contestant(
+                "benchmarks.worker_contestant", spec, env=env | {"AIRFLOW__CORE__EXECUTOR": executor}, timeout=600
+            )
+            results[executor] = {task_id: _least(measured) for task_id, measured in found.items()}
+    publish("worker", results, *(_summarize(results, executor, unit) for executor in EXECUTORS for unit in UNITS))
 
 
 def _stored(env: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -69,22 +74,22 @@ def _stored(env: dict[str, str]) -> dict[str, dict[str, Any]]:
 def _least(measured: list[dict[str, Any]]) -> dict[str, Any]:
     """The least of the rounds, with the phases of the same process."""
     found = {}
-    for unit in ("cpu", "wall"):
+    for unit in UNITS:
         one = min(measured, key=lambda run: float(run[f"{unit}_s"]))
         phases = {name: one[unit].get(name, 0.0) for name in PHASES}
         found[unit] = {"all": one[f"{unit}_s"], **phases, "Airflow": one[f"{unit}_s"] - sum(phases.values())}
     return found
 
 
-def _summarize(results: dict[str, Any], unit: str) -> str:
+def _summarize(results: dict[str, Any], executor: str, unit: str) -> str:
     columns = ["all", *PHASES, "Airflow"]
-    floor = results["noop"][unit]["all"]
+    of_executor = results[executor]
+    floor = of_executor["noop"][unit]["all"]
     rows = [
         [NAMES[task_id], *(1e3 * found[unit][name] for name in columns), found[unit]["all"] / floor]
-        for task_id, found in results.items()
+        for task_id, found in of_executor.items()
     ]
-    name = {"cpu": "CPU ms", "wall": "wall ms"}[unit]
-    return table([f"task, {name}", *columns, "of the floor"], rows)
+    return table([f"task {EXECUTORS[executor]}, {UNITS[unit]}", *columns, "of the floor"], rows)
 
 
 if __name__ == "__main__":
