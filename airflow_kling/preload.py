@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import pkgutil
 import sys
 from typing import Any
 
@@ -39,11 +38,12 @@ MODULES = (
 @functools.cache  # a task hears of its own start, and has it all
 def load() -> None:
     """Import :data:`MODULES`, the operators of all routes, and what a client of S3 needs."""
-    from airflow_kling import operators
+    from airflow_kling.operators import generate
 
-    routes = [f"{operators.__name__}.{one.name}" for one in pkgutil.iter_modules(operators.__path__)]
-    for name in (*MODULES, *routes):
+    for name in MODULES:
         importlib.import_module(name)
+    for name in generate.__all__:
+        getattr(generate, name)
     with contextlib.suppress(ImportError):  # without the amazon provider
         from airflow_kling.storage import aws
 

@@ -31,6 +31,7 @@ def loads(imports: str, executor: str, tmp_path: Path) -> bool:
     }
     code = LOADED.replace("{imports}", imports)
     printed = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True, capture_output=True)
+    assert b"error calling listener" not in printed.stdout + printed.stderr
     return bool(json.loads(printed.stdout.splitlines()[-1]))
 
 
