@@ -18,7 +18,8 @@ class Line:
         3.1.0 does not import with structlog 26.
     :param pythons: that its releases run on.
     :param newest_until: the same for its newest release, where newer ones break that too: Airflow 3.0.6 signs no token
-        with PyJWT 2.11, and FastAPI 0.132 reads nothing that its tasks report.
+        with PyJWT 2.11, and FastAPI 0.132 reads nothing that its tasks report; the DAG processor of Airflow 3.2.2 ends
+        with pydantic 2.14.
     """
 
     name: str
@@ -38,7 +39,7 @@ LINES = (
     Line("2.11", "2.11.2", "2.11.0", "2025-06-15", PYTHONS[:2]),
     Line("3.0", "3.0.6", "3.0.0", "2025-05-20", PYTHONS[:2], newest_until="2025-09-15"),
     Line("3.1", "3.1.8", "3.1.0", "2025-10-10"),
-    Line("3.2", "3.2.2", "3.2.0", "2026-05-01"),
+    Line("3.2", "3.2.2", "3.2.0", "2026-05-01", newest_until="2026-06-15"),
     Line("3.3", "3.3.2", "3.3.0", "2026-08-01"),
     Line("3.4", "3.4.0b2", None, ""),
 )
