@@ -17,7 +17,7 @@ from tests.matrix.cells import Cell
 EXTRAS = ("amazon", "callbacks", "emulator", "openlineage", "video")
 PROBE = CHECKOUT / "tests" / "matrix" / "probe.py"
 REAL = CHECKOUT / "tests" / "airflow" / "lines"
-# Of these something newer than a line's first release is needed, and runs on it.
+# Of these something newer than a release is needed, and runs on it.
 NEWER = ("apache-airflow-providers-common-compat", "standardwebhooks")
 # What the tests need beside the provider, in whichever version fits what is there.
 TOOLS = (
@@ -66,10 +66,9 @@ class Environment:
         self.folder.mkdir(parents=True)
         self._run("install", "uv", "venv", "--python", self.interpreter, self.folder / "env")
         # A pre-release of Airflow asks for pre-releases of its own parts.
-        rules = ["--prerelease", "allow"] if self.cell.line.is_pre_release else []
+        rules = ["--prerelease", "allow"] if self.cell.line.is_pre_release else self._of_its_time()
         airflow = f"apache-airflow=={self.cell.release}"
         if self.cell.is_lowest:
-            rules = self._of_its_time()
             ours = ["pyproject.toml", *(word for extra in EXTRAS for word in ("--extra", extra))]
             self._pip(*rules, "--resolution", "lowest-direct", airflow, "--requirements", *ours)
             self._pip("--no-deps", wheel)
@@ -79,8 +78,10 @@ class Environment:
             self._pip(*rules, *tools())
 
     def _of_its_time(self) -> list[str]:
+        if not self.cell.until:
+            return []
         return [
-            *("--exclude-newer", self.cell.line.until),
+            *("--exclude-newer", self.cell.until),
             *(word for name in NEWER for word in ("--exclude-newer-package", f"{name}=false")),
         ]
 

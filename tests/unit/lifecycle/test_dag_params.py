@@ -87,7 +87,8 @@ def test_the_destination_of_a_group_is_stored_plain_by_each_task_that_has_it(mon
     with DAG("d", schedule=None, params={"x": Param(type="string")}) as dag:
         OPERATORS["kling_image"](dag)
     stored = {name: dag.get_task(f"a.{name}").destination.serialize() for name in ("submit", "archive")}
-    assert stored == dict.fromkeys(("submit", "archive"), {"dag_id": "d", "name": "x"})
+    plain = {"dag_id": "d", "name": "x"}
+    assert stored == {"submit": plain, "archive": plain}
 
 
 @from_3_0

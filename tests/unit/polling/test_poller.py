@@ -166,9 +166,8 @@ FAILURES = [
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let lookups be repeated at once, and given up soon."""
+    """Let lookups be repeated at once."""
     monkeypatch.setattr("airflow_kling.api.retry.BASE_DELAY", 0.001)
-    monkeypatch.setattr(poller, "OPEN_PATIENCE", 0.3)
 
 
 @pytest.mark.usefixtures("soon")
@@ -191,7 +190,10 @@ def test_a_lookup_that_fails_for_a_while_ends_no_wait(
 
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("failure", [*FAILURES, None], ids=lambda failure: type(failure).__name__)
-def test_a_lookup_that_goes_on_failing_ends_each_wait_with_an_error_and_a_reason(failure: Exception | None) -> None:
+def test_a_lookup_that_goes_on_failing_ends_each_wait_with_an_error_and_a_reason(
+    failure: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "OPEN_PATIENCE", 0.3)
     connect = Failing(*[failure] * 10_000, kling=Client())
 
     async def main() -> list[Any]:
