@@ -21,7 +21,7 @@ IN_PROCESS := tests/unit tests/integration tests/airflow/harness tests/airflow/d
 AIRFLOW_ROOMS := lifecycle operators plugins reporting storage submission
 IN_PROCESS_2 := $(AIRFLOW_ROOMS:%=tests/unit/%) $(wildcard tests/unit/test_*.py) tests/integration tests/test_dags.py tests/test_packaging.py
 
-.PHONY: help demo up test test-in-process test-in-airflow test-apart flaky test-airflow-3 test-airflow-2 test-distributed matrix test-matrix test-commands test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
+.PHONY: help demo up test test-in-process test-in-airflow test-apart flaky test-airflow-3 test-airflow-2 test-distributed matrix test-matrix test-lowest test-commands test-lines $(LINES:%=test-line-%) chromium services test-system test-browser docs test-docs test-faults faults distributed lint bench bench-quick constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,10 +48,11 @@ test-in-airflow:
 	$(call phase,test-browser)
 	$(call phase,test-matrix)
 
-test-apart: ## Airflow 2.11, commands, docs, the lines between, a few faults, a cluster; CI runs it after `make test`; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
+test-apart: ## Airflow 2.11, commands, docs, the lowest dependencies, the lines between, a few faults, a cluster; CI runs it after `make test`; SKIP_AIRFLOW_2=1 where no Python < 3.13 is
 	$(if $(SKIP_AIRFLOW_2),,$(call phase,test-airflow-2))
 	$(call phase,test-commands)
 	$(call phase,test-docs)
+	$(call phase,test-lowest)
 	$(call phase,test-lines)
 	$(call phase,test-faults)
 	$(call phase,test-distributed)
@@ -81,6 +82,9 @@ $(LINES:%=test-line-%): test-line-%: .venv-%/.installed services
 
 matrix: $(STAMP) services ## the provider on every Airflow and Python that docs/compatibility.md lists; MATRIX="--lines 3.1"
 	$(BIN)/python -m tests.matrix $(MATRIX)
+
+test-lowest: $(STAMP) ## the unit tests on the first release of each line, with the lowest dependencies that pyproject.toml allows
+	$(BIN)/python -m tests.matrix --lowest
 
 test-matrix: $(STAMP) ## each Airflow with one Python: the wheel installs, provider, plugins and DAGs load
 	$(BIN)/python -m tests.matrix --load

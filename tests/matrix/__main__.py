@@ -1,6 +1,7 @@
 """Runs the provider on every Airflow and Python that it is for, each in an environment of its own.
 
-``python -m tests.matrix`` runs every cell; ``--load`` only lets each line install the wheel and load everything.
+``python -m tests.matrix`` runs every cell; ``--lowest`` only those with the lowest dependencies; ``--load`` lets each line
+install the wheel and load everything, no more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     lines = [line for line in LINES if line.name in options.lines.split()]
     chosen = [cell for line in lines for cell in cells(line)]
+    if options.lowest:
+        chosen = [cell for cell in chosen if cell.is_lowest]
     if options.load:
         chosen = [_with_a_python(line_cells) for line_cells in ([*cells(line)] for line in lines)]
     wheel = build_wheel(FOLDER / "wheel")
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--load", action="store_true", help="one Python a line: install the wheel, load all")
+    parser.add_argument("--lowest", action="store_true", help="the lowest dependencies only")
     parser.add_argument("--lines", default=" ".join(line.name for line in LINES), help="e.g. '2.11 3.1'")
     parser.add_argument("--jobs", type=int, default=2, help="cells at the same time")
     return parser
