@@ -1,7 +1,7 @@
 """Runs the provider on every Airflow and Python that it is for, each in an environment of its own.
 
-``python -m tests.matrix`` runs every cell; ``--lowest`` only those with the lowest dependencies; ``--load`` lets each line
-install the wheel and load everything, no more.
+``python -m tests.matrix`` runs every cell; ``--lowest`` only those with the lowest dependencies; ``--load`` lets each
+line install the wheel and load everything, no more.
 """
 
 from __future__ import annotations
