@@ -1,19 +1,19 @@
-"""Makes ``dag.param(...)`` storable, so that an operator may be given it on Airflow 3.0 and 3.1 too."""
+"""Makes ``dag.param(...)`` storable, so that an operator may be given it on Airflow 3.0 to 3.2.1 too."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
-ON_THIS_AIRFLOW = AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_2_PLUS
+ON_THIS_AIRFLOW = AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_3_PLUS  # 3.2.2 does not need it, and is not hurt
 
 
 def make_storable(operator: Any) -> None:
     """Replace each ``dag.param(...)`` in a templated field; call it when a templated field was set.
 
-    Airflow 3.0 and 3.1 serialize a ``DagParam`` without a default to a dict with their mark for "not given", which no
+    Airflow before 3.2.2 serializes a ``DagParam`` without a default to a dict with its mark for "not given", which no
     message can carry: the process that parses the file dies, and its DAGs are never listed, without an import error.
     Jinja in its place would change values: as text a list is lost, and natively the prompt ``1984`` becomes a number.
     """

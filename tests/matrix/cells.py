@@ -20,6 +20,8 @@ class Line:
     :param newest_until: the same for its newest release, where newer ones break that too: Airflow 3.0.6 signs no token
         with PyJWT 2.11, and FastAPI 0.132 reads nothing that its tasks report; the DAG processor of Airflow 3.2.2 ends
         with pydantic 2.14.
+    :param first_needs: what its first release needs beyond its own lower bounds: the API server of Airflow 3.2.0 and
+        3.3.0 does not import with pydantic 2.11.1.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Line:
     first_until: str
     pythons: tuple[str, ...] = PYTHONS
     newest_until: str = ""
+    first_needs: tuple[str, ...] = ()
 
     @property
     def is_pre_release(self) -> bool:
@@ -35,12 +38,13 @@ class Line:
         return self.first is None
 
 
+PYDANTIC = ("pydantic>=2.11.10",)
 LINES = (
     Line("2.11", "2.11.2", "2.11.0", "2025-06-15", PYTHONS[:2]),
     Line("3.0", "3.0.6", "3.0.0", "2025-05-20", PYTHONS[:2], newest_until="2025-09-15"),
     Line("3.1", "3.1.8", "3.1.0", "2025-10-10"),
-    Line("3.2", "3.2.2", "3.2.0", "2026-05-01", newest_until="2026-06-15"),
-    Line("3.3", "3.3.2", "3.3.0", "2026-08-01"),
+    Line("3.2", "3.2.2", "3.2.0", "2026-05-01", newest_until="2026-06-15", first_needs=PYDANTIC),
+    Line("3.3", "3.3.2", "3.3.0", "2026-08-01", first_needs=PYDANTIC),
     Line("3.4", "3.4.0b2", None, ""),
 )
 

@@ -70,7 +70,8 @@ class Environment:
         airflow = f"apache-airflow=={self.cell.release}"
         if self.cell.is_lowest:
             ours = ["pyproject.toml", *(word for extra in EXTRAS for word in ("--extra", extra))]
-            self._pip(*rules, "--resolution", "lowest-direct", airflow, "--requirements", *ours)
+            needs = self.cell.line.first_needs
+            self._pip(*rules, "--resolution", "lowest-direct", airflow, *needs, "--requirements", *ours)
             self._pip("--no-deps", wheel)
         else:
             self._pip(*rules, f"{wheel}[{','.join(EXTRAS)}]" if extras else wheel, airflow)
