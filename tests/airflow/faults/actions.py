@@ -140,14 +140,16 @@ def clear_after_the_end(case: Case) -> None:
 
 
 def refuse_to_write(case: Case) -> None:
-    """Let a file be where the archive's folder has to be, until the task has failed of it once the generation ended."""
-    case.archive.parent.mkdir(parents=True, exist_ok=True)
-    case.archive.touch()
+    """Put a file where the folder of the generation has to be, and take it away when the task has failed of it."""
+    _wait_until_it_waits(case)
+    in_the_way = case.archive / case.kling.tasks(case.token)[0]["task_id"]
+    case.archive.mkdir(parents=True, exist_ok=True)
+    in_the_way.touch()
     try:
         end_when_the_deferral_is_heard(case)
         case.wait_for("the refusal", lambda: re.search(REFUSED_BY_THE_STORAGE, case.log()))
     finally:
-        case.archive.unlink()
+        in_the_way.unlink()
 
 
 def make_the_run_again(case: Case) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.airflow.faults import actions
-from tests.airflow.faults.model import End, Fields, Row
+from tests.airflow.faults.model import AIRFLOW_2, AIRFLOW_3, End, Fields, Row
 from tests.airflow.faults.rows_submission import ADOPTED, UNFINISHED
 
 N = 2
@@ -17,8 +17,17 @@ REFUSED = End(1, N, ONE_TASK, says=(actions.REFUSED_BY_THE_STORAGE, ADOPTED))
 
 def on_airflow_3() -> Iterator[Row]:
     """All rows of one task; it archives when it resumes from its wait."""
+    yield from _rows(AIRFLOW_3)
+
+
+def on_airflow_2() -> Iterator[Row]:
+    """The same where the record of the submission lies beside the archive."""
+    yield from _rows(AIRFLOW_2)
+
+
+def _rows(line: str) -> Iterator[Row]:
     for fields in (_killed_before_the_wait(), *_killed_while_it_archives(), _refused_by_the_storage()):
-        yield Row(**{"end": ARCHIVED_BY_A_RETRY, "dag": "compact", "n": N, **fields})
+        yield Row(**{"end": ARCHIVED_BY_A_RETRY, "line": line, "dag": "compact", "n": N, **fields})
 
 
 def _killed_before_the_wait() -> Fields:

@@ -14,6 +14,7 @@ ROWS: tuple[Row, ...] = (
     *rows_archive.on_airflow_3(),
     *rows_compact.on_airflow_3(),
     *rows_submission.on_airflow_2(),
+    *rows_compact.on_airflow_2(),
     *rows_submission.of_route(IMAGES, results=2),
     *(replace(row, route=IMAGES, short=False) for row in rows_archive.on_airflow_3()),
     *rows_submission.of_route(VIDEO, results=1, short="connection dropped after it was created"),
