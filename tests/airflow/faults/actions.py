@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from deploy.local.waiting import wait_for
 from tests.airflow.faults.case import Case
 
 LONG_SILENCE = 150.0  # seconds by which a wait would be longer if the second triggerer granted a new deadline
-WAITER = {"together": "generate", "apart": "wait"}
+WAITER = {"together": "generate", "apart": "wait", "compact": "generate"}
+REFUSED_BY_THE_STORAGE = r"Kling task \d+ is billed: a retry archives it"  # the task says this of any storage's error
 SLEEPING = "230 "  # clock_nanosleep on x86-64
 IN_A_ROW = 5  # times that a process is found at rest until it counts as at rest
 REFUSALS = 2  # until the account has a free slot
@@ -135,6 +137,19 @@ def clear_after_the_end(case: Case) -> None:
     before = case.task("archive")["try_number"]
     case.user.clear(case.dag_id, case.runs[0], "archive")
     case.wait_for("the next try", lambda: case.task("archive")["try_number"] > before)
+
+
+def refuse_to_write(case: Case) -> None:
+    """Put a file where the folder of the generation has to be, and take it away when the task has failed of it."""
+    _wait_until_it_waits(case)
+    in_the_way = case.archive / case.kling.tasks(case.token)[0]["task_id"]
+    case.archive.mkdir(parents=True, exist_ok=True)
+    in_the_way.touch()
+    try:
+        end_when_the_deferral_is_heard(case)
+        case.wait_for("the refusal", lambda: re.search(REFUSED_BY_THE_STORAGE, case.log()))
+    finally:
+        in_the_way.unlink()
 
 
 def make_the_run_again(case: Case) -> None:

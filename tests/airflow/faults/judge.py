@@ -14,7 +14,7 @@ import psutil
 
 from deploy.local.waiting import HUNG, wait_for
 from tests.airflow.faults.case import Case
-from tests.airflow.faults.model import End, Outcome
+from tests.airflow.faults.model import AIRFLOW_2, End, Outcome
 
 LATE = HUNG  # seconds in which logs of a run that has ended stay as they are, until what they do not say is missed
 RESULT = re.compile(r"\d+\.(png|mp4)")
@@ -65,11 +65,13 @@ def check_archive(case: Case, tasks: list[dict[str, Any]]) -> tuple[int, list[st
 
     An archive is a folder with a manifest: all of the generation's images, each equal to what the emulator serves or
     kept aside under ``unverified/``, and no other file. A folder without a manifest may hold images of a run that has
-    failed, never anything but whole ones.
+    failed, never anything but whole ones. On Airflow 2.11 the one task keeps its record of the submission beside them.
     """
     known = {task["task_id"]: task for task in tasks}
     count, wrong = 0, []
     for folder in sorted(case.archive.iterdir()) if case.archive.exists() else ():
+        if folder.name == "submissions" and (case.row.line, case.row.dag) == (AIRFLOW_2, "compact"):
+            continue
         if folder.name not in known:
             wrong.append(f"{folder.name} in the archive is no generation of this row")
             continue

@@ -44,7 +44,7 @@ class Row:
 
     :param name: for people; unique together with gateway and line.
     :param route: of the generation.
-    :param dag: ``apart``, ``together`` or ``archive``.
+    :param dag: ``apart``, ``together``, ``compact`` (one task) or ``archive``.
     :param account: which emulator: ``strict``, or ``lenient``, which takes an ``external_task_id`` twice.
     :param records: the connection names a record store.
     :param receiver: it names one, and a receiver of callbacks.

@@ -16,7 +16,7 @@ import pytest
 from tests.airflow.faults import judge as judge_module
 from tests.airflow.faults.case import Case
 from tests.airflow.faults.judge import judge
-from tests.airflow.faults.model import End, Row
+from tests.airflow.faults.model import AIRFLOW_2, End, Row
 from tests.airflow.faults.report import line_of
 
 IMAGES = [b"first image", b"second image"]
@@ -103,6 +103,13 @@ def keep_aside(case: Any, *, listed: bytes) -> None:
 def test_an_image_kept_aside_is_no_archived_one_and_nothing_wrong(case: Case) -> None:
     keep_aside(case, listed=IMAGES[1])
     case.row = replace(case.row, end=replace(case.row.end, images=1))
+    assert judge(case, seconds=1).deviations == ()
+
+
+def test_a_record_beside_the_archive_is_wrong_except_of_one_task_on_airflow_2(case: Case) -> None:
+    (case.archive / "submissions").mkdir()
+    assert judge(case, seconds=1).deviations
+    case.row = replace(case.row, line=AIRFLOW_2, dag="compact")
     assert judge(case, seconds=1).deviations == ()
 
 

@@ -23,7 +23,7 @@ from tests.airflow.harness.users import User
 
 DAGS = Path(__file__).parent / "dags"
 ROUTES = (DEFAULT_ROUTE, "image-generation", "image-to-video")
-DAG_IDS = tuple(dag_id(dag, route) for dag in ("apart", "together", "archive") for route in ROUTES)
+DAG_IDS = tuple(dag_id(dag, route) for dag in ("apart", "together", "compact", "archive") for route in ROUTES)
 MARKS, SAMPLES = "KLING_FAULTS_MARKS", "KLING_FAULTS_SAMPLES"
 OPTIONS = {"strict": (), "lenient": ("--allow-duplicate-external-ids",)}
 

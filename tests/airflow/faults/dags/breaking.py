@@ -119,8 +119,14 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
     def writing(state: str) -> Callable[..., bool]:
         return lambda _, record: record.state == state
 
+    def storing(store: Any, key: str, *args: Any, **kwargs: Any) -> bool:
+        return not is_record(store.uri(key))
+
     def publishing(source: Any, target: Any, **kwargs: Any) -> bool:
-        return str(source).endswith(".part")
+        return str(source).endswith(".part") and not is_record(target)
+
+    def is_record(place: Any) -> bool:
+        return "/submissions/" in str(place)
 
     return {
         "create": (KlingClient, "create", always),
@@ -130,6 +136,6 @@ def _places(task: Any, ti: Any) -> dict[str, tuple[Any, str, Callable[..., bool]
         "xcom": (type(ti), "xcom_push", always),
         "resume": (type(task), "execute_complete", always),
         "download": (download, "download_result", always),
-        "write": (LocalStore, "put", always),
+        "write": (LocalStore, "put", storing),
         "publish": (os, "replace", publishing),
     }

@@ -54,5 +54,8 @@ for route, own in ROUTES.items():
         generate = operator(task_id="generate", wait_for_completion=True, deferrable=True, **WAIT, **fields)
         KlingArchiveImagesOperator(task_id="archive", task=generate.output, **ARCHIVE)
 
+    with dag("compact", route):  # as kling_image(compact=True) makes it
+        operator(task_id="generate", deferrable=True, **WAIT, **{**fields, **ARCHIVE})
+
     with dag("archive", route):
         KlingArchiveImagesOperator(task_id="archive", task=f"{{{{ {CONF}['kling_task_id'] }}}}", route=route, **ARCHIVE)
