@@ -35,6 +35,8 @@ TOOLS = (
     "trustme",
 )
 
+WITH_UV = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
 
 class Failed(Exception):
     """A step has failed; the message names its log."""
@@ -76,7 +78,15 @@ class Environment:
         else:
             self._pip(*rules, f"{wheel}[{','.join(EXTRAS)}]" if extras else wheel, airflow)
         if extras:
-            self._pip(*rules, *tools())
+            self._pip(*rules, *(self._held() if self.cell.is_lowest else ()), *tools())
+
+    def _held(self) -> list[str]:
+        """Keep what is installed: what the tests need may not raise the lowest dependencies."""
+        frozen = self.folder / "installed.txt"
+        command = ["uv", "pip", "freeze", "--python", str(self.python), "--exclude", "airflow-provider-kling"]
+        environ = os.environ | WITH_UV
+        frozen.write_text(subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout)
+        return ["--constraint", str(frozen)]
 
     def _of_its_time(self) -> list[str]:
         if not self.cell.until:
@@ -112,12 +122,11 @@ class Environment:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "600",  # a busy machine is no failure
         }
-        path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         with log.open("ab") as output:
             done = subprocess.run(
                 [str(word) for word in command],
                 cwd=cwd,
-                env={**_without_airflow(os.environ), **airflow, **path},
+                env={**_without_airflow(os.environ), **airflow, **WITH_UV},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
