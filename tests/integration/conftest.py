@@ -126,7 +126,7 @@ def raw_server() -> Iterator[Callable[..., tuple[str, list[bytes]]]]:
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     requests.append(_receive(connection))
                     with suppress(OSError):  # a client may hang up on a long one
                         connection.sendall(answer)
@@ -180,7 +180,9 @@ def submitted(kling: Emulator, subjects: list[str]) -> Callable[..., str]:
     def submit(**fields: Any) -> str:
         body = {"subject_image_list": [{"subject_image": image} for image in subjects], **fields}
         headers = {"Authorization": f"Bearer {kling.api_key}"}
-        answer = httpx.post(f"{kling.url}/kling/v1/images/generations", json=body, headers=headers, trust_env=False)
+        answer = httpx.post(
+            f"{kling.url}/kling/v1/images/generations", json=body, headers=headers, trust_env=False, timeout=60
+        )
         task_id: str = answer.raise_for_status().json()["data"]["task_id"]
         return task_id
 

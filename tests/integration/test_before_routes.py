@@ -35,7 +35,7 @@ def stored(name: str, **changes: Any) -> Any:
 
 def run(trigger: Any) -> list[Any]:
     async def collect() -> list[Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return [event.payload async for event in trigger.run()]
 
     return asyncio.run(collect())

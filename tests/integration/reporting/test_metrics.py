@@ -32,7 +32,7 @@ class StatsD:
 
     def __init__(self, server: socket.socket) -> None:
         self._server = server
-        self._server.settimeout(5)
+        self._server.settimeout(60)
 
     def received(self) -> list[tuple[str, str, str, dict[str, str]]]:
         """Everything since the last call: packets of one sender to one socket keep their order."""

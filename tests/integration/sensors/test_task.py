@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseSensorOperator,
     TaskDeferred,
 )
 
@@ -78,6 +81,21 @@ def wait(airflow_home: Any, quick: None) -> Waiting:
     return Waiting({"ti": TaskInstance()})
 
 
+@pytest.fixture
+def sleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``sleep(60)``: let time pass, and nothing else does; a sensor on a worker sleeps by it too."""
+    now = time.time()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(time, "time", lambda: now)
+    airflows = import_module(BaseSensorOperator.__module__)
+    monkeypatch.setattr(airflows, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    return sleep
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_finished_task_is_returned_at_the_first_poll(
     mode: str, kling: Emulator, submitted: Callable[..., str], wait: Waiting
@@ -141,34 +159,36 @@ def test_generation_that_fails_while_deferred(kling: Emulator, submitted: Callab
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_timeout(mode: str, kling: Emulator, submitted: Callable[..., str], wait: Waiting) -> None:
+def test_timeout(
+    mode: str, kling: Emulator, submitted: Callable[..., str], wait: Waiting, sleep: Callable[[float], None]
+) -> None:
     task_id = submitted()
     # Rescheduled tasks have their first start in the database; with no time at all the first look is the last.
-    timeout = 0 if mode == "reschedule" else 0.1
+    timeout = 0 if mode == "reschedule" else 60
     with pytest.raises(AirflowSensorTimeout):
-        wait(sensor(task_id, mode, timeout=timeout), before_next=lambda: time.sleep(0.11))
+        wait(sensor(task_id, mode, timeout=timeout, poke_interval=30), before_next=lambda: sleep(61))
     assert kling.ledger()["requests"]["query"] >= (2 if timeout else 1)
 
 
 def test_timeout_of_a_deferred_wait_says_what_happens_to_the_money(
-    kling: Emulator, submitted: Callable[..., str], wait: Waiting
+    kling: Emulator, submitted: Callable[..., str], wait: Waiting, sleep: Callable[[float], None]
 ) -> None:
     task_id = submitted()
     with pytest.raises(AirflowSensorTimeout, match="will be billed") as caught:
-        wait(sensor(task_id, timeout=0.1), before_next=lambda: time.sleep(0.11))
+        wait(sensor(task_id, timeout=60), before_next=lambda: sleep(61))
     assert task_id in str(caught.value)
 
 
 def test_task_that_ends_at_the_deadline_is_not_lost(
-    kling: Emulator, submitted: Callable[..., str], wait: Waiting
+    kling: Emulator, submitted: Callable[..., str], wait: Waiting, sleep: Callable[[float], None]
 ) -> None:
     task_id = submitted()
 
     def late() -> None:
-        time.sleep(0.06)
+        sleep(61)
         kling.advance(120)
 
-    assert wait(sensor(task_id, timeout=0.05), before_next=late)["status"] == "succeed"
+    assert wait(sensor(task_id, timeout=60), before_next=late)["status"] == "succeed"
 
 
 # --- soft_fail --------------------------------------------------------------------------------------------------------
@@ -199,12 +219,12 @@ def test_soft_fail_skips_after_a_generation_that_failed_while_deferred(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_soft_fail_skips_after_the_timeout(
-    mode: str, kling: Emulator, submitted: Callable[..., str], wait: Waiting
+    mode: str, kling: Emulator, submitted: Callable[..., str], wait: Waiting, sleep: Callable[[float], None]
 ) -> None:
     task_id = submitted()
-    timeout = 0 if mode == "reschedule" else 0.1
+    timeout = 0 if mode == "reschedule" else 60
     with pytest.raises(AirflowSkipException):
-        wait(sensor(task_id, mode, soft_fail=True, timeout=timeout), before_next=lambda: time.sleep(0.11))
+        wait(sensor(task_id, mode, soft_fail=True, timeout=timeout, poke_interval=30), before_next=lambda: sleep(61))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -387,15 +407,17 @@ def test_what_the_event_claims_does_not_matter(event: Any, kling: Emulator, subm
     assert sensor(task_id).execute_complete({}, event, **resume)["status"] == "succeed"
 
 
-def test_deadline_is_kept_over_every_deferral(kling: Emulator, submitted: Callable[..., str], wait: Waiting) -> None:
+def test_deadline_is_kept_over_every_deferral(
+    kling: Emulator, submitted: Callable[..., str], wait: Waiting, sleep: Callable[[float], None]
+) -> None:
     task_id = submitted()
     deadlines: list[float] = []
-    task = sensor(task_id, timeout=0.3)
+    task = sensor(task_id, timeout=60)
     defer = task.defer
     task.defer = lambda **kwargs: (deadlines.append(kwargs["trigger"].deadline), defer(**kwargs))  # type: ignore[method-assign]
     with pytest.raises(AirflowSensorTimeout):
-        wait(task, before_next=lambda: time.sleep(0.1))
-    assert len(deadlines) >= 2
+        wait(task, before_next=lambda: sleep(25))
+    assert len(deadlines) == 3
     assert len(set(deadlines)) == 1
 
 

@@ -36,7 +36,7 @@ def search(raw_server: Any) -> Callable[..., tuple[str | None, int]]:
         bodies = [json.dumps({"code": 0, "data": page}).encode() for page in pages]
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
         url, requests = raw_server(*(head % len(body) + body for body in bodies))
-        with KlingClient(BearerAuth("k"), base_url=url, gateway=OFFICIAL, sleep=pytest.fail, timeout=2) as client:
+        with KlingClient(BearerAuth("k"), base_url=url, gateway=OFFICIAL, sleep=pytest.fail, timeout=60) as client:
             found = recovery.search(client, "mine", route=DEFAULT_ROUTE, since=since)
         assert all(f"pageNum={number}&".encode() in request for number, request in enumerate(requests, 1))
         return found.kling_task_id if found else None, len(requests)

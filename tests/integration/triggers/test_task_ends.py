@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def run(one: KlingTaskTrigger) -> list[Any]:
     async def collect() -> list[Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return [event async for event in one.run()]
 
     return asyncio.run(collect())
@@ -98,9 +98,9 @@ def test_failure_resumes_on_a_worker(
     kling.faults.add(on="create", action="fail_task")
     task_id = submitted()
     kling.advance(120)
-    [event] = run(trigger(task_id, timeout=60))
+    [event] = run(trigger(task_id, timeout=3600))
     # What remains, and no date: the worker's clock is another.
-    assert 50 < event.payload.pop("remaining") <= 60
+    assert 3000 < event.payload.pop("remaining") <= 3600
     assert event.payload == {"kling_task_id": task_id, "route": DEFAULT_ROUTE, "status": "failed"}
     assert results(pushed) == []
 
@@ -171,8 +171,9 @@ def test_an_id_that_airflow_has_not_rendered_is_left_to_a_worker(
 
 
 def test_deadline_is_the_same_after_a_restart(kling: Emulator) -> None:
+    before = time.time()
     first = trigger("8334", timeout=60)
     path, arguments = first.serialize()
     assert arguments["end_from_trigger"] is True
-    assert arguments["deadline"] == pytest.approx(time.time() + 60, abs=5)
+    assert before + 60 <= arguments["deadline"] <= time.time() + 60
     assert KlingTaskTrigger(**arguments).serialize() == (path, arguments)

@@ -388,18 +388,20 @@ def test_bytes_that_trickle_in_end_at_the_total_time_limit(server, from_start):
     def route(handler: Handler) -> None:
         if not from_start:
             handler.head(200, Content_Length=10_000)
-        trickle(handler, b"HTTP/1.1 200 OK\r\nX: " + bytes(1000))
+        trickle(handler, b"HTTP/1.1 200 OK\r\nX: " + bytes(10_000))
 
     server.routes["/a"] = route
     start = time.monotonic()
     limits = DownloadLimits(total_timeout=0.3, read_timeout=0.2)
     assert "not fetched in time" in str(refused(server.url("/a?SECRET"), retryable=True, limits=limits))
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 60  # the whole answer would take 200 s
 
 
 def test_a_server_that_says_nothing(server):
-    server.routes["/a"] = lambda handler: threading.Event().wait(0.3)
+    given_up = threading.Event()
+    server.routes["/a"] = lambda handler: given_up.wait(60)
     error = refused(server.url("/a"), retryable=True, limits=DownloadLimits(read_timeout=0.05))
+    given_up.set()
     assert "not fetched in time" in str(error)
 
 

@@ -20,22 +20,23 @@ def token(issuer="kling-emulator-access", secret=None, **claims):
 
 
 @pytest.mark.parametrize(
-    ("header", "code"),
+    ("make_header", "code"),  # made by each test: one that waits long for its turn would be out of time
     [
-        (None, 1001),
-        ("", 1001),
-        ("Basic abc", 1002),
-        ("Bearer", 1002),
-        ("Bearer wrong", 1000),
-        ("Bearer a.b.c", 1002),
-        (f"Bearer {token(secret='x' * 40)}", 1000),
-        (f"Bearer {token('nobody')}", 1000),
-        (f"Bearer {token(exp=None)}", 1002),
-        (f"Bearer {token(nbf=int(time.time()) + 600)}", 1003),
-        (f"Bearer {token(exp=int(time.time()) - 1)}", 1004),
+        (lambda: None, 1001),
+        (lambda: "", 1001),
+        (lambda: "Basic abc", 1002),
+        (lambda: "Bearer", 1002),
+        (lambda: "Bearer wrong", 1000),
+        (lambda: "Bearer a.b.c", 1002),
+        (lambda: f"Bearer {token(secret='x' * 40)}", 1000),
+        (lambda: f"Bearer {token('nobody')}", 1000),
+        (lambda: f"Bearer {token(exp=None)}", 1002),
+        (lambda: f"Bearer {token(nbf=int(time.time()) + 600)}", 1003),
+        (lambda: f"Bearer {token(exp=int(time.time()) - 1)}", 1004),
     ],
 )
-def test_official_authentication_codes(emulator, header, code):
+def test_official_authentication_codes(emulator, make_header, code):
+    header = make_header()
     headers = {} if header is None else {"Authorization": header}
     answer = httpx.get(f"{emulator.url}{PATHS['official']}", headers=headers, trust_env=False)
     assert (answer.status_code, answer.json()["code"]) == (401, code)

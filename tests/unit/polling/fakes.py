@@ -1,16 +1,21 @@
-"""A client and connections for the poller, without a network."""
+"""A client and connections for the poller, without a network, and an event loop on which no time is ever waited."""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from unittest import mock
 
 from airflow_kling.api.gateways import COMETAPI, Gateway
 from airflow_kling.api.routes import DEFAULT_ROUTE
 from airflow_kling.api.tasks import KlingTask, Result, TaskStatus
 from airflow_kling.polling.poller import StatusPoller
+
+T = TypeVar("T")
 
 
 class Client:
@@ -34,7 +39,7 @@ class Client:
 
     async def status(self, task_id: str, *, route: str = DEFAULT_ROUTE, whole: bool = False) -> TaskStatus | KlingTask:
         self.asked.append(task_id)
-        self.asked_at.append(time.perf_counter())
+        self.asked_at.append(asyncio.get_running_loop().time())
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await (self.held.wait() if self.held else asyncio.sleep(self.latency))
@@ -84,6 +89,36 @@ class Connections:
 def waiting(connect: Any, task_id: str, conn_id: str = "kling", **options: Any) -> asyncio.Task[Any]:
     given = {"left": 20, "poke_interval": 0.02, **options}
     return asyncio.create_task(StatusPoller.of(conn_id, connect).wait(task_id, **given))
+
+
+class Sleepless(selectors.DefaultSelector):
+    """Moves the clock on by the time that it should wait."""
+
+    now = 1000.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        assert timeout is not None, "nothing will ever happen any more"
+        self.now += max(0.0, timeout)
+        return super().select(0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Has a time of its own, which passes when all wait for it: no machine is too slow for a test."""
+
+    def __init__(self) -> None:
+        self.sleepless = Sleepless()
+        super().__init__(self.sleepless)
+
+    def time(self) -> float:
+        return self.sleepless.now
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run it on a :class:`Loop`, by whose time its pollers go too."""
+    defaults = StatusPoller.__init__.__kwdefaults__
+    assert defaults is not None
+    with asyncio.Runner(loop_factory=Loop) as runner, mock.patch.dict(defaults, clock=runner.get_loop().time):
+        return runner.run(main)
 
 
 async def until(condition: Any) -> None:

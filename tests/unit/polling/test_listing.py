@@ -16,7 +16,7 @@ from airflow_kling.exceptions import (
     KlingServerError,
 )
 from airflow_kling.polling import listing, schedule
-from tests.unit.polling.fakes import Client, Connections, until, waiting
+from tests.unit.polling.fakes import Client, Connections, run, until, waiting
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -32,7 +32,7 @@ def test_the_list_tells_of_many_with_few_requests() -> None:
         client.statuses = dict.fromkeys(client.statuses, "succeed")
         return await asyncio.gather(*waits)
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert client.pages <= 9
     assert len(client.asked) < 20
 
@@ -53,7 +53,7 @@ def test_what_the_list_does_not_tell_is_asked_one_by_one() -> None:
         names = ["old", *(str(i) for i in range(20))]
         return await asyncio.gather(*(waiting(connect, name) for name in names))
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert set(hidden.asked) == {"old"}
 
 
@@ -77,7 +77,7 @@ def test_paging_stops_at_pages_older_than_every_due_task(monkeypatch: pytest.Mon
         for wait in waits:
             wait.cancel()
 
-    asyncio.run(main())
+    run(main())
     assert read == {1}
 
 
@@ -90,7 +90,7 @@ def test_a_list_that_fails_falls_back_to_single_queries() -> None:
         connect = Connections(kling=client)
         return await asyncio.gather(*(waiting(connect, str(i)) for i in range(10)))
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert client.asked
 
 
@@ -112,7 +112,7 @@ def test_a_list_that_hangs_holds_nobody_up_for_long_and_is_left_out(monkeypatch:
         client.statuses = {str(i): "succeed" for i in range(10)}
         return await asyncio.gather(*waits)
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert client.pages == 1
 
 
@@ -135,7 +135,7 @@ def test_a_list_without_times_is_read_no_further_than_it_is_worth(ignores_page: 
         for wait in waits:
             wait.cancel()
 
-    asyncio.run(main())
+    run(main())
     assert max(read) == most
 
 
@@ -157,7 +157,7 @@ def test_the_last_few_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) 
         connect = Connections(kling=client)
         await asyncio.gather(*(waiting(connect, task_id) for task_id in mine))
 
-    asyncio.run(main())
+    run(main())
     assert set(read) == {1}
     assert set(client.asked) == set(mine[7:])
 
@@ -184,7 +184,7 @@ def test_each_route_has_a_list_of_its_own() -> None:
         routes = [DEFAULT_ROUTE] * 10 + ["text-to-video"] * 10
         return await asyncio.gather(*(waiting(connect, str(i % 10), route=route) for i, route in enumerate(routes)))
 
-    verdicts = [verdict for verdict, _ in asyncio.run(main())]
+    verdicts = [verdict for verdict, _ in run(main())]
     assert verdicts == ["succeed"] * 10 + ["failed"] * 10  # though the ids are the same
     assert set(read) == {DEFAULT_ROUTE, "text-to-video"}
 
@@ -207,6 +207,6 @@ def test_a_list_that_fails_rests_for_its_route_alone() -> None:
         routes = [DEFAULT_ROUTE] * 10 + ["text-to-video"] * 10
         return await asyncio.gather(*(waiting(connect, str(i % 10), route=route) for i, route in enumerate(routes)))
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert refused == [DEFAULT_ROUTE]
     assert len(client.asked) == 10

@@ -15,7 +15,7 @@ from airflow_kling.exceptions import (
     KlingAuthenticationError,
     KlingPermissionError,
 )
-from tests.unit.polling.fakes import Client, Connections, waiting
+from tests.unit.polling.fakes import Client, Connections, run, waiting
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -48,7 +48,7 @@ def test_a_replaced_key_is_read_again_and_no_wait_ends_for_it() -> None:
     async def main() -> list[Any]:
         return await asyncio.gather(*(waiting(connect, str(i)) for i in range(100)))
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert connect.looked_up == 2
     assert old.closed
     assert new.closed
@@ -65,7 +65,7 @@ def test_a_key_that_stays_refused_is_read_again_once_a_minute() -> None:
         assert not stays.done()
         stays.cancel()
 
-    asyncio.run(main())
+    run(main())
     assert client.asked == ["0", "0", "1", "1"]
 
 
@@ -80,7 +80,7 @@ def test_a_connection_that_cannot_be_read_again_leaves_the_refusal() -> None:
     async def main() -> Any:
         return await waiting(once, "1")
 
-    assert asyncio.run(main())[0] == "error"
+    assert run(main())[0] == "error"
 
 
 def test_an_odd_answer_is_its_own_tasks_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,7 +91,7 @@ def test_an_odd_answer_is_its_own_tasks_and_named_once(caplog: pytest.LogCapture
     async def main() -> list[Any]:
         return await asyncio.gather(*(waiting(Connections(kling=client), str(i)) for i in range(3)))
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert len(client.asked) == 5
     assert caplog.text.count("ZeroDivisionError") == 1
     assert "secret" not in caplog.text
@@ -106,7 +106,7 @@ def test_a_list_that_the_account_may_not_read_is_no_reason_to_connect_anew() -> 
     async def main() -> list[Any]:
         return await asyncio.gather(*(waiting(connect, str(i)) for i in range(10)))
 
-    assert {verdict for verdict, _ in asyncio.run(main())} == {"succeed"}
+    assert {verdict for verdict, _ in run(main())} == {"succeed"}
     assert connect.looked_up == {"kling": 1}
 
 
@@ -122,5 +122,5 @@ def test_requests_are_counted_by_route(monkeypatch: pytest.MonkeyPatch) -> None:
         connect = Connections(kling=client)
         await asyncio.gather(waiting(connect, "0"), waiting(connect, "1"), waiting(connect, "2", route="text-to-video"))
 
-    asyncio.run(main())
+    run(main())
     assert counted == {DEFAULT_ROUTE: 2, "text-to-video": 1}

@@ -32,7 +32,7 @@ def serve_app(app: Any) -> Iterator[str]:
             thread.join(10)
 
 
-def exchange(url: str, *pieces: bytes, timeout: float = 20.0) -> bytes:
+def exchange(url: str, *pieces: bytes, timeout: float = 60.0) -> bytes:
     """Send bytes to the server of a URL; returns what it answers until it closes, or until it has answered."""
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=timeout) as connection:

@@ -90,10 +90,10 @@ def test_a_request_whose_client_has_gone_is_processed(emulator, http, monkeypatc
     head = [f"POST {PATHS['cometapi']} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
     with socket.create_connection((request.url.host, request.url.port)) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode() + request.content)
-        emulator.faults.wait_until_held(fault)
+        emulator.faults.wait_until_held(fault, timeout=60)
     assert created(emulator) == 0
     emulator.faults.release(fault)
-    assert done.wait(5)
+    assert done.wait(60)
     assert created(emulator) == 1
 
 
@@ -103,11 +103,11 @@ def test_hold_until_released(emulator, http, point, tasks):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(post(http)))
     thread.start()
-    emulator.faults.wait_until_held(fault)
+    emulator.faults.wait_until_held(fault, timeout=60)
     assert created(emulator) == tasks
     assert http.get("/_emulator/faults").json()["faults"][0]["held"] == 1
     assert http.post(f"/_emulator/faults/{fault}/release").json() == {"released": 1}
-    thread.join(5)
+    thread.join(60)
     assert answers[0].status_code == 200
     assert post(http).status_code == 200  # a released hold stops no more
     assert http.post("/_emulator/faults/none/release").status_code == 404

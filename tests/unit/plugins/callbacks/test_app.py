@@ -152,7 +152,7 @@ class Broken:
     def download(self, *_: Any) -> bool:
         if self.until is None:
             raise OSError("the bucket is away")
-        self.until.wait(30)
+        self.until.wait(60)
         return False
 
 

@@ -34,6 +34,13 @@ def know_earlier_processes() -> None:
     _earlier.update(one.pid for one in processes())
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand no image on to the process of large ones, and give none up, because the machine is slow."""
+    for limit in ("QUICK", "DEADLINE", "WAIT", "_START"):
+        monkeypatch.setattr(image_pool, limit, 600.0)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     """``files(side=90, kind="PNG")``: an open image."""
@@ -93,9 +100,7 @@ async def warmed_up(pool: ImagePool, files: Files) -> set[int]:
     return {one.pid for one in processes()}
 
 
-def test_thumbnail_and_facts(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_pool, "QUICK", 600)  # else a slow machine hands the image on to the process of large ones
-
+def test_thumbnail_and_facts(files: Files) -> None:
     async def work(pool: ImagePool) -> tuple[bytes, bytes, set[int], set[int]]:
         first = await ask(pool, files(900))
         pids = {one.pid for one in processes()}
@@ -130,21 +135,20 @@ def test_image_that_takes_too_long_is_given_up_and_the_next_one_is_made(
         hanging = await warmed_up(pool, files)
         stop(*hanging)
         monkeypatch.setattr(image_pool, "QUICK", 0.2)
-        monkeypatch.setattr(image_pool, "DEADLINE", 0.4)
-        with pytest.raises(NotShown, match="takes longer than"):
-            await ask(pool, files())
-        monkeypatch.undo()
+        with monkeypatch.context() as impatience:
+            impatience.setattr(image_pool, "DEADLINE", 0.4)
+            with pytest.raises(NotShown, match="takes longer than"):
+                await ask(pool, files())
         await until(lambda: len(hanging & {one.pid for one in processes()}) == SMALL_ONES - 1)
         assert await ask(pool, files(91))
 
     run(work)
 
 
-def test_abandoned_requests_leave_their_processes_to_others(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_abandoned_requests_leave_their_processes_to_others(files: Files) -> None:
     async def work(pool: ImagePool) -> None:
         hanging = await warmed_up(pool, files)
         stop(*hanging)
-        monkeypatch.setattr(image_pool, "QUICK", 600)
         abandoned = [asyncio.create_task(ask(pool, files())) for _ in range(8)]  # type: ignore[arg-type]
         await until(lambda: not pool._small._idle)
         for one in abandoned:
@@ -159,7 +163,6 @@ def test_abandoned_requests_leave_their_processes_to_others(files: Files, monkey
 def test_queue_has_an_end(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(pool: ImagePool) -> None:
         stop(*await warmed_up(pool, files))
-        monkeypatch.setattr(image_pool, "QUICK", 600)
         held = [asyncio.create_task(ask(pool, files())) for _ in range(SMALL_ONES)]  # type: ignore[arg-type]
         await until(lambda: not pool._small._idle)
         monkeypatch.setattr(image_pool, "WAIT", 0.05)
@@ -182,11 +185,10 @@ def test_process_that_has_ended_meanwhile_is_replaced(files: Files) -> None:
     run(work)
 
 
-def test_image_that_ends_its_process_is_not_shown(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_that_ends_its_process_is_not_shown(files: Files) -> None:
     async def work(pool: ImagePool) -> None:
         pids = await warmed_up(pool, files)
         stop(*pids)
-        monkeypatch.setattr(image_pool, "QUICK", 600)
         asked = asyncio.create_task(ask(pool, files()))  # type: ignore[arg-type]
         await until(lambda: len(pool._small._idle) == SMALL_ONES - 1)
         for pid in pids:

@@ -64,7 +64,7 @@ def run(work: Callable[[Videos], Any]) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a thread changes it
             await asyncio.sleep(0.01)
 
