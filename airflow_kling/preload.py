@@ -8,7 +8,6 @@ do not fork tasks from the scheduler, so there nothing is loaded.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import sys
 from typing import Any
@@ -35,7 +34,6 @@ MODULES = (
 )
 
 
-@functools.cache  # a task hears of its own start, and has it all
 def load() -> None:
     """Import :data:`MODULES`, the operators of all routes, and what a client of S3 needs."""
     from airflow_kling.operators import generate
@@ -56,8 +54,12 @@ class Preload:
     @hookimpl
     def on_starting(self, component: Any) -> None:
         """Load, if this is the scheduler, before it forks."""
-        # The component says what it is only later. No other one imports this.
-        if "airflow.jobs.scheduler_job_runner" in sys.modules:
+        # A job says only later of what kind it is. No other component than the scheduler imports this.
+        if "airflow.jobs.scheduler_job_runner" not in sys.modules:
+            return
+        from airflow.jobs.job import Job
+
+        if isinstance(component, Job):  # a task that was forked hears of its own start too
             load()
 
 
