@@ -7,7 +7,7 @@ A value that a custom XCom backend keeps elsewhere is not fetched: its row has a
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from airflow.models.dagrun import DagRun
@@ -18,9 +18,9 @@ from sqlalchemy import JSON, and_, case, false, func, literal, or_, select, tupl
 from sqlalchemy.orm import Session, aliased
 
 from airflow_kling.api.price_list import PACKS
-from airflow_kling.api.prices import pack_of
 from airflow_kling.api.protocol import LIST_KINDS
-from airflow_kling.api.routes import DEFAULT_ROUTE, find_route, route_names
+from airflow_kling.api.routes import find_route, route_names
+from airflow_kling.plugins.gallery import value_columns
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
 from airflow_kling.plugins.gallery.json_columns import number_at, text_at, text_length
 from airflow_kling.plugins.gallery.rows import MAX_VALUE, Identity, Row, Spend, TaskStates
@@ -67,7 +67,7 @@ def find_spend(session: Session, filters: Filters, readable: Collection[str]) ->
         func.sum(case((archived, 1), else_=0)),
         func.sum(number_at(XComModel.value, "image_count", dialect)),
         func.sum(number_at(XComModel.value, "video_count", dialect)),
-        *(func.sum(case((_pack() == pack, units))) for pack in PACKS),
+        *(func.sum(case((value_columns.pack() == pack, units))) for pack in PACKS),
     )
     # Where a run is named too, only its own DAG is meant: other DAGs can have a run of the same id.
     found = session.execute(
@@ -240,11 +240,11 @@ def _filtered(
     if end := filters.end:
         statement = statement.where(XComModel.timestamp < end)
     if filters.route:
-        statement = statement.where(_route() == filters.route)
+        statement = statement.where(value_columns.route() == filters.route)
     if filters.kind:
         statement = statement.where(_has_kind(filters.kind, dialect))
     if filters.text:
-        statement = statement.where(_in_prompt(filters.text))
+        statement = statement.where(value_columns.in_prompt(filters.text))
     return statement
 
 
@@ -269,20 +269,16 @@ def _ids_of_task(filters: Filters) -> Any:
         select(_kling_task_id(pushed.key)).where(*of_task(pushed), is_generation),
         # A sensor that has ended returned the id; one that still waits has it in a template field.
         select(text_at(pushed.value, "kling_task_id")).where(*of_task(pushed), pushed.key == XCOM_RETURN_KEY),
-        select(text_at(rendered, "kling_task_id")).where(*of_task(fields)),
+        _of_fields(select(text_at(rendered, "kling_task_id")), of_task),
     )
 
 
-def _route() -> Any:
-    # An archive names the route in its request record and itself; before there were others, none did.
-    paths: list[str | tuple[str, ...]] = [("asked", "route"), "route"]
-    return func.coalesce(*(text_at(XComModel.value, path) for path in paths), DEFAULT_ROUTE)
-
-
-def _pack() -> Any:
-    """Return the expression for the pack out of which a row's route is billed."""
-    packs = {name: pack_of(name) for name in route_names()}
-    return case(packs, value=_route(), else_=pack_of(""))
+def _of_fields(statement: Any, of_task: Callable[[Any], list[Any]]) -> Any:
+    fields: Any = RenderedTaskInstanceFields
+    if hasattr(fields, "task_id"):
+        return statement.where(*of_task(fields))
+    # From Airflow 3.4 on they are those of a try, and its task instance says whose.
+    return statement.join(TaskInstance, fields.task_instance_id == TaskInstance.id).where(*of_task(TaskInstance))
 
 
 def _has_kind(kind: str, dialect: str) -> Any:
@@ -290,11 +286,4 @@ def _has_kind(kind: str, dialect: str) -> Any:
     archived = _has_prefix(XComModel.key, ARCHIVE)
     routes = [name for name in route_names() if kind in {LIST_KINDS[one] for one in find_route(name).results}]
     count = number_at(XComModel.value, f"{kind}_count", dialect)
-    return case((archived, func.coalesce(count, 0) > 0), else_=_route().in_(routes))
-
-
-def _in_prompt(text: str) -> Any:
-    # In an archive the request record is a part of the value; in a request it is the value.
-    prompt = func.coalesce(text_at(XComModel.value, ("asked", "prompt")), text_at(XComModel.value, "prompt"))
-    # SQLite's lower() knows ASCII only: what was typed exactly is always found.
-    return or_(func.lower(prompt).contains(text.lower(), autoescape=True), prompt.contains(text, autoescape=True))
+    return case((archived, func.coalesce(count, 0) > 0), else_=value_columns.route().in_(routes))

@@ -9,9 +9,7 @@ from typing import Any
 import airflow
 import pytest
 from packaging.version import Version
-from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
 
 from airflow_kling.plugins.gallery.filters import PAGE_SIZE, Filters
 from airflow_kling.plugins.gallery.rows import Identity, Row, Spend, TaskStates
@@ -20,6 +18,7 @@ if Version(airflow.__version__).release < (3, 1):
     pytest.skip("the gallery needs Airflow 3.1+", allow_module_level=True)
 
 from airflow_kling.plugins.gallery.queries import MAX_IDS, find_page, find_rows, find_spend, find_states, find_value
+from tests.unit.plugins.gallery import tables
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BOTH = {"a", "b"}
@@ -31,16 +30,7 @@ def units(*, image: float = 0.0, video: float = 0.0, try_on: float = 0.0) -> dic
 
 @pytest.fixture
 def session() -> Iterator[Session]:
-    from airflow.models import import_all_models
-    from airflow.models.dagrun import DagRun
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.xcom import XComModel
-
-    import_all_models()  # the tables refer to others
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    for model in (DagRun, TaskInstance, XComModel, RenderedTaskInstanceFields):
-        model.__table__.create(engine)
+    engine = tables.database()
     with Session(engine) as session:
         yield session
     engine.dispose()
@@ -49,17 +39,13 @@ def session() -> Iterator[Session]:
 @pytest.fixture
 def push(session: Session) -> Callable[..., Identity]:
     """``push("archive", "8334", value)``: an XCom of that kind, each a minute after the one before."""
-    from airflow.models.xcom import XComModel
-
     pushed: list[Identity] = []
 
     def push(kind: str, kling_task_id: str, value: Any = None, **where: Any) -> Identity:
         task_id = {"archive": "archive", "request": "submit"}[kind]
         place = {"dag_id": "a", "run_id": "run", "task_id": task_id, "map_index": -1, **where}
-        row = {**place, "dag_run_id": 1 + sum(map(ord, place["dag_id"] + place["run_id"]))}
-        row |= {"key": f"kling_{kind}_{kling_task_id}", "value": value or {}}
-        row["timestamp"] = START + timedelta(minutes=len(pushed))
-        session.execute(XComModel.__table__.insert(), [row])
+        timestamp = START + timedelta(minutes=len(pushed))
+        tables.add_xcom(session, key=f"kling_{kind}_{kling_task_id}", value=value or {}, timestamp=timestamp, **place)
         pushed.append(Identity(**place, kling_task_id=kling_task_id))
         return pushed[-1]
 
@@ -69,19 +55,13 @@ def push(session: Session) -> Callable[..., Identity]:
 @pytest.fixture
 def run(session: Session) -> Callable[..., None]:
     """``run("a", "run", {"wait": ("KlingTaskSensor", "deferred")})``: a run with these task instances."""
-    from airflow.models.dagrun import DagRun
-    from airflow.models.taskinstance import TaskInstance
 
     def run(dag_id: str, run_id: str, tasks: dict[str, tuple[str, str | None]], *, state: str = "running") -> None:
         place = {"dag_id": dag_id, "run_id": run_id}
-        record = {**place, "run_type": "manual", "state": state, "run_after": START, "log_template_id": None}
-        session.execute(DagRun.__table__.insert(), [record])
-        instance = {**place, "map_index": -1, "pool": "default_pool"}
-        rows = [
-            {**instance, "task_id": task_id, "operator": operator, "state": state}
-            for task_id, (operator, state) in tasks.items()
-        ]
-        session.execute(TaskInstance.__table__.insert(), rows)
+        tables.add_run(session, **place, at=START, state=state)
+        for task_id, (operator, of_task) in tasks.items():
+            instance = {**place, "task_id": task_id, "map_index": -1}
+            tables.add_instance(session, **instance, at=START, operator=operator, state=of_task)
 
     return run
 
@@ -105,8 +85,6 @@ def test_a_page_has_the_newest_first_and_one_row_for_each_generation(session: Se
 
 
 def test_other_xcoms_are_no_generations(session: Session, push: Any) -> None:
-    from airflow.models.xcom import XComModel
-
     push("archive", "1")
     for key in (
         "return_value",
@@ -116,7 +94,7 @@ def test_other_xcoms_are_no_generations(session: Session, push: Any) -> None:
         "klingXarchive_1",
         "Kling_archive_1",
     ):
-        session.execute(XComModel.__table__.update().values(key=key))
+        session.execute(tables.XCOM.update().values(key=key))
         assert page(session) == [], key
 
 
@@ -154,17 +132,12 @@ def test_a_run_id_whose_plus_became_a_space(session: Session, push: Any) -> None
 
 
 def test_a_task_has_what_it_submitted_returned_or_waits_for(session: Session, push: Any) -> None:
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields
-    from airflow.models.xcom import XComModel
-
     push("request", "1")
     push("request", "2", run_id="other")
-    returned = {"dag_id": "a", "run_id": "run", "dag_run_id": 1, "map_index": -1, "timestamp": START}
-    returned |= {"task_id": "waited", "key": "return_value", "value": {"kling_task_id": "1"}}
-    session.execute(XComModel.__table__.insert(), [returned])
-    fields = {"dag_id": "a", "run_id": "other", "task_id": "waits", "map_index": -1}
-    fields["rendered_fields"] = {"kling_task_id": "2"}
-    session.execute(RenderedTaskInstanceFields.__table__.insert(), [fields])
+    place = {"dag_id": "a", "map_index": -1}
+    returned = {"key": "return_value", "value": {"kling_task_id": "1"}, "timestamp": START}
+    tables.add_xcom(session, **place, run_id="run", task_id="waited", **returned)
+    tables.add_fields(session, {"kling_task_id": "2"}, **place, run_id="other", task_id="waits", at=START)
     assert page(session, task_id="submit") == ["2", "1"]
     assert page(session, task_id="submit", run_id="other") == page(session, task_id="waits") == ["2"]
     assert page(session, task_id="waited") == page(session, task_id="waited", map_index=-1) == ["1"]
@@ -227,7 +200,7 @@ def test_rows_by_id(session: Session, push: Any) -> None:
 
 def test_states_of_the_tasks_around_a_generation(session: Session, push: Any, run: Any) -> None:
     one, lost = push("request", "1"), push("request", "2", run_id="deleted")
-    push("archive", "3")
+    push("archive", "3", run_id="done")
     sensor, python = "KlingTaskSensor", "PythonOperator"
     run(
         "a", "run", {"submit": ("OurOwnSubclass", "success"), "wait": (sensor, "deferred"), "other": (python, "failed")}
@@ -235,6 +208,6 @@ def test_states_of_the_tasks_around_a_generation(session: Session, push: Any, ru
     run("b", "run", {"wait": (sensor, "failed")})
     assert find_states(session, find_page(session, Filters(), BOTH)) == {
         one: TaskStates("success", {"wait": "deferred"}, "running"),
-        lost: TaskStates(None, {}, None),
+        lost: TaskStates(None, {}, "running" if tables.OF_TRIES else None),  # there XComs are deleted with their run
     }
     assert find_states(session, []) == {}
