@@ -76,9 +76,8 @@ def add_instance(
     columns = TaskInstance.__table__.c
     here = [columns[name] == value for name, value in place.items()]
     if (found := session.scalar(select(columns.id).where(*here))) is None:
-        found = uuid.uuid4()
-        row = {"id": found, **place, "pool": "default_pool"}
-        session.execute(TaskInstance.__table__.insert(), [row])  # type: ignore[attr-defined]
+        session.execute(TaskInstance.__table__.insert(), [{**place, "pool": "default_pool"}])  # type: ignore[attr-defined]
+        found = session.scalar(select(columns.id).where(*here))
     if operator:
         session.execute(update(TaskInstance.__table__).where(*here).values(operator=operator, state=state))
     return found
