@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from airflow_kling.api.fields import KlingRequest
     from airflow_kling.api.route import Route
     from airflow_kling.storage.base import Store
-    from airflow_kling.submission.record import RecordStore
 
 
 def make_submission(
@@ -46,12 +45,12 @@ def make_submission(
     :param archive: see :func:`~airflow_kling.submission.object_records.open_records`.
     :param options: further parameters of :class:`~airflow_kling.submission.submitter.Submission`.
     """
-    identity, records = _records(context, request.external_task_id, settings, retries, archive)
+    identity = _identity(context, request.external_task_id, settings, retries)
     return Submission(
         client=client,
         request=request,
         identity=identity,
-        records=records,
+        records=open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive),
         notes=_notes(settings, request),
         route=route.name,
         fingerprint=fingerprint(asked, reference_queries(route, request, asked["references"])),
@@ -74,24 +73,20 @@ def earlier_submission(
     :return: a sentence; blank where no record tells of a Kling task.
     """
     try:
-        identity, records = _records(context, base, settings, retries, archive)
-        record = None if identity is None or identity.first_try else records.read(identity)
+        identity = _identity(context, base, settings, retries)
+        if identity is None or identity.first_try:
+            return ""
+        records = open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive)
+        record = records.read(identity)
     except KlingError:  # the error that ends the try is worth more
         return ""
     return messages.earlier_submission(record.kling_task_id) if record and record.kling_task_id else ""
 
 
-def _records(
-    context: Context,
-    base: str | None,
-    settings: Settings,
-    retries: int,
-    archive: tuple[str, Callable[[str], Store]] | None,
-) -> tuple[Identity | None, RecordStore]:
-    """Return who the task instance is, and where its record is kept."""
+def _identity(context: Context, base: str | None, settings: Settings, retries: int) -> Identity | None:
+    """Return who the task instance is."""
     deployment = settings.namespace or _base_url()
-    identity = Identity.of(context, retries=retries, base=base, deployment=deployment)
-    return identity, open_records(settings.record_store, context.get("task_state_store"), identity, archive=archive)
+    return Identity.of(context, retries=retries, base=base, deployment=deployment)
 
 
 def _base_url() -> str:
